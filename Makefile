@@ -1,0 +1,83 @@
+# hyperlab: `make lab` opens the course, `make test` checks that everything works.
+#
+#   make lab LAB_ARGS="--no-browser --port=9000"      options for JupyterLab
+#   make test TEST_ARGS="-k solvers"                  options for pytest
+#   make lab PYTHON=python3.12                        which Python .venv is made of
+
+PYTHON ?= python3
+EXTRAS := .[notebooks,test,bench]
+NEED_GB := 8
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+INSTALL := -m pip install --disable-pip-version-check
+NBSTRIP := -m nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill metadata.language_info.version"
+SUPERUSER := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+# Installed again when the folder has moved; made anew when PYTHON= names another version.
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+$(STAMP): FORCE
+endif
+ifneq ($(filter command environment,$(origin PYTHON)),)
+VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+ifneq ($(shell "$(PYTHON)" $(VERSION) 2>/dev/null),$(shell $(PY) $(VERSION) 2>/dev/null))
+$(STAMP): FORCE
+OTHER := yes
+endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install lab test notebooks browser bench lint format constraints clean distclean FORCE
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || { echo "hyperlab: no $(PYTHON) here; install Python 3.11 or newer, or name one: make lab PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hyperlab needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" -V 2>&1 | cut -d" " -f2). Name another: make lab PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import os, shutil, sys; free = shutil.disk_usage(".").free // 10**9; sys.exit(0 if os.path.exists("$(PY)") or free >= $(NEED_GB) else "hyperlab: the packages need about $(NEED_GB) GB of disk (PyTorch brings its CUDA libraries), here are %d GB. Make room, or move this folder to a larger disk." % free)'
+	@echo "hyperlab: installing into $(VENV); the first time takes some minutes"
+	@{ test -z "$(OTHER)" && $(PY) -m pip --version >/dev/null 2>&1; } || "$(PYTHON)" -m venv --clear $(VENV) || { echo "hyperlab: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(PY) $(INSTALL) -c constraints.txt -e "$(EXTRAS)"
+	@printf '%s' "$(CURDIR)" > $(STAMP)
+	@echo "hyperlab: ready"
+
+install: $(STAMP)  ## make .venv and install everything, nothing else
+
+lab: $(STAMP)  ## open JupyterLab on the course; LAB_ARGS= for its options
+	@echo "hyperlab: JupyterLab prints its address, token included, below; Ctrl-C stops it"
+	@$(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)/notebooks" $(SUPERUSER) $(LAB_ARGS)
+
+test: lint  ## lint, unit tests, every notebook, the browser; TEST_ARGS= for pytest
+	@$(PY) -m pytest $(TEST_ARGS)
+
+notebooks: $(STAMP)  ## run the course at scale=smoke, write artifacts/notebooks/index.html
+	@$(PY) data_scripts/run_notebooks.py --scale smoke
+
+browser: $(STAMP)  ## drive the widgets in a real browser
+	@$(PY) -m pytest -m browser $(TEST_ARGS)
+
+bench: $(STAMP)  ## measure speed and memory, write results/bench_*.json
+	@set -e; for script in data_scripts/bench_*.py; do echo "$$script"; $(PY) "$$script"; done
+
+lint: $(STAMP)  ## ruff check and format check
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: $(STAMP)  ## ruff's fixes and format; strip the notebooks' outputs
+	@$(PY) -m ruff check --fix --exit-zero --quiet .
+	@$(PY) -m ruff format .
+	@$(PY) $(NBSTRIP) notebooks/*.ipynb
+
+constraints: FORCE  ## newest versions within pyproject's bounds, written to constraints.txt
+	@"$(PYTHON)" -m venv --clear build/newest
+	@build/newest/bin/python $(INSTALL) -e ".[notebooks,test,bench,cluster]"
+	@{ head -n 1 constraints.txt; build/newest/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip=='; } > build/constraints.txt
+	@mv build/constraints.txt constraints.txt
+
+clean:  ## remove caches, builds and the executed notebooks (not .venv, not your artefacts)
+	@rm -rf artifacts/notebooks build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find hyperlab tests data_scripts notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+distclean: clean  ## clean, and .venv too
+	@rm -rf $(VENV)

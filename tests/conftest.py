@@ -1,0 +1,25 @@
+"""What the machine lacks is skipped and said; nothing global is changed."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skip what needs time, an accelerator or real images that are not here."""
+    root = os.environ.get("HYPERLAB_DATA")
+    missing = {
+        "slow": not config.getoption("--slow") and "takes minutes; run with --slow",
+        "gpu": not torch.cuda.is_available() and "needs an accelerator",
+        "data": not (root and Path(root).is_dir()) and "set HYPERLAB_DATA to a data root",
+    }
+    for item in items:
+        for marker, reason in missing.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
