@@ -1,0 +1,87 @@
+"""Errors, named random streams, and the few types that every module shares."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+Velocity = Callable[[Tensor, Tensor], Tensor]  # f(t, x) -> dx/dt
+SCALES = ("smoke", "laptop", "paper")
+
+
+class HyperlabError(Exception):
+    """Root of every error that hyperlab raises on purpose."""
+
+
+class ConfigError(HyperlabError, ValueError):
+    """An option is unknown, a value is out of range, or two values contradict each other."""
+
+
+class DataMissingError(HyperlabError, FileNotFoundError):
+    """Data or weights are not on disk; the message names the command that makes them."""
+
+
+class ArtifactError(HyperlabError, RuntimeError):
+    """A file or store is there but is truncated, foreign or of another target."""
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Wraps an iterable and shows how far it is, as `tqdm.auto.tqdm` does."""
+
+    def __call__(self, items: Iterable[T], *, total: int, desc: str) -> Iterable[T]: ...
+
+
+def silent(items: Iterable[T], *, total: int, desc: str) -> Iterable[T]:  # noqa: ARG001
+    """The default progress: none."""
+    return items
+
+
+def choose(options: Mapping[str, T], name: str) -> T:
+    """options[name], or an error that lists the names there are."""
+    if name not in options:
+        raise ConfigError(f"unknown option {name!r}; have {sorted(options)}")
+    return options[name]
+
+
+def stream(seed: int, *names: str | int) -> torch.Generator:
+    """A CPU random stream that depends on its name alone, not on what ran before it."""
+    digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def default_device() -> torch.device:
+    """The accelerator if there is one. Called once, in the notebook or script."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fingerprint(*configs: object) -> str:
+    """Eight hex digits that change with any field of any config: an artefact's name."""
+    plain = [dataclasses.asdict(c) if dataclasses.is_dataclass(c) else c for c in configs]
+    text = json.dumps(plain, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """A temporary path that becomes `path` when the block ends well, and vanishes otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    draft = Path(name)
+    try:
+        yield draft
+        draft.chmod(0o644)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
