@@ -1,0 +1,1 @@
+"""Few-shot tasks: real and procedural domains, styles, and samplers of episodes."""

@@ -1,0 +1,250 @@
+"""Labelled image collections: what a domain is, and the registry of the known ones."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int64
+from torch import Tensor
+
+from ..base import (
+    ArtifactError,
+    ConfigError,
+    DataMissingError,
+    HyperlabError,
+    Progress,
+    choose,
+    silent,
+)
+from . import formats, pictures
+from .catalogue import CATALOGUE, Entry
+from .formats import Part
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """Images of one kind with their classes; episodes are drawn from it.
+
+    Args:
+        images: uint8 N x C x H x W, C = 1 or 3; a tensor, an array or a memory map.
+        labels: class of each image.
+        groups: of each class the one above it: Omniglot's alphabet, a node of a hierarchy.
+
+    Raises:
+        ConfigError: if the lengths disagree, a label is out of range or a class is empty.
+    """
+
+    name: str
+    images: Tensor | np.ndarray
+    labels: Int[Tensor, " n"]
+    class_names: tuple[str, ...]
+    groups: tuple[int | str, ...] | None = None
+    licence: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _check_images(self)
+        _check_classes(self)
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    @cached_property
+    def counts(self) -> Int64[Tensor, " classes"]:
+        """How many images each class has."""
+        return torch.bincount(self.labels, minlength=self.n_classes)
+
+    @cached_property
+    def members(self) -> tuple[Int64[Tensor, " members"], ...]:
+        """Of each class the indices of its images."""
+        return self.labels.argsort(stable=True).split(self.counts.tolist())
+
+    def only(self, classes: Sequence[int]) -> "Domain":
+        """These classes alone, numbered from 0 in the order given."""
+        classes = [int(c) for c in classes]
+        if not classes or len(set(classes)) < len(classes):
+            raise ConfigError(f"want one or more different classes, got {classes}")
+        if not 0 <= min(classes) <= max(classes) < self.n_classes:
+            raise ConfigError(
+                f"{self.name} has classes 0 to {self.n_classes - 1}: {classes}"
+            )
+        rows = torch.cat([self.members[c] for c in classes])
+        return replace(
+            self,
+            images=self._rows(rows),
+            labels=torch.arange(len(classes)).repeat_interleave(self.counts[classes]),
+            class_names=tuple(self.class_names[c] for c in classes),
+            groups=self.groups and tuple(self.groups[c] for c in classes),
+        )
+
+    def split(
+        self, *, fraction: float, generator: torch.Generator
+    ) -> tuple["Domain", "Domain"]:
+        """Two domains without a common class; the first has `fraction` of the classes."""
+        n_first = round(fraction * self.n_classes)
+        if not 0 < n_first < self.n_classes:
+            raise ConfigError(
+                f"{fraction} of {self.n_classes} classes of {self.name} leaves a part empty"
+            )
+        order = torch.randperm(self.n_classes, generator=generator)
+        parts = order.split([n_first, self.n_classes - n_first])
+        first, second = (self.only(part.sort().values.tolist()) for part in parts)
+        return first, second
+
+    def batch(self, indices: Int64[Tensor, " n"]) -> Float[Tensor, " n 3 h w"]:
+        """Images as numbers from 0 to 1, grey ones repeated in three channels."""
+        images = torch.as_tensor(self._rows(indices))
+        return images.float().div_(255).repeat(1, 3 // images.shape[1], 1, 1)
+
+    def _rows(self, indices: Int64[Tensor, " n"]) -> Tensor | np.ndarray:
+        if isinstance(self.images, Tensor):
+            return self.images[indices]
+        return self.images[indices.numpy()]  # numpy takes a tensor of one row for a number
+
+
+def _check_images(domain: Domain) -> None:
+    shape, kind = tuple(domain.images.shape), str(domain.images.dtype)
+    if not kind.endswith("uint8") or len(shape) != 4 or shape[1] not in (1, 3):
+        raise ConfigError(
+            f"{domain.name}: images are {kind} {shape}; want uint8 N x (1 or 3) x H x W"
+        )
+    if domain.labels.dtype != torch.int64 or domain.labels.shape != shape[:1]:
+        raise ConfigError(
+            f"{domain.name}: labels are {domain.labels.dtype} {list(domain.labels.shape)}; "
+            f"want int64, one for each of {shape[0]} images"
+        )
+
+
+def _check_classes(domain: Domain) -> None:
+    n = len(domain.class_names)
+    if len(domain.labels) and not 0 <= domain.labels.min() <= domain.labels.max() < n:
+        low, high = domain.labels.min().item(), domain.labels.max().item()
+        raise ConfigError(
+            f"{domain.name}: labels run from {low} to {high}; it has {n} classes"
+        )
+    if domain.groups is not None and len(domain.groups) != n:
+        raise ConfigError(f"{domain.name}: {len(domain.groups)} groups for {n} classes")
+    empty = [
+        domain.class_names[c] for c in (domain.counts == 0).nonzero().flatten().tolist()
+    ]
+    if empty or not n:
+        raise ConfigError(
+            f"{domain.name}: no image of {len(empty)} of {n} classes: {empty[:5]}"
+        )
+
+
+def data_root(root: Path | str | None = None) -> Path:
+    """Where data sets lie: `root`, else HYPERLAB_DATA, else `data` here or one up."""
+    if named := root or os.environ.get("HYPERLAB_DATA"):
+        return Path(named).expanduser()
+    above = Path("..", "data")  # a notebook runs in `notebooks`
+    return above if above.is_dir() and not Path("data").is_dir() else Path("data")
+
+
+def names() -> tuple[str, ...]:
+    """Every domain that has a name; whether its files are here says `available`."""
+    return tuple(CATALOGUE)
+
+
+def available(root: Path | str | None = None) -> tuple[str, ...]:
+    """The named domains that `load` finds under the root."""
+    return tuple(name for name in CATALOGUE if _reader(name, data_root(root)))
+
+
+def load(
+    name: str,
+    *,
+    root: Path | str | None = None,
+    size: int = 32,
+    split: str | None = None,
+    progress: Progress = silent,
+) -> Domain:
+    """The named domain with images of `size` x `size` pixels, in memory.
+
+    Official files are read where they are there, else the pack `data.npz` in their folder.
+
+    Args:
+        root: see `data_root`; each data set has a folder of its own there.
+        split: "train", "test" or "val" of the source; None is everything that is there.
+
+    Raises:
+        ConfigError: if there is no domain of that name, or it has no such parts.
+        DataMissingError: if its files are not there; the message names the command.
+        ArtifactError: if a file is damaged or one of several is missing.
+    """
+    entry = choose(CATALOGUE, name)
+    if not (read := _reader(name, data_root(root))):
+        raise DataMissingError(_missing(name, entry, data_root(root)))
+    try:
+        part = read()
+    except HyperlabError:
+        raise
+    except (OSError, LookupError, ValueError) as error:
+        folder = _folder(name, data_root(root))
+        raise ArtifactError(
+            f"{name} in {folder} is incomplete or foreign: {error}"
+        ) from error
+    found = _domain(name, part, size, split, progress)
+    return replace(found, licence=entry.licence, source=entry.source)
+
+
+def from_pack(path: Path | str, *, size: int = 32, split: str | None = None) -> Domain:
+    """A `.npz` pack of one's own, named after its file; see `formats.pack`."""
+    path = Path(path)
+    return _domain(path.stem, formats.pack(path), size, split, silent)
+
+
+def from_folder(
+    path: Path | str,
+    *,
+    size: int = 32,
+    split: str | None = None,
+    progress: Progress = silent,
+) -> Domain:
+    """A folder with one sub-folder of images for each class; see `pictures.folder`."""
+    path = Path(path)
+    if not path.is_dir():
+        raise DataMissingError(f"no folder {path}")
+    return _domain(path.resolve().name, pictures.folder(path), size, split, progress)
+
+
+def _folder(name: str, root: Path) -> Path:
+    return root / (CATALOGUE[name].folder or name)
+
+
+def _reader(name: str, root: Path) -> Callable[[], Part] | None:
+    """What reads this domain here, or None if nothing of it is there."""
+    entry, folder = CATALOGUE[name], _folder(name, root)
+    if entry.embedded or any(m for mark in entry.marks for m in _seen(folder, mark)):
+        return partial(entry.read, folder)
+    pack = folder / "data.npz"
+    return partial(formats.pack, pack) if pack.exists() else None
+
+
+def _seen(folder: Path, mark: str) -> list[Path]:
+    return [*folder.glob(mark), *folder.glob(f"*/{mark}")]
+
+
+def _missing(name: str, entry: Entry, root: Path) -> str:
+    folder = _folder(name, root).absolute()
+    if entry.files:
+        return f"no {name} in {folder}; run: python data_scripts/download_data.py {name}"
+    return f"no {name} in {folder}; put a pack data.npz there, made from {entry.source}"
+
+
+def _domain(
+    name: str, part: Part, size: int, split: str | None, progress: Progress
+) -> Domain:
+    if not isinstance(size, int) or size < 1:
+        raise ConfigError(f"size is a number of pixels, 1 or more; got {size!r}")
+    part = part if split is None else part.only(split)
+    if isinstance(part.images, Tensor):
+        images = formats.fit(part.images, size)
+    else:
+        images = pictures.decode(part.images, size, progress)
+    return Domain(name, images, part.labels, part.class_names, part.groups)

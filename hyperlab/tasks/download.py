@@ -1,0 +1,191 @@
+"""Downloads of the catalogue's files: hashed, resumed, and unpacked whole or not at all."""
+
+import math
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import pooch
+import requests
+
+from ..base import (
+    ArtifactError,
+    ConfigError,
+    DataMissingError,
+    Progress,
+    choose,
+    silent,
+)
+from .catalogue import CATALOGUE, RemoteFile
+from .domains import data_root
+
+CHUNK_BYTES = 2**20
+TIMEOUT_S = 30  # without a byte from the server
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
+
+
+def download(
+    name: str, *, root: Path | str | None = None, progress: Progress = silent
+) -> list[Path]:
+    """Bring the official files of a named domain under the root; return what is there now.
+
+    Files that are there with the right hash stay; one that was interrupted goes on where it
+    stopped. Archives are kept beside the folder they were unpacked into.
+
+    Raises:
+        ConfigError: if the name is unknown or the data set has no published hash.
+        DataMissingError: if no server gave a file.
+        ArtifactError: if a hash differs, an archive is unsafe, or the folder takes no file.
+    """
+    entry = choose(CATALOGUE, name)
+    if entry.embedded:
+        raise ConfigError(
+            f"{name} comes with an installed package; there is nothing to get"
+        )
+    if not entry.files:
+        raise ConfigError(
+            f"{name} has no published hash; get it by hand from {entry.source}"
+        )
+    return fetch(entry.files, data_root(root) / (entry.folder or name), progress=progress)
+
+
+def fetch(
+    files: Sequence[RemoteFile],
+    folder: Path,
+    *,
+    progress: Progress = silent,
+    retries: int = 2,
+) -> list[Path]:
+    """Bring these files into the folder and unpack those that are read unpacked."""
+    pooch.get_logger().setLevel("ERROR")
+    places = []
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            path = _fetch_one(file, folder, progress, retries)
+            places.append(unpack(path, folder / _stem(file.name)) if file.unpack else path)
+    return places
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, DataMissingError):
+            raise
+        raise ArtifactError(
+            f"cannot write in {folder}: {error.strerror or error}"
+        ) from error
+
+
+def _fetch_one(file: RemoteFile, folder: Path, progress: Progress, retries: int) -> Path:
+    failures = []
+    for url in file.urls:
+        getter = partial(_get, part=folder / f".{file.name}.part", progress=progress)
+        store = pooch.create(
+            path=folder,
+            base_url="",
+            registry={file.name: file.digest},
+            urls={file.name: url},
+            retry_if_failed=retries,
+        )
+        try:
+            return Path(store.fetch(file.name, downloader=getter))
+        except requests.RequestException as error:
+            failures.append(DataMissingError(f"cannot get {url}: {_reason(error)}"))
+        except ValueError:
+            failures.append(ArtifactError(f"{url} is not the file with {file.digest}"))
+    raise failures[0]
+
+
+def _reason(error: requests.RequestException) -> str:
+    if error.response is not None:
+        return f"the server says {error.response.status_code} {error.response.reason}"
+    return f"{type(error).__name__}; run the same command again to go on"
+
+
+def _get(url: str, output: str, _store: object, *, part: Path, progress: Progress) -> None:
+    """Write `part`, or go on where it stopped; when whole, hand it over as `output`."""
+    done = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | (
+        {"Range": f"bytes={done}-"} if done else {}
+    )
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as reply:
+        if reply.status_code == requests.codes.requested_range_not_satisfiable:
+            part.unlink()  # longer than the file: the next try starts afresh
+        reply.raise_for_status()
+        resumed = reply.status_code == requests.codes.partial_content
+        n_chunks = math.ceil(int(reply.headers.get("Content-Length", 0)) / CHUNK_BYTES)
+        chunks = reply.iter_content(CHUNK_BYTES)
+        with part.open("ab" if resumed else "wb") as out:
+            for chunk in progress(chunks, total=n_chunks, desc=f"{part.name[1:-5]} (MiB)"):
+                out.write(chunk)
+    part.replace(output)
+
+
+def unpack(archive: Path, target: Path) -> Path:
+    """Unpack a zip or tar archive into the new folder `target`, whole or not at all.
+
+    Raises:
+        ArtifactError: if it is damaged, or a member is a link or leaves the folder.
+    """
+    if target.exists():
+        return target
+    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    members = _zipped if archive.suffix == ".zip" else _tarred
+    try:
+        for name, stream in members(archive):
+            place = draft / _inside(name, archive)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with stream, place.open("wb") as out:
+                shutil.copyfileobj(stream, out, CHUNK_BYTES)
+        draft.chmod(0o755)
+        draft.rename(target)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+        raise ArtifactError(
+            f"{archive} is damaged: {error}; delete it, get it again"
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def _zipped(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise ArtifactError(
+                    f"{archive}: member {member.filename!r} is a link; refused"
+                )
+            if not member.is_dir():
+                yield member.filename, file.open(member)
+
+
+def _tarred(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(archive) as file:
+        for member in file:
+            if not (member.isreg() or member.isdir()):
+                raise ArtifactError(f"{archive}: member {member.name!r} is a link; refused")
+            if member.isreg():
+                yield member.name, file.extractfile(member)
+
+
+def _inside(name: str, archive: Path) -> PurePosixPath:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in name:
+        raise ArtifactError(f"{archive}: member {name!r} leaves the folder; refused")
+    return path
+
+
+def _stem(name: str) -> str:
+    suffix = next((s for s in ARCHIVES if name.endswith(s)), "")
+    return name.removesuffix(suffix)

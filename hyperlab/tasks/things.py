@@ -1,0 +1,275 @@
+"""Procedural classes that show one thing: signs, clothes, hands, faces, vehicles, pets."""
+
+import numpy as np
+from numpy.random import Generator
+
+from .canvas import (
+    Array,
+    Canvas,
+    Pose,
+    between,
+    blob,
+    blurred,
+    clouds,
+    grid,
+    hsv,
+    lit,
+    ring,
+    spline,
+    star,
+    tinted,
+    turned,
+    wobble,
+)
+from .strokes import Painter
+from .textures import scenery
+
+PAINTS = ("red", "blue", "yellow", "white", "green", "black", "orange")
+PAINT = dict(
+    zip(
+        PAINTS,
+        np.array(
+            [
+                [0.8, 0.1, 0.12], [0.1, 0.25, 0.7], [0.95, 0.8, 0.15], [0.95, 0.95, 0.95],
+                [0.1, 0.5, 0.25], [0.08, 0.08, 0.1], [0.95, 0.5, 0.1],
+            ]
+        ),
+        strict=True,
+    )
+)  # fmt: skip
+SHAPES = (ring(24), star(3, 1.0), turned(star(3, 1.0), np.pi), star(4, 1.0), star(8, 1.0))
+SHAPES += (turned(star(4, 1.0), np.pi / 4), star(5, 0.5), star(6, 1.0), star(8, 0.7))
+
+
+def _symbol(klass: Generator) -> list[Array]:
+    """Polygons of a pictogram within about half the unit square."""
+    kind = klass.integers(4)
+    if kind == 0:
+        tip = np.array(
+            [[0, -1], [0.7, -0.2], [0.25, -0.2], [0.25, 1], [-0.25, 1], [-0.25, -0.2]]
+        )
+        arrow = np.concatenate([tip, [[-0.7, -0.2]]])
+        return [turned(arrow, klass.integers(8) * np.pi / 4) * 0.6]
+    if kind == 1:
+        bar = np.array([[-1, -0.2], [1, -0.2], [1, 0.2], [-1, 0.2]])
+        angles = klass.choice(4, int(klass.integers(1, 4)), replace=False) * np.pi / 4
+        return [turned(bar, angle) * 0.7 for angle in angles]
+    n = int(klass.integers(1, 4))
+    shapes = [SHAPES[i] for i in klass.choice(len(SHAPES), n)]
+    spots = klass.uniform(-0.35, 0.35, (n, 2)) * (n > 1)
+    return [s * klass.uniform(0.2, 0.45) + c for s, c in zip(shapes, spots, strict=True)]
+
+
+def signs(klass: Generator, theme: Generator) -> Painter:
+    """Traffic signs: a shape, its border and pictogram, in every light and place."""
+    shape, symbol = SHAPES[klass.integers(len(SHAPES))], _symbol(klass)
+    rim, face, mark = (
+        PAINT[PAINTS[i]] for i in klass.choice(len(PAINTS), 3, replace=False)
+    )
+    border, street = (
+        klass.choice([0.0, 0.12, 0.22]),
+        between(theme, [0.0, 0.1, 0.3], [1.0, 0.4, 0.7]),
+    )
+
+    def paint(rng: Generator, size: int) -> Array:
+        pose = Pose(rng, 0.1, 0.15, 0.12, 0.15)
+        canvas = Canvas.over(
+            scenery(rng, size, tinted(rng, street, 0.3), rng.uniform(0.3, 1))
+        )
+        canvas.fill(pose(shape * 0.8), rim)
+        canvas.fill(pose(shape * 0.8 * (1 - border)), face if border else rim)
+        for polygon in symbol:
+            canvas.fill(pose(polygon * 0.8), mark)
+        day = 0.25 + 0.75 * rng.beta(2, 1.3)
+        picture = blurred(canvas.array(), rng.uniform(0, 1)) * day + rng.uniform(0, 0.1)
+        return lit(rng, picture, 0.12, rng.uniform(0.0, 0.06))
+
+    return paint
+
+
+def _garment(klass: Generator) -> tuple[Array, Array | None, float]:
+    """Half-widths from top to bottom, the end of a sleeve (or none), and the leg split."""
+    kind = klass.integers(5)
+    if kind == 0:  # trousers
+        widths = np.array([0.3, 0.36, 0.4, 0.42, 0.42]) * klass.uniform(
+            [0.8] * 5, [1.2] * 5
+        )
+        return widths, None, klass.uniform(0.15, 0.7)
+    if kind == 1:  # dress or skirt
+        widths = np.array([0.3, 0.32, 0.25, 0.4, 0.5]) * klass.uniform([0.6] * 5, [1.5] * 5)
+        return widths, None, 1.0
+    if kind == 2:  # bag or box
+        widths = np.full(5, klass.uniform(0.4, 0.8)) * klass.uniform([0.8] * 5, [1.15] * 5)
+        return widths, None, 1.0
+    widths = np.array([0.4, 0.42, 0.4, 0.4, 0.42]) * klass.uniform([0.75] * 5, [1.15] * 5)
+    return widths, klass.uniform([0.55, -0.5], [0.9, 0.7]), 1.0
+
+
+def clothes(klass: Generator, theme: Generator) -> Painter:
+    """Garments as grey silhouettes with folds, prints, collars and sleeves."""
+    widths, sleeve, split = _garment(klass)
+    toe = klass.choice([0.0, 0.0, 0.0, 0.6, 0.9])  # a shoe's, to one side
+    top, bottom = klass.uniform(-0.85, -0.4), klass.uniform(0.4, 0.9)
+    neck, cuff = klass.choice([0.0, 0.15, 0.25]), klass.uniform(0.12, 0.25)
+    strap, bands = klass.random() < 0.25, klass.choice([0.0, 0.0, 9.0, 16.0])
+    backdrop, folds = theme.choice([0.0, 0.0, 0.9]), theme.uniform(0.2, 0.5)
+
+    def paint(rng: Generator, size: int) -> Array:
+        pose, canvas = Pose(rng, 0.07, 0.09, 0.07, 0.09), Canvas(size)
+        half = spline((widths * np.exp(rng.normal(size=5) * 0.13))[:, None], 16)[:, 0]
+        height = np.linspace(
+            top * rng.uniform(0.8, 1.1), bottom * rng.uniform(0.8, 1.1), 16
+        )
+        side = np.stack([half, height], 1)
+        canvas.fill(pose(np.concatenate([side, side[::-1] * [-1, 1]])), 1.0)
+        if toe:
+            canvas.fill(
+                pose(np.array([[0, 0.1], [toe, 0.35], [toe, 0.7], [-0.5, 0.7]])), 1.0
+            )
+        if sleeve is not None:
+            hand = sleeve + rng.normal(size=2) * 0.12
+            for mirror in ([1, 1], [-1, 1]):
+                arm = np.stack([side[1] * [0.75, 1], hand]) * mirror
+                canvas.line(pose(arm), 1.0, cuff * 1.3)
+        if split < 1:
+            gap = np.array([[0, top + split], [0.1, bottom + 0.1], [-0.1, bottom + 0.1]])
+            canvas.fill(pose(gap), 0.0)
+        if neck:
+            canvas.discs(pose(np.array([[0.0, top]])), neck * pose.size, 0.0)
+        if strap:
+            canvas.line(pose(ring(24)[:13] * [0.2, 0.35] + [-0.0, top]), 0.9, 0.07)
+        mask, tone = canvas.array(), rng.uniform(0.35, 0.95)
+        cloth = tone * (1 - folds * (clouds(rng, size, 6) - 0.3))
+        cloth = cloth * (1 - (0.4 if bands else 0.0) * (np.sin(bands * grid(size)[1]) > 0))
+        return lit(rng, mask * cloth + (1 - mask) * backdrop, 0.06, 0.015)
+
+    return paint
+
+
+def hands(klass: Generator, theme: Generator) -> Painter:
+    """Hand signs: each finger stretched, bent or closed, and the fingers spread or not."""
+    reach = klass.choice([0.0, 0.45, 0.9], 5, p=[0.4, 0.15, 0.45])
+    spread, twist = klass.uniform(0.06, 0.3), klass.choice([-1.0, 0.0, 0.0, 1.0])
+    wall = hsv(theme.random(), theme.uniform(0.02, 0.15), theme.uniform(0.65, 0.9))
+    skin = hsv(theme.uniform(0.03, 0.09), theme.uniform(0.3, 0.55), theme.uniform(0.5, 0.9))
+
+    def paint(rng: Generator, size: int) -> Array:
+        pose, tone = Pose(rng, 0.1, 0.08, 0.06, 0.05), tinted(rng, skin, 0.08)
+        canvas = Canvas(size, tinted(rng, wall, 0.05))
+        shade, wide = tone * 0.75, rng.uniform(0.13, 0.17)
+        canvas.fill(
+            pose(np.array([[-0.2, 1.5], [-0.22, 0.4], [0.22, 0.4], [0.2, 1.5]])), tone
+        )
+        canvas.fill(pose(blob(wobble(rng, 3, 0.03)) * [0.36, 0.38] + [0, 0.3]), tone)
+        fan = (
+            np.array([-3.2, -1.5, -0.5, 0.5, 1.5]) * spread * rng.uniform(0.8, 1.2)
+            + twist * 0.3
+        )
+        knuckles = np.array(
+            [[-0.3, 0.35], [-0.25, 0.02], [-0.09, -0.04], [0.08, -0.03], [0.24, 0.04]]
+        )
+        for root, angle, length in zip(knuckles, fan, reach, strict=True):
+            angle, length = angle + rng.normal() * 0.06, length * rng.uniform(0.85, 1.1)
+            tip = root + length * 0.75 * np.array([np.sin(angle), -np.cos(angle)])
+            canvas.line(pose(np.stack([root, tip])), shade, wide * 1.15)
+            canvas.line(pose(np.stack([root, tip])), tone, wide * 0.85)
+            if length < 0.2:
+                canvas.line(pose(np.stack([root, root + [0.0, 0.2]])), shade, 0.04)
+        return lit(rng, blurred(canvas.array(), 0.6), 0.07, 0.015)
+
+    return paint
+
+
+def faces(klass: Generator, theme: Generator) -> Painter:
+    """Faces of people and creatures: head, eyes, mouth, nose, hair, ears or horns."""
+    skin, hair = (between(klass, [0.0, 0.2, 0.4], [1.0, 0.7, 0.95]) for _ in range(2))
+    head = np.array([klass.uniform(0.45, 0.7), klass.uniform(0.5, 0.75)])
+    shape = wobble(klass, 4, 0.06) * np.repeat([0, 1], 4)[::-1]
+    n_eyes, eye = int(klass.choice([1, 2, 2, 2, 3])), klass.uniform(0.06, 0.17)
+    apart, smile = klass.uniform(0.2, 0.32), klass.uniform(-0.25, 0.25)
+    mouth, ears = klass.uniform(0.12, 0.35), int(klass.integers(4))
+    nose, fringe = int(klass.integers(3)), klass.uniform(-0.5, 0.1)
+    room = between(theme, [0.0, 0.1, 0.3], [1.0, 0.5, 0.9])
+
+    def paint(rng: Generator, size: int) -> Array:
+        pose = Pose(rng, 0.13, 0.1, 0.1, 0.08)
+        canvas = Canvas.over(scenery(rng, size, tinted(rng, room, 0.2), 0.5))
+        tone, mane = tinted(rng, skin, 0.15), tinted(rng, hair, 0.15)
+        size_of = head * np.exp(rng.normal(size=2) * 0.06)
+        _ears(canvas, pose, ears, size_of, mane)
+        outline = blob(shape, 32) * size_of
+        canvas.fill(pose(outline), tone)
+        crown = outline[outline[:, 1] < fringe * size_of[1]]
+        if len(crown) > 2:
+            canvas.fill(pose(crown[np.argsort(crown[:, 0])]), mane)
+        look = rng.normal(size=2) * 0.03
+        for x in apart * (np.arange(n_eyes) - (n_eyes - 1) / 2) * 2:
+            spot = np.array([[x, -0.12]]) + rng.normal(size=2) * 0.02
+            canvas.discs(pose(spot), eye, np.full(3, 0.95))
+            canvas.discs(pose(spot + look), eye * 0.5, np.full(3, 0.08))
+        bow = np.linspace(-1, 1, 8)
+        curve = (smile + rng.normal() * 0.05) * (1 - bow**2)
+        lips = np.stack([bow * mouth, 0.35 + curve], 1)
+        canvas.line(pose(lips), np.array([0.5, 0.1, 0.15]), rng.uniform(0.06, 0.1))
+        if nose:
+            canvas.fill(pose(star(3, 1.0) * 0.08 * nose + [0, 0.1]), tone * 0.6)
+        return lit(rng, canvas.array(), 0.12, 0.02)
+
+    return paint
+
+
+def _ears(canvas: Canvas, pose: Pose, kind: int, head: Array, colour: Array) -> None:
+    """Kind 0 has none, 1 round ears, 2 pointed ears, 3 long ones."""
+    for side in (-1, 1):
+        spot = np.array([side * 0.7, -0.75]) * head
+        if kind == 1:
+            canvas.discs(pose(spot[None]), np.array([0.22]), colour)
+        elif kind == 2:
+            canvas.fill(
+                pose(spot + np.array([[-0.2, 0.1], [0.2, 0.1], [side * 0.1, -0.35]])),
+                colour,
+            )
+        elif kind == 3:
+            canvas.fill(pose(spot + ring(16) * [0.12, 0.45] + [0, -0.2]), colour)
+
+
+def objects(klass: Generator, theme: Generator) -> Painter:
+    """Vehicle- and animal-like bodies with wheels or legs, wings or heads, in a scenery."""
+    length, tall = klass.uniform(0.45, 0.85), klass.uniform(0.2, 0.55)
+    body = blob(wobble(klass, 4, 0.12), 32) * [length, tall]
+    n_feet, foot, wheel = (
+        int(klass.integers(0, 5)),
+        klass.uniform(0.12, 0.35),
+        klass.random() < 0.5,
+    )
+    head, up = klass.uniform(0.0, 0.3), klass.uniform(-0.5, 0.1)
+    fin = klass.uniform(-0.7, 0.7, (3, 2)) * [1, 0.9]
+    paint_of = between(klass, [0.0, 0.1, 0.25], [1.0, 0.8, 0.95])
+    place = between(klass, [0.0, 0.1, 0.3], [1.0, 0.5, 0.85])
+    varied = klass.random() < 0.4  # comes in every colour
+    tone = theme.uniform(0.3, 0.8)
+
+    def paint(rng: Generator, size: int) -> Array:
+        pose, flip = Pose(rng, 0.1, 0.15, 0.12, 0.08), [rng.choice([-1, 1]), 1]
+        canvas = Canvas.over(scenery(rng, size, tinted(rng, place, 0.25), tone))
+        dye = between(rng, [0.0, 0.1, 0.25], [1.0, 0.8, 0.95])
+        colour = tinted(rng, dye if varied else paint_of, 0.25)
+        trim = colour * rng.uniform(0.4, 0.8)
+        canvas.fill(pose(fin * flip), trim)
+        for x in np.linspace(-0.7, 0.7, n_feet) * length if n_feet else ():
+            end = np.array([x + rng.normal() * 0.05, tall * 0.6 + foot])
+            if wheel:
+                canvas.discs(
+                    pose(end[None] * flip - [0, foot / 2]), foot * 0.7, np.full(3, 0.1)
+                )
+            else:
+                canvas.line(pose(np.stack([[x, 0], end]) * flip), trim, 0.12)
+        canvas.fill(pose(body * flip), colour)
+        canvas.fill(
+            pose(body * [0.55, 0.5] * flip + [0, -0.25 * tall]), colour * 0.6 + 0.35
+        )
+        if head > 0.1:
+            canvas.discs(pose(np.array([[length, up]]) * flip), head, colour)
+        return lit(rng, blurred(canvas.array(), 0.5), 0.15, 0.03)
+
+    return paint

@@ -1,0 +1,217 @@
+"""Made-up images in each official file format: what is written is what must be read."""
+
+import bz2
+import gzip
+import io
+import os
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import scipy.io
+from PIL import Image
+
+
+def pixels(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def write_idx(path, array):
+    header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    data = header + array.tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def write_mnist(folder):
+    images, labels = pixels(22, 28, 28), np.arange(22, dtype=np.uint8) % 10
+    for stem, suffix, rows in (("train", ".gz", slice(12)), ("t10k", "", slice(12, 22))):
+        write_idx(folder / f"{stem}-images-idx3-ubyte{suffix}", images[rows])
+        write_idx(folder / f"{stem}-labels-idx1-ubyte{suffix}", labels[rows])
+    return images[:, None], labels, 12
+
+
+class Python2(pickle._Pickler):
+    """Writes byte strings as Python 2 wrote its `str`, as in the official CIFAR files."""
+
+    dispatch = dict(pickle._Pickler.dispatch)
+
+    def save_bytes(self, data):
+        self.write(pickle.BINSTRING + struct.pack("<i", len(data)) + data)
+        self.memoize(data)
+
+    dispatch[bytes] = save_bytes
+
+
+def write_pickle(path, items):
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        Python2(file, protocol=2).dump(items)
+
+
+def write_cifar10(folder):
+    home, images, labels = (
+        folder / "cifar-10-batches-py",
+        pixels(60, 3, 32, 32),
+        np.arange(60) % 10,
+    )
+    write_pickle(
+        home / "batches.meta", {b"label_names": [f"c{k}".encode() for k in range(10)]}
+    )
+    for i, name in enumerate([f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]):
+        rows = slice(10 * i, 10 * i + 10)
+        batch = {b"data": images[rows].reshape(10, -1), b"labels": labels[rows].tolist()}
+        write_pickle(home / name, batch)
+    return images, labels, 50
+
+
+def write_cifar100(folder):
+    home, images = folder / "cifar-100-python", pixels(200, 3, 32, 32)
+    labels = np.arange(200) % 100
+    names = {b"fine_label_names": [f"fine{k}".encode() for k in range(100)]}
+    names |= {b"coarse_label_names": [f"coarse{k}".encode() for k in range(20)]}
+    write_pickle(home / "meta", names)
+    for name, rows in (("train", slice(100)), ("test", slice(100, 200))):
+        batch = {
+            b"data": images[rows].reshape(100, -1),
+            b"fine_labels": labels[rows].tolist(),
+        }
+        batch[b"coarse_labels"] = (labels[rows] // 5).tolist()
+        write_pickle(home / name, batch)
+    return images, labels, 100
+
+
+def write_svhn(folder):
+    images, labels = pixels(22, 3, 32, 32), np.arange(22) % 10
+    for name, rows in (("train", slice(12)), ("test", slice(12, 22))):
+        ten = np.where(labels[rows] == 0, 10, labels[rows]).astype(np.uint8)
+        arrays = {"X": images[rows].transpose(2, 3, 1, 0), "y": ten[:, None]}
+        scipy.io.savemat(folder / f"{name}_32x32.mat", arrays, do_compression=True)
+    return images, labels, 12
+
+
+def write_stl10(folder):
+    home, images, labels = (
+        folder / "stl10_binary",
+        pixels(20, 3, 96, 96),
+        np.arange(20) % 10,
+    )
+    home.mkdir()
+    (home / "class_names.txt").write_text("\n".join(f"kind{k}" for k in range(10)))
+    for name, rows in (("train", slice(10)), ("test", slice(10, 20))):
+        (home / f"{name}_X.bin").write_bytes(images[rows].swapaxes(2, 3).tobytes())
+        (home / f"{name}_y.bin").write_bytes((labels[rows] + 1).astype(np.uint8).tobytes())
+    return images, labels, 10
+
+
+def write_usps(folder):
+    values = np.random.default_rng(0).uniform(-1, 1, (20, 256)).round(4)
+    labels = np.arange(20) % 10
+    for name, rows in (("usps.bz2", slice(10)), ("usps.t.bz2", slice(10, 20))):
+        lines = [
+            f"{k + 1} " + " ".join(f"{i}:{x}" for i, x in enumerate(row, start=1))
+            for k, row in zip(labels[rows], values[rows], strict=True)
+        ]
+        (folder / name).write_bytes(bz2.compress("\n".join(lines).encode()))
+    images = ((values + 1) / 2 * 255).astype(np.uint8).reshape(-1, 1, 16, 16)
+    return images, labels, 10
+
+
+def write_medmnist(folder):
+    images, labels = pixels(24, 28, 28, 3), np.arange(24) % 8
+    parts = {"train": slice(8), "val": slice(8, 16), "test": slice(16, 24)}
+    arrays = {f"{name}_images": images[rows] for name, rows in parts.items()}
+    arrays |= {f"{name}_labels": labels[rows, None] for name, rows in parts.items()}
+    np.savez(folder / "bloodmnist.npz", **arrays)
+    order = [*range(8), *range(16, 24), *range(8, 16)]  # train, test, val
+    return images.transpose(0, 3, 1, 2)[order], labels[order], 8
+
+
+def png(array):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, format="png")
+    return file.getvalue()
+
+
+def write_omniglot(folder):
+    ink = np.where(pixels(8, 105, 105) > 127, 255, 0).astype(np.uint8)
+    sets = {
+        "images_background": ("Latin", "Greek"),
+        "images_evaluation": ("Angelic", "Tengwar"),
+    }
+    expected = []
+    for name, alphabets in sets.items():
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+            for alphabet in sorted(alphabets):
+                for drawing in (1, 2):
+                    image = Image.fromarray(ink[len(expected)]).convert("1")
+                    file = io.BytesIO()
+                    image.save(file, format="png")
+                    place = f"{name}/{alphabet}/character01/0001_{drawing:02}.png"
+                    archive.writestr(place, file.getvalue())
+                    expected.append(np.array(image.convert("L")))
+    return np.stack(expected)[:, None], np.arange(8) // 2, 4
+
+
+def write_gtsrb(folder):
+    images, labels = pixels(9, 32, 32, 3), np.array([0, 0, 1, 1, 2, 2, 2, 1, 0])
+    home = folder / "GTSRB-Training_fixed" / "GTSRB" / "Training"
+    for i, k in enumerate(labels[:6]):
+        (home / f"{k:05d}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[i]).save(home / f"{k:05d}" / f"{i:05d}.ppm")
+    test = folder / "GTSRB_Final_Test_Images" / "GTSRB" / "Final_Test" / "Images"
+    test.mkdir(parents=True)
+    lines = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
+    for i, k in enumerate(labels[6:]):
+        Image.fromarray(images[6 + i]).save(test / f"{i:05d}.ppm")
+        lines.append(f"{i:05d}.ppm;32;32;5;5;27;27;{k}")
+    table = folder / "GTSRB_Final_Test_GT" / "GT-final_test.csv"
+    table.parent.mkdir()
+    table.write_text("\n".join(lines))
+    return images.transpose(0, 3, 1, 2), labels, 6
+
+
+def write_dtd(folder):
+    home, names = folder / "dtd-r1.0.1" / "dtd", ("banded", "woven")
+    images, lists = pixels(6, 32, 32, 3), {"train1": [], "val1": [], "test1": []}
+    for i in range(6):
+        place = home / "images" / names[i // 3] / f"{names[i // 3]}_{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(png(images[i]))
+        lists[list(lists)[i % 3]].append(f"{place.parent.name}/{place.name}")
+    (home / "labels").mkdir()
+    for name, lines in lists.items():
+        (home / "labels" / f"{name}.txt").write_text("\n".join(lines))
+    return images.transpose(0, 3, 1, 2), np.arange(6) // 3, [0, 3]
+
+
+def write_eurosat(folder):
+    images, labels = pixels(4, 64, 64, 3), np.array([0, 0, 1, 1])
+    for i, name in enumerate(("Forest", "Forest", "River", "River")):
+        place = folder / "EuroSAT" / "2750" / name / f"{name}_{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(png(images[i]))
+    return images.transpose(0, 3, 1, 2), labels, None
+
+
+OFFICIAL = {
+    "mnist": write_mnist,
+    "cifar10": write_cifar10,
+    "cifar100": write_cifar100,
+    "svhn": write_svhn,
+    "stl10": write_stl10,
+    "usps": write_usps,
+    "blood_mnist": write_medmnist,
+    "omniglot": write_omniglot,
+    "gtsrb": write_gtsrb,
+    "dtd": write_dtd,
+    "eurosat": write_eurosat,
+}
+
+
+class Command:
+    def __init__(self, flag):
+        self.flag = flag
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.flag),)
