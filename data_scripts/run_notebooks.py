@@ -1,0 +1,59 @@
+"""Run the course without a screen and write executed copies with one HTML index."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm.auto import tqdm
+
+from hyperlab.base import SCALES, HyperlabError
+from hyperlab.study import course
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(
+    scale: Annotated[
+        str, typer.Option(help=f"One of {', '.join(SCALES)}: seconds, minutes, a GPU.")
+    ] = "smoke",
+    seed: Annotated[int, typer.Option(help="Seed of every random stream.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = ROOT
+    / "artifacts/notebooks",
+    device: Annotated[
+        str, typer.Option(help="auto: an accelerator if there is one; or cpu.")
+    ] = "auto",
+    only: Annotated[str, typer.Option(help="Those whose names begin so: 05.")] = "",
+    golden: Annotated[
+        bool, typer.Option("--golden", help="Store golden cells' outputs in notebooks/.")
+    ] = False,
+) -> None:
+    """Run notebooks/*.ipynb in order; exit 1 if any has a fault."""
+    paths = sorted((ROOT / "notebooks").glob(f"{only}*.ipynb"))
+    if scale not in SCALES or device not in ("auto", "cpu") or not paths:
+        fail(f"have scales {SCALES}, devices auto and cpu, and notebooks named NN_topic")
+    if golden and (scale, seed) != ("smoke", 0):
+        fail("golden cells hold what --scale smoke --seed 0 prints")
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    try:
+        runs = course.run_all(paths, out, {"scale": scale, "seed": seed}, progress=tqdm)
+    except HyperlabError as error:
+        fail(str(error))
+    for done, path in zip(runs, paths, strict=True):
+        typer.echo(
+            f"{done.name}: {done.seconds:.1f} s, {', '.join(done.faults) or 'passed'}"
+        )
+        if golden and not done.faults:
+            typer.echo(f"  {course.store_golden(path, done.executed)} golden cells stored")
+    typer.echo(f"wrote {out / 'index.html'}")
+    raise typer.Exit(int(any(done.faults for done in runs)))
+
+
+def fail(message: str) -> None:
+    typer.echo(f"run_notebooks: {message}", err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    typer.run(main)

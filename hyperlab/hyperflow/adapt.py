@@ -1,0 +1,204 @@
+"""Methods of adaptation: which parameters move, and by which rule.
+
+Every method is called `(target, support) -> theta`, and `method.view(target)` is the target whose
+subset that theta belongs to, so that cost audits, tables and figures are written once:
+
+    view = method.view(target)
+    theta = method(view, episode.support)
+    view.accuracy(theta, episode)
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .. import params, solvers
+from ..base import ConfigError, stream
+from ..models.targets import Target
+from ..tasks.episodes import LabelledImages
+from .context import encode
+from .drift import DriftNetwork
+from .teacher import Supports, TeacherConfig, fine_tune
+from .trajectories import Trajectories
+
+
+class Method(Protocol):
+    """A way to go from a support set to the parameters that suit it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def view(self, target: Target) -> Target: ...
+
+    def __call__(self, target: Target, support: LabelledImages) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class NoAdaptation:
+    """A prototype network with the pre-trained parameters (direct transfer).
+
+    Source: Snell et al. 2017, arXiv:1703.05175.
+    """
+
+    name: str = "no adaptation"
+
+    def view(self, target: Target) -> Target:
+        return target
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        return target.theta0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """Gradient steps on the support set; the subset says what moves.
+
+    Args:
+        seed: of the augmented views.
+        rank: of low-rank factors put into the qkv projections first; 0 is none.
+    """
+
+    name: str
+    match: params.Predicate
+    config: TeacherConfig = field(default_factory=TeacherConfig)
+    seed: int = 0
+    rank: int = 0
+
+    def view(self, target: Target) -> Target:
+        if self.rank:
+            generator = stream(self.seed, "lora")
+            model = params.with_lora(target.model, rank=self.rank, generator=generator)
+            target = replace(target, model=model)
+        return target.moving(self.match)
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        generators = [stream(self.seed, "views")]
+        for theta, _ in fine_tune(
+            target, Supports.join([support]), self.config, generators
+        ):
+            last = theta
+        return last[0]
+
+
+def bias_tuning(**config: float) -> FineTuning:
+    """The qkv biases move: what HyperFlow emulates."""
+    return FineTuning(
+        name="bias-tuning", match=params.qkv_biases, config=TeacherConfig(**config)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Displacement:
+    """The same step for every task, theta0 + delta: the control that ignores the support set."""
+
+    delta: Float[Tensor, " params"]
+    name: str = "mean displacement"
+
+    def view(self, target: Target) -> Target:
+        return target
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        if len(self.delta) != len(target.theta0):
+            raise ConfigError(
+                f"the displacement has {len(self.delta)} numbers, the target moves "
+                f"{len(target.theta0)}"
+            )
+        return target.theta0 + self.delta.to(target.theta0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperFlow:
+    """theta(1) of d theta/dt = length * h(theta, t | S): no gradients, no backbone passes per step.
+
+    Args:
+        steps: of the solver; the context costs one forward pass of the frozen target.
+        length: factor on the drift, chosen on validation domains.
+
+    Source: HyperFlow, arXiv:2504.15323, section 3.3 (Euler's method, step size alpha).
+    """
+
+    net: DriftNetwork
+    steps: int = 10
+    method: str = "euler"
+    length: float = 1.0
+    name: str = "HyperFlow"
+
+    def view(self, target: Target) -> Target:
+        return target
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        return self.path(target, support)[-1]
+
+    def path(
+        self, target: Target, support: LabelledImages
+    ) -> Float[Tensor, " knots params"]:
+        """theta before the first and after every solver step."""
+        if len(target.theta0) != self.net.shape.n_params:
+            raise ConfigError(
+                f"the drift network moves {self.net.shape.n_params} numbers, the target "
+                f"{len(target.theta0)}: load the target with the subset it was trained for"
+            )
+        drift = self.net.given(encode(target, support))
+        return solvers.solve(
+            lambda t, theta: self.length * drift(t, theta),
+            target.theta0,
+            steps=self.steps,
+            method=self.method,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class NearestDomain:
+    """The mean displacement of the training domain that the support set resembles most.
+
+    The control that a drift network must beat: a look-up table of domains.
+
+    Args:
+        centres: mean context of every training domain.
+        deltas: mean displacement of every training domain.
+        spread: unit of each context number.
+    """
+
+    centres: Float[Tensor, " domains inputs"]
+    deltas: Float[Tensor, " domains params"]
+    spread: Float[Tensor, " inputs"]
+    name: str = "nearest domain's mean"
+
+    @classmethod
+    def fit(cls, data: Trajectories) -> "NearestDomain":
+        summaries = data.contexts.summary
+        present = data.domain.unique().tolist()
+        centres = torch.stack([summaries[data.domain == d].mean(0) for d in present])
+        deltas = torch.stack([data.displacement[data.domain == d].mean(0) for d in present])
+        return cls(centres, deltas, summaries.std(0).clamp(min=1e-6))
+
+    def view(self, target: Target) -> Target:
+        return target
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        here = encode(target, support).summary
+        distance = ((self.centres - here) / self.spread).square().sum(1)
+        return target.theta0 + self.deltas[distance.argmin()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongSupport:
+    """Another method, given the support set of another task of another domain.
+
+    The control that shows whether the support set is used at all.
+    """
+
+    method: Method
+    support: LabelledImages | None = None
+    name: str = "wrong support"
+
+    def view(self, target: Target) -> Target:
+        return self.method.view(target)
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        if self.support is None:
+            raise ConfigError("WrongSupport needs the support set of another task")
+        return self.method(target, self.support)

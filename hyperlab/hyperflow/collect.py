@@ -1,0 +1,208 @@
+"""Drawing tasks and recording how they are fine-tuned, batch by batch into a store."""
+
+import dataclasses
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..base import ConfigError, Progress, choose, silent, stream
+from ..models.targets import Target
+from ..tasks import roles
+from ..tasks.domains import Domain
+from ..tasks.episodes import COURSE_RULES, Episode, sample, sample_variable
+from ..tasks.styles import Style, random_style
+from .context import encode, pad
+from .teacher import Supports, TeacherConfig, fine_tune
+from .trajectories import Store
+
+VARIABLE = partial(sample_variable, rules=COURSE_RULES)
+SMALLER = partial(sample_variable, rules=replace(COURSE_RULES, max_support_set_size=160))
+PROTOCOLS = {
+    "variable": VARIABLE,  # 5 to 20 ways, 50 to 250 support images
+    "smaller": SMALLER,  # the same with at most 160, cheaper to record
+    "5-way 1-shot": partial(sample, n_way=5, n_shot=1, n_query=15),
+    "5-way 5-shot": partial(sample, n_way=5, n_shot=5, n_query=15),
+    "5-way 20-shot": partial(sample, n_way=5, n_shot=20, n_query=15),
+}
+MAX_SUPPORT = 250  # images; the width of the store
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig:
+    """Which tasks are recorded, and how they are fine-tuned."""
+
+    role: str = "trajectories"  # of the domains, see `tasks.roles`
+    protocol: str = "smaller"  # how an episode is drawn
+    other: str = "5-way 5-shot"  # the protocol of the share `mixed` of the tasks
+    mixed: float = 0.2
+    styled: float = 0.8  # share of the tasks under a random style of their own
+    n_tasks: int = 2_400
+    batch: int = 8  # tasks that share a domain and are fine-tuned together
+    seed: int = 0
+    teacher: TeacherConfig = TeacherConfig()
+
+    def __post_init__(self) -> None:
+        choose(roles.ROLES, self.role)
+        choose(PROTOCOLS, self.protocol)
+        choose(PROTOCOLS, self.other)
+        if self.n_tasks < 1 or self.batch < 1:
+            raise ConfigError(f"n_tasks and batch must be >= 1, got {self}")
+
+    @classmethod
+    def at(cls, scale: str) -> "CollectConfig":
+        smoke = cls(
+            n_tasks=16, batch=4, protocol="5-way 5-shot", teacher=TeacherConfig(steps=4)
+        )
+        return choose(
+            {"smoke": smoke, "laptop": cls(n_tasks=200), "paper": cls(n_tasks=40_000)},
+            scale,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnTask:
+    """A task and where it comes from."""
+
+    episode: Episode
+    source: int  # index into the role's sources
+    styled: bool
+
+
+def draw_domain(
+    config: CollectConfig, batch: int, *, root: Path | str | None = None
+) -> tuple[int, Domain]:
+    """The domain of one batch: in turn for held-out roles, at random by weight for training.
+
+    A procedural family gets a look of its own (script, palette, background) for every batch.
+    """
+    sources = roles.present(config.role, root=root)
+    if config.role != "trajectories":
+        place = batch % len(sources)
+        return place, _opened(sources[place], config.role, root)
+    weights = torch.tensor([s.weight for s in sources])
+    generator = stream(config.seed, config.role, "domain", batch)
+    place = int(torch.multinomial(weights, 1, generator=generator))
+    if not sources[place].procedural:
+        return place, _opened(sources[place], config.role, root)
+    looks = {
+        "seed": 1 + config.seed * 1_000_000 + batch,
+        "n_classes": 24,
+        "n_per_class": 40,
+    }
+    return place, roles.open_source(sources[place], config.role, **looks)
+
+
+@lru_cache(maxsize=32)
+def _opened(source: roles.Source, role: str, root: Path | str | None) -> Domain:
+    return roles.open_source(source, role, root=root)
+
+
+def draw_tasks(
+    config: CollectConfig, batch: int, *, root: Path | str | None = None
+) -> Iterator[DrawnTask]:
+    """The tasks of one batch; task i is the same whatever was drawn before."""
+    source, domain = draw_domain(config, batch, root=root)
+    first = batch * config.batch
+    for i in range(first, min(first + config.batch, config.n_tasks)):
+        generator = stream(config.seed, config.role, "task", i)
+        dice = torch.rand(2, generator=generator)
+        styled = bool(dice[0] < config.styled)
+        style = random_style(generator) if styled else Style()
+        other = dice[1] < config.mixed
+        draw = choose(PROTOCOLS, config.other if other else config.protocol)
+        episode = draw(domain, style=style.apply, generator=generator)
+        yield DrawnTask(episode, source, styled)
+
+
+def record(
+    target: Target, tasks: list[DrawnTask], config: CollectConfig, batch: int
+) -> dict[str, np.ndarray]:
+    """Fine-tune the tasks side by side; every array of the store for this batch."""
+    supports = [task.episode.support for task in tasks]
+    first = batch * config.batch
+    views = [
+        stream(config.seed, config.role, "views", first + i) for i in range(len(tasks))
+    ]
+    steps = list(fine_tune(target, Supports.join(supports), config.teacher, views))
+    thetas = torch.stack([theta for theta, _ in steps], 1)
+    losses = torch.stack([loss for _, loss in steps], 1)
+    contexts = pad([encode(target, support) for support in supports], MAX_SUPPORT)
+    explodes = losses[:, -1] > 2 * losses[:, 0] + 1
+    arrays = {
+        "thetas": thetas,
+        "losses": losses,
+        "features": contexts.features,
+        "residual": contexts.residual,
+        "labels": contexts.labels,
+        "domain": torch.tensor([task.source for task in tasks]),
+        "styled": torch.tensor([task.styled for task in tasks]),
+        "n_way": torch.tensor([s.n_way for s in supports]),
+        "n_support": torch.tensor([len(s.labels) for s in supports]),
+        "diverged": ~thetas.isfinite().all((1, 2)).cpu() | explodes.cpu(),
+    }
+    return {name: array.cpu().numpy() for name, array in arrays.items()}
+
+
+def collect(
+    target: Target,
+    path: Path | str,
+    config: CollectConfig,
+    *,
+    share: tuple[int, int] = (0, 1),
+    root: Path | str | None = None,
+    progress: Progress = silent,
+) -> Store:
+    """Record `config.n_tasks` trajectories into the store at `path`, or what it still lacks.
+
+    Damaged batches count as missing.
+
+    Args:
+        share: (k, n) takes every n-th batch from the k-th on: n processes may fill one store.
+
+    Raises:
+        ArtifactError: the store was made with another configuration, target or data, or
+            cannot be written to.
+    """
+    sources = roles.present(config.role, root=root)
+    about = {
+        "config": dataclasses.asdict(config),
+        "target": weights_fingerprint(target),
+        "domains": [s.name for s in sources],
+        "token_size": target.model.num_features,
+        "version": __version__,
+    }
+    first = record_sizes(target)
+    sizes = {**first, "task": config.n_tasks, "knot": config.teacher.steps + 1}
+    store = Store.create(path, sizes, batch=config.batch, about=about)
+    k, n = share
+    missing = [b for b in sorted({*store.missing, *store.damaged()}) if b % n == k]
+    for batch in progress(missing, total=len(missing), desc=f"collecting ({config.role})"):
+        tasks = list(draw_tasks(config, batch, root=root))
+        store.write(batch, record(target, tasks, config, batch))
+    return store
+
+
+def record_sizes(target: Target) -> dict[str, int]:
+    """Lengths of the store's dimensions that the target decides."""
+    depth, dim = len(target.model.blocks), target.model.num_features
+    inputs = (2 * depth + 2) * dim
+    return {
+        "param": target.subset.n_params,
+        "image": MAX_SUPPORT,
+        "input": inputs,
+        "dim": dim,
+    }
+
+
+def weights_fingerprint(target: Target) -> str:
+    """Changes with any frozen weight and with the subset that moves."""
+    crc = zlib.crc32(repr((target.subset.names, dict(target.subset.thirds))).encode())
+    for tensor in target.model.state_dict().values():
+        crc = zlib.crc32(tensor.detach().cpu().contiguous().numpy().tobytes(), crc)
+    return f"{target.name}-{crc:08x}"

@@ -1,0 +1,168 @@
+"""Fine-tuning of many tasks at once: the gradient steps that HyperFlow learns from.
+
+The loss of one task is cross-entropy of augmented support images against class means that leave the
+image itself out. All tasks share the frozen weights, each has its own row of moving parameters, so
+one ordinary forward and backward pass serves them all: d(sum of losses)/d(row i) is task i's own
+gradient.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..base import ConfigError, choose
+from ..models.targets import Target, leave_one_out
+from ..tasks import augment
+from ..tasks.episodes import LabelledImages
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """How a task is fine-tuned; the defaults are the course's for `vit_micro`."""
+
+    steps: int = 10  # gradient steps
+    lr: float = 0.04  # learning rate, constant
+    optimiser: str = "adam"  # "adam" or "sgd"
+    views: int = 1  # augmented copies of the support that a step's gradient averages over
+
+    def __post_init__(self) -> None:
+        choose(RULES, self.optimiser)
+        if self.steps < 1 or self.views < 1 or self.lr <= 0:
+            raise ConfigError(f"steps and views must be >= 1 and lr > 0, got {self}")
+
+
+@dataclass(frozen=True, eq=False)
+class Supports:
+    """The support sets of several tasks, ragged, laid end to end.
+
+    Args:
+        task: which task each image belongs to.
+        n_way: the number of classes of each task.
+    """
+
+    images: Float[Tensor, " n 3 h w"]
+    labels: Int[Tensor, " n"]
+    task: Int[Tensor, " n"]
+    n_way: Int[Tensor, " tasks"]
+
+    @classmethod
+    def join(cls, supports: Sequence[LabelledImages]) -> "Supports":
+        """Several tasks as one batch.
+
+        Raises:
+            ConfigError: an image holds a number that is not finite, or a class has no image.
+        """
+        for support in supports:
+            _require_sound(support)
+        sizes = torch.tensor([len(s.labels) for s in supports])
+        return cls(
+            torch.cat([s.images for s in supports]),
+            torch.cat([s.labels for s in supports]),
+            torch.repeat_interleave(torch.arange(len(supports)), sizes),
+            torch.tensor([s.n_way for s in supports]),
+        )
+
+    def to(self, device: torch.device | str) -> "Supports":
+        return Supports(
+            *(x.to(device) for x in (self.images, self.labels, self.task, self.n_way))
+        )
+
+
+def _require_sound(support: LabelledImages) -> None:
+    if broken := int((~support.images.isfinite().flatten(1).all(1)).sum()):
+        raise ConfigError(
+            f"{broken} of {len(support.images)} support images hold NaN or infinity; "
+            "numbers must lie in [0, 1]"
+        )
+    counts = torch.bincount(support.labels, minlength=support.n_way).tolist()
+    if 0 in counts or len(counts) > support.n_way:
+        raise ConfigError(
+            f"labels must use each of 0 ... {support.n_way - 1}, got {counts} images a class"
+        )
+
+
+def losses(
+    target: Target,
+    theta: Float[Tensor, " tasks params"],
+    supports: Supports,
+    views: Float[Tensor, " copies n 3 h w"],
+) -> Float[Tensor, " tasks"]:
+    """Mean cross-entropy of every task, averaged over augmented copies of its support.
+
+    Every image of a copy is compared with the class means of the *other* images of that copy.
+
+    Source: P>M>F (arXiv:2204.07305, section 3.3) compares an augmented copy with prototypes of
+    the plain images, two passes a step; leaving one out needs one, and gains as much here.
+    """
+    copies, tasks = len(views), len(theta)
+    task = supports.task.repeat(copies)
+    features = target.features(theta, views.flatten(0, 1), task)
+    copy = torch.arange(copies, device=task.device).repeat_interleave(len(supports.task))
+    each = leave_one_out(
+        features,
+        supports.labels.repeat(copies),
+        task + tasks * copy,
+        supports.n_way.repeat(copies),
+        target.logit_scale,
+    )
+    return each.new_zeros(tasks).index_add(0, task, each) / torch.bincount(task)
+
+
+def sgd(gradient: Tensor, state: dict[str, Tensor]) -> Tensor:  # noqa: ARG001
+    """Plain gradient descent: Euler's method on the gradient flow."""
+    return gradient
+
+
+def adam(gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
+    """Adam's step for every task by itself (beta 0.9 and 0.999, eps 1e-8)."""
+    state["k"] = k = state.get("k", 0) + 1
+    state["m"] = m = 0.9 * state.get("m", 0) + 0.1 * gradient
+    state["v"] = v = 0.999 * state.get("v", 0) + 0.001 * gradient.square()
+    return (m / (1 - 0.9**k)) / ((v / (1 - 0.999**k)).sqrt() + 1e-8)
+
+
+RULES = {"adam": adam, "sgd": sgd}
+
+
+def fine_tune(
+    target: Target,
+    supports: Supports,
+    config: TeacherConfig,
+    generators: Sequence[torch.Generator],
+) -> Iterator[tuple[Float[Tensor, " tasks params"], Float[Tensor, " tasks"]]]:
+    """Yield (theta, support loss at theta) before the first step and after each one.
+
+    Args:
+        generators: one random stream per task, for its augmented views, so that a task's
+            trajectory does not depend on the tasks beside it.
+    """
+    rule = choose(RULES, config.optimiser)
+    supports = supports.to(target.device)
+    sizes = torch.bincount(supports.task).tolist()
+    theta = target.theta0.expand(len(sizes), -1).clone()
+    state: dict[str, Tensor] = {}
+    for step in range(config.steps + 1):
+        views = draw_views(supports, sizes, config.views, generators)
+        leaf = theta.detach().requires_grad_()
+        with torch.set_grad_enabled(step < config.steps):
+            loss = losses(target, leaf, supports, views)
+        yield theta, loss.detach()
+        if step < config.steps:
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+            theta = theta - config.lr * rule(gradient, state)
+
+
+def draw_views(
+    supports: Supports, sizes: list[int], copies: int, generators: Sequence[torch.Generator]
+) -> Float[Tensor, " copies n 3 h w"]:
+    """Augmented copies of every support image, each task from its own stream."""
+    parts = supports.images.split(sizes)
+    return torch.stack(
+        [
+            torch.cat([augment.view(p, g) for p, g in zip(parts, generators, strict=True)])
+            for _ in range(copies)
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Models whose parameters move: frozen backbones with a prototype head."""

@@ -1,0 +1,323 @@
+"""Targets: a frozen backbone, the parameters that move, and a prototype head."""
+
+import itertools
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import timm
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from ..base import ArtifactError, ConfigError, DataMissingError
+from ..params import ParamSubset, Predicate, qkv_biases
+from ..tasks.episodes import Episode, LabelledImages
+
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+
+
+class ConvStem(nn.Module):
+    """Image to tokens by three strided convolutions instead of one big patch.
+
+    Source: Xiao et al. 2021, arXiv:2106.14881 (early convolutions make small ViTs trainable).
+    """
+
+    def __init__(self, img_size: int, embed_dim: int, **_: object) -> None:
+        super().__init__()
+        self.num_patches = (img_size // 8) ** 2
+        self.grid_size = (img_size // 8, img_size // 8)
+        self.dynamic_feat_size = lambda size: (size[0] // 8, size[1] // 8)
+        widths = (3, embed_dim // 4, embed_dim // 2, embed_dim)
+        layers: list[nn.Module] = []
+        for n_in, n_out in itertools.pairwise(widths):
+            layers += [nn.Conv2d(n_in, n_out, 3, 2, 1), nn.GroupNorm(4, n_out), nn.GELU()]
+        self.proj = nn.Sequential(*layers, nn.Conv2d(embed_dim, embed_dim, 1))
+
+    def forward(self, x: Float[Tensor, " n 3 h w"]) -> Float[Tensor, " n tokens dim"]:
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+VIT_MICRO = {  # the course's backbone: 17 tokens of 96 numbers
+    "embed_layer": ConvStem,
+    "img_size": 32,
+    "patch_size": 8,
+    "embed_dim": 96,
+    "depth": 6,
+    "num_heads": 3,
+    "class_token": True,
+}
+
+
+class RowLinear(nn.Linear):
+    """A linear layer whose bias may differ from row to row of the batch.
+
+    With biases (n, out) for inputs (n, tokens, in), one fused product serves every task.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bias is None or self.bias.ndim == 1:
+            return F.linear(x, self.weight, self.bias)
+        return F.linear(x, self.weight) + self.bias.unflatten(
+            -1, (1,) * (x.ndim - 2) + (-1,)
+        )
+
+
+class RowLayerNorm(nn.LayerNorm):
+    """A layer norm whose scale and shift may differ from row to row of the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.ndim == 1 and self.bias.ndim == 1:
+            return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        as_rows = (1,) * (x.ndim - 2) + (-1,)
+        plain = F.layer_norm(x, self.normalized_shape, eps=self.eps)
+        scale, shift = (
+            p.unflatten(-1, as_rows) if p.ndim > 1 else p for p in (self.weight, self.bias)
+        )
+        return plain * scale + shift
+
+
+def row_layers(model: nn.Module) -> nn.Module:
+    """`model` with its linear and norm layers able to take one bias row per image."""
+    for layer in model.modules():
+        if type(layer) is nn.Linear:
+            layer.__class__ = RowLinear
+        elif isinstance(layer, nn.LayerNorm):
+            layer.__class__ = RowLayerNorm
+    return model
+
+
+def build(name: str, **options: object) -> nn.Module:
+    """A timm vision transformer, or `vit_micro`, with a linear head that is the identity."""
+    if name == "vit_micro":
+        model = timm.models.VisionTransformer(num_classes=0, **(VIT_MICRO | options))
+    else:
+        model = _from_timm(name, options)
+    model.head = nn.Linear(model.num_features, model.num_features)
+    nn.init.eye_(model.head.weight)
+    nn.init.zeros_(model.head.bias)
+    return row_layers(model).eval().requires_grad_(False)
+
+
+def _from_timm(name: str, options: dict[str, object]) -> nn.Module:
+    if name not in timm.list_models("vit_*") + timm.list_models("vit_*", pretrained=True):
+        raise ConfigError(f"no target {name!r}; have 'vit_micro' and timm's vit_* models")
+    pretrained = options.pop("pretrained", True)
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    except Exception as error:  # each hub client fails in its own way without a network
+        if not pretrained:
+            raise
+        raise DataMissingError(
+            f"no weights of {name!r} in the cache and none could be fetched "
+            f"({type(error).__name__}); run once with a network, or pass pretrained=False "
+            "for random weights (enough for a cost audit)"
+        ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A frozen backbone of which `subset` moves, under a cosine prototype head.
+
+    Nothing here has state: every method takes the moving parameters `theta`.
+
+    Args:
+        logit_scale: what cosines are multiplied by (P>M>F: 10 at the start).
+        image_size: pixels; other sizes are resized.
+
+    Source: Hu et al. 2022 (P>M>F), arXiv:2204.07305, section 3; prototypes: Snell et al. 2017.
+    """
+
+    name: str
+    model: nn.Module
+    subset: ParamSubset
+    logit_scale: float = 10.0
+    image_size: int = 32
+
+    @property
+    def theta0(self) -> Float[Tensor, " params"]:
+        """The pre-trained values: where every trajectory starts."""
+        return self.subset.flatten(self.subset.base)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def moving(self, match: Predicate) -> "Target":
+        """The same frozen backbone with another subset free to move."""
+        return replace(self, subset=ParamSubset.select(self.model, match))
+
+    def to(self, device: torch.device | str) -> "Target":
+        """A copy on `device`."""
+        model = self.model.to(device)
+        base = {name: tensor.to(device) for name, tensor in self.subset.base.items()}
+        return replace(self, model=model, subset=ParamSubset(base, self.subset.thirds))
+
+    def prepare(self, images: Float[Tensor, " n 3 h w"]) -> Float[Tensor, " n 3 size size"]:
+        """Resize to the backbone's size and centre grey levels at 0."""
+        if images.shape[-1] != self.image_size:
+            size = (self.image_size, self.image_size)
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        return (images.to(self.device) - 0.5) / 0.25
+
+    def features(
+        self,
+        theta: Float[Tensor, "*tasks params"],
+        images: Float[Tensor, " n 3 h w"],
+        task: Int[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, " n dim"]:
+        """Features of `images` under `theta`; with many thetas, image i uses theta[task[i]].
+
+        Raises:
+            ConfigError: if there are many thetas and `task` is missing, or the length is wrong.
+        """
+        if len(theta) == 1 and theta.ndim == 2:
+            theta = theta[0]  # one task: ordinary tensors, so matrices may move too
+        moved = self.subset.unflatten(theta)
+        if theta.ndim == 2:
+            if task is None:
+                raise ConfigError("many thetas need `task`: which of them each image uses")
+            if matrices := [n for n, p in self.subset.base.items() if p.ndim > 1]:
+                raise ConfigError(
+                    f"only vectors can differ within a batch, {matrices[0]} is a matrix; "
+                    "fine-tune such a subset one task at a time"
+                )
+            moved = {name: rows[task] for name, rows in moved.items()}
+        return functional_call(self.model, moved, (self.prepare(images),))
+
+    def block_features(
+        self, images: Float[Tensor, " n 3 h w"]
+    ) -> tuple[Float[Tensor, " n depth 2 dim"], Float[Tensor, " n dim"]]:
+        """[class token, mean patch token] after every block, and the features, all at theta0."""
+        with torch.no_grad():
+            last, layers = self.model.forward_intermediates(
+                self.prepare(images), output_fmt="NLC", return_prefix_tokens=True
+            )
+            features = self.model.forward_head(last)
+        tokens = [torch.stack([prefix[:, 0], patch.mean(1)], 1) for patch, prefix in layers]
+        return torch.stack(tokens, 1), features
+
+    def logits(
+        self,
+        theta: Float[Tensor, " params"],
+        support: LabelledImages,
+        images: Float[Tensor, " n 3 h w"],
+    ) -> Float[Tensor, " n way"]:
+        """Scaled cosines between `images` and the class means of `support`, both under theta."""
+        centres = prototypes(
+            self.features(theta, support.images), support.labels, support.n_way
+        )
+        return self.logit_scale * cosine(self.features(theta, images), centres)
+
+    def accuracy(self, theta: Float[Tensor, " params"], episode: Episode) -> float:
+        """Share of the query images that are classified well, in [0, 1]."""
+        with torch.no_grad():
+            logits = self.logits(theta, episode.support, episode.query.images)
+        return (
+            (logits.argmax(1) == episode.query.labels.to(logits.device))
+            .float()
+            .mean()
+            .item()
+        )
+
+
+def prototypes(
+    features: Float[Tensor, " n dim"], labels: Int[Tensor, " n"], n_way: int
+) -> Float[Tensor, " way dim"]:
+    """The mean feature of every class."""
+    one_hot = F.one_hot(labels.to(features.device), n_way).to(features)
+    return (one_hot / one_hot.sum(0)).T @ features
+
+
+def cosine(
+    x: Float[Tensor, " n dim"], y: Float[Tensor, " way dim"]
+) -> Float[Tensor, " n way"]:
+    return F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).T
+
+
+def leave_one_out(
+    features: Float[Tensor, " n dim"],
+    labels: Int[Tensor, " n"],
+    task: Int[Tensor, " n"],
+    n_way: Int[Tensor, " tasks"],
+    scale: float,
+) -> Float[Tensor, " n"]:
+    """Each image's prototype cross-entropy; no image helps to make its own prototype.
+
+    Several tasks lie end to end; an image meets the prototypes of its own task only. An image
+    that is alone in its class has itself as prototype (cosine 1): only the others push it away.
+    """
+    tasks, way = len(n_way), int(n_way.max())
+    slot = task * way + labels
+    sums = features.new_zeros(tasks * way, features.shape[1]).index_add(0, slot, features)
+    alone = torch.bincount(slot, minlength=tasks * way)[slot] == 1
+    unit = F.normalize(features, dim=1)
+    centres = F.normalize(sums, dim=1, eps=1e-6).view(tasks, way, -1)
+    logits = torch.einsum("nd,nwd->nw", unit, centres[task])
+    others = F.normalize(sums[slot] - features, dim=1, eps=1e-6)
+    own = (others * unit).sum(1).masked_fill(alone, 1.0)
+    logits = logits.scatter(1, labels[:, None], own[:, None])
+    absent = torch.arange(way, device=task.device) >= n_way[task, None]
+    logits = (scale * logits).masked_fill(absent, float("-inf"))
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def leave_one_out_loss(
+    features: Float[Tensor, " n dim"], labels: Int[Tensor, " n"], n_way: int, scale: float
+) -> Float[Tensor, ""]:
+    """The mean of `leave_one_out` over the images of one task."""
+    counts = torch.tensor([n_way], device=labels.device)
+    return leave_one_out(features, labels, torch.zeros_like(labels), counts, scale).mean()
+
+
+def load(
+    name: str = "vit_micro",
+    *,
+    subset: Predicate = qkv_biases,
+    pretrained: bool = True,
+    image_size: int | None = None,
+) -> Target:
+    """A target by name: the shipped `vit_micro` or any timm vision transformer.
+
+    Args:
+        pretrained: False gives random weights, enough for a cost audit.
+        image_size: pixels; None is the backbone's own.
+
+    Raises:
+        ConfigError: unknown name, or a subset that selects nothing.
+        DataMissingError: no weights on disk and none to be fetched.
+    """
+    if name == "vit_micro":
+        model = build(name)
+        if pretrained:
+            model.load_state_dict(read_weights(PRETRAINED / "vit_micro.safetensors", model))
+        size = VIT_MICRO["img_size"]
+    else:
+        size = image_size or 224
+        model = build(name, pretrained=pretrained, img_size=size)
+    return Target(name, model, ParamSubset.select(model, subset), image_size=size)
+
+
+def read_weights(path: Path, model: nn.Module) -> dict[str, Tensor]:
+    """The state of `model` from a safetensors file.
+
+    Raises:
+        DataMissingError: no such file.
+        ArtifactError: the file is damaged or belongs to another model.
+    """
+    if not path.exists():
+        raise DataMissingError(
+            f"no {path.name}; run: python data_scripts/pretrain_backbone.py"
+        )
+    try:
+        state = load_file(path)
+    except Exception as error:
+        raise ArtifactError(f"{path} is not a whole safetensors file ({error})") from error
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if expected != found:
+        odd = sorted(expected.items() ^ found.items())[:3]
+        raise ArtifactError(f"{path} belongs to another model; first differences: {odd}")
+    return state

@@ -1,0 +1,141 @@
+"""Blocks of the drift network: time embedding, gated set encoder, adaLN-Zero attention."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MLP(nn.Sequential):
+    """Linear, SiLU, dropout, ..., linear."""
+
+    def __init__(self, *widths: int, dropout: float = 0.0) -> None:
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Linear(n_in, n_out), nn.SiLU(), nn.Dropout(dropout)]
+        super().__init__(*layers[:-2])
+
+
+class TimeEmbedding(nn.Module):
+    """[cos(w_k t), sin(w_k t)] with log-spaced w_k from 1 to 100, then an MLP.
+
+    t runs over [0, 1], where a flow has features down to about a hundredth.
+
+    Source: Peebles & Xie 2023 (DiT), arXiv:2212.09748, with frequencies for t in [0, 1].
+    """
+
+    def __init__(self, width: int, n_frequencies: int = 16) -> None:
+        super().__init__()
+        omega = torch.logspace(0, 2, n_frequencies)
+        self.register_buffer("omega", omega, persistent=False)
+        self.mlp = MLP(2 * n_frequencies, width, width)
+
+    def forward(self, t: Float[Tensor, " batch"]) -> Float[Tensor, " batch width"]:
+        phase = t[:, None] * self.omega
+        return self.mlp(torch.cat([phase.cos(), phase.sin()], 1))
+
+
+class GatedEncoder(nn.Module):
+    """e(x, r) = W_o [silu(W_g x) * (W_x x + W_r r)]: linear in `r`, with a gain that x sets.
+
+    A backbone's gradient is of this form: linear in the residual r of the head's loss, through
+    a Jacobian that depends on the image alone.
+    """
+
+    def __init__(self, n_inputs: int, n_residual: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.gate = nn.Linear(n_inputs, width)
+        self.value = nn.Linear(n_inputs, width)
+        self.residual = nn.Linear(n_residual, width, bias=False)
+        self.out = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Float[Tensor, "*batch inputs"], r: Float[Tensor, "*batch residual"]
+    ) -> Float[Tensor, "*batch width"]:
+        hidden = F.silu(self.gate(x)) * (self.value(x) + self.residual(r))
+        return self.out(self.dropout(hidden))
+
+
+class Attention(nn.Module):
+    """Multi-head attention of `x` over `memory`, with absent memory tokens masked out."""
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Float[Tensor, " batch tokens width"],
+        memory: Float[Tensor, " batch others width"],
+        present: Bool[Tensor, " batch others"] | None = None,
+    ) -> Float[Tensor, " batch tokens width"]:
+        def heads(y: Tensor) -> Tensor:
+            return y.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+        k, v = self.kv(memory).chunk(2, -1)
+        mask = None if present is None else present[:, None, None]
+        y = F.scaled_dot_product_attention(
+            heads(self.q(x)), heads(k), heads(v), attn_mask=mask
+        )
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+class ConditionedBlock(nn.Module):
+    """Self-attention, cross-attention and MLP, each modulated by a condition (adaLN-Zero).
+
+    x <- x + g * f(s * norm(x) + b) with (s, b, g) linear in the condition and g = 0 at first.
+
+    Source: Peebles & Xie 2023 (DiT), arXiv:2212.09748, section 3.2.
+    """
+
+    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.self_attention = Attention(width, n_heads)
+        self.cross_attention = Attention(width, n_heads)
+        self.mlp = MLP(width, 2 * width, width, dropout=dropout)
+        self.modulation = nn.Linear(width, 9 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, " batch tokens width"],
+        memory: Float[Tensor, " batch others width"],
+        present: Bool[Tensor, " batch others"],
+        condition: Float[Tensor, " batch width"],
+    ) -> Float[Tensor, " batch tokens width"]:
+        s1, b1, g1, s2, b2, g2, s3, b3, g3 = self.modulation(condition)[:, None].chunk(
+            9, -1
+        )
+        y = (1 + s1) * self.norm(x) + b1
+        x = x + g1 * self.self_attention(y, y)
+        x = x + g2 * self.cross_attention((1 + s2) * self.norm(x) + b2, memory, present)
+        return x + g3 * self.mlp((1 + s3) * self.norm(x) + b3)
+
+
+def zero(layer: nn.Linear) -> nn.Linear:
+    """`layer` with weights and bias 0."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def ema_update(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * model, parameter by parameter."""
+    with torch.no_grad():
+        for a, p in zip(average.parameters(), model.parameters(), strict=True):
+            a.lerp_(p, 1 - decay)
+
+
+def cosine_warmup(step: int, *, warmup: int, total: int) -> float:
+    """A factor of the learning rate: linear up over `warmup` steps, then half a cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

@@ -1,0 +1,98 @@
+"""The table of HyperFlow's claim: methods, controls, and what is written about them."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from ..base import whole_file
+from ..hyperflow.adapt import (
+    Displacement,
+    HyperFlow,
+    Method,
+    NearestDomain,
+    NoAdaptation,
+    WrongSupport,
+    bias_tuning,
+)
+from ..hyperflow.drift import DriftNetwork
+from ..hyperflow.trajectories import Trajectories
+from .experiments import BASELINE, compare, recovery, summarise
+
+CONTROLS = ("mean displacement", "nearest domain's mean", "wrong support")
+
+
+def teachers() -> list[Method]:
+    """What needs no drift network: direct transfer and the fine-tuning that is emulated."""
+    return [NoAdaptation(), bias_tuning()]
+
+
+def learned(
+    data: Trajectories, nets: Mapping[str, DriftNetwork], length: float
+) -> list[Method]:
+    """HyperFlow with each network, and the controls; the wrong support goes to the last network.
+
+    Args:
+        nets: name -> network, e.g. {"HyperFlow-L": ..., "HyperFlow-C": ...}.
+        length: factor on the drift, chosen on validation domains.
+    """
+    flows = [HyperFlow(net=net, name=name, length=length) for name, net in nets.items()]
+    controls = [
+        Displacement(delta=data.displacement.mean(0), name=CONTROLS[0]),
+        NearestDomain.fit(data),
+        WrongSupport(method=flows[-1]),
+    ]
+    return [*flows, *controls]
+
+
+def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
+    """`stem`.json with all figures and `stem`.md with the table, each written whole."""
+    summary = summarise(table)
+    methods = [m for m in table["method"].unique() if m != BASELINE]
+    figures = {
+        "about": {
+            **about,
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "torch": torch.__version__,
+        },
+        "summary": summary.round(5).to_dict("records"),
+        "recovery": {m: round(recovery(table, m), 4) for m in methods},
+        "paired": paired(table, [m for m in methods if m.startswith("HyperFlow")]),
+    }
+    with whole_file(stem.with_suffix(".json")) as draft:
+        draft.write_text(json.dumps(figures, indent=1) + "\n")
+    with whole_file(stem.with_suffix(".md")) as draft:
+        draft.write_text(markdown(summary, about))
+
+
+def paired(table: pd.DataFrame, flows: Sequence[str]) -> dict[str, list[float]]:
+    """Paired difference of each flow to each control, in accuracy, and its 95 % +-."""
+    here = set(table["method"])
+    return {
+        f"{flow} - {control}": [round(x, 5) for x in compare(table, flow, control)]
+        for flow in flows
+        for control in CONTROLS
+        if control in here
+    }
+
+
+def markdown(summary: pd.DataFrame, about: Mapping[str, object]) -> str:
+    """Accuracy of no adaptation, and every method's gain over it, in points, per domain."""
+    methods = [m for m in summary["method"].unique() if m != BASELINE]
+    lines = [
+        "Gains over no adaptation in points of accuracy, paired, with 95 % intervals.",
+        "",
+        f"`{about.get('command', '')}`",
+        "",
+        "| domain | n | no adaptation | " + " | ".join(methods) + " |",
+        "|---" * (3 + len(methods)) + "|",
+    ]
+    for domain, part in summary.groupby("domain", sort=False):
+        row = part.set_index("method")
+        cells = [f"{100 * row.gain[m]:+.1f} ± {100 * row.gain_pm[m]:.1f}" for m in methods]
+        base = f"{100 * row.accuracy[BASELINE]:.1f}"
+        lines.append(f"| {domain} | {row.n.iloc[0]} | {base} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Seeing: projections, plotly figures, and apps to touch."""

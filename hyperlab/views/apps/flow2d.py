@@ -1,0 +1,167 @@
+"""Follow a gradient flow in the plane by steps of any size, with any solver."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ipywidgets as w
+import plotly.graph_objects as go
+import torch
+import traitlets as tr
+from jaxtyping import Float
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from hyperlab import interpolants, solvers
+from hyperlab.views import figures
+
+MOST_STEPS = 512  # to the end of the flow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landscape:
+    """A loss of two parameters, where its flow starts, how long it runs, what is shown."""
+
+    loss: Callable[[Tensor], Tensor]
+    start: Float[Tensor, " 2"]
+    t_end: float  # learning rate times number of steps
+    box: tuple[float, float, float, float]  # left, right, bottom, top
+
+    def velocity(self, t: Tensor, theta: Tensor) -> Tensor:
+        """-grad L(theta), the same at every time."""
+        return -torch.func.grad(self.loss)(theta)
+
+    def losses(self, thetas: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+        """The loss at many points."""
+        return torch.vmap(self.loss)(thetas.reshape(-1, 2)).reshape(thetas.shape[:-1])
+
+
+class GradientFlow(tr.HasTraits):
+    """What the reader can change, and what follows from it."""
+
+    step_size = tr.Float()
+    method = tr.Enum(tuple(solvers.STEPS), "euler")
+    steps = tr.Int(min=0)
+
+    def __init__(self, landscape: Landscape, *, step_size: float) -> None:
+        super().__init__()
+        self.landscape = landscape
+        self.truth = solvers.solve(
+            landscape.velocity,
+            landscape.start,
+            steps=400,
+            method="rk4",
+            t_end=landscape.t_end,
+        )
+        self.step_size = step_size
+
+    @tr.validate("step_size")
+    def _within_reach(self, proposal: dict) -> float:
+        smallest = self.landscape.t_end / MOST_STEPS
+        return min(max(proposal["value"], smallest), self.landscape.t_end)
+
+    @tr.observe("step_size", "method")
+    def to_the_end(self, _: object = None) -> None:
+        """As many steps as the flow is long."""
+        self.steps = math.ceil(self.landscape.t_end / self.step_size - 1e-9)
+
+    def advance(self) -> None:
+        """One step more, while the flow lasts; after its end, from the start again."""
+        at_end = self.time >= self.landscape.t_end * (1 - 1e-9)
+        self.steps = 1 if at_end else self.steps + 1
+
+    @property
+    def time(self) -> float:
+        return self.steps * self.step_size
+
+    @property
+    def gradients(self) -> int:
+        return self.steps * solvers.NFE[self.method]
+
+    def path(self) -> Float[Tensor, " knots 2"]:
+        """The states so far; NaN where they have left the picture for good."""
+        land = self.landscape
+        if not self.steps:
+            return land.start[None]
+        path = solvers.solve(
+            land.velocity, land.start, steps=self.steps, method=self.method, t_end=self.time
+        )
+        return path.where(path.norm(dim=1, keepdim=True) < 1e6, torch.nan)
+
+    def read_out(self) -> str:
+        """The same in words."""
+        end, flow = self.path()[-1], self._flow_at(self.time)
+        done = f"{self.method}, step size {self.step_size:.4g}: {self.steps} steps, "
+        done += f"{self.gradients} gradients, t = {self.time:.3g}. "
+        if not end.isfinite().all():
+            return done + "The path has left the picture: this step is too large."
+        loss, flow_loss = self.landscape.losses(torch.stack([end, flow])).tolist()
+        away = float((end - flow).norm())
+        return done + f"Loss {loss:.4f}, of the flow {flow_loss:.4f}; {away:.3f} apart."
+
+    def _flow_at(self, time: float) -> Tensor:
+        times = torch.linspace(0, 1, len(self.truth), dtype=self.truth.dtype)
+        record = interpolants.PiecewiseLinear(times, self.truth)
+        return record.evaluate(times.new_tensor([min(time / self.landscape.t_end, 1.0)]))[0]
+
+
+def figure_of(state: GradientFlow) -> go.Figure:
+    """Left the plane with the flow and the path, right the loss of both against time."""
+    land = state.landscape
+    xs = torch.linspace(*land.box[:2], 60).to(land.start)
+    ys = torch.linspace(*land.box[2:], 60).to(land.start)
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
+    plane = figures.landscape(xs, ys, land.losses(grid))
+    figures.path_2d(state.truth, name="gradient flow", on=plane)
+    figures.path_2d(state.path(), name="steps", on=plane)
+    figure = make_subplots(cols=2, column_widths=[0.6, 0.4], horizontal_spacing=0.14)
+    figure.add_traces(plane.data, rows=1, cols=1)
+    flow_times = torch.linspace(0, land.t_end, len(state.truth))
+    times = torch.arange(len(state.path())) * state.step_size
+    curves = {
+        "gradient flow": (flow_times, land.losses(state.truth)),
+        "steps": (times, land.losses(state.path())),
+    }
+    right = figures.lines(curves, x_title="t", y_title="loss")
+    figure.add_traces([t.update(showlegend=False) for t in right.data], rows=1, cols=2)
+    figure.update_layout(template=figures.TEMPLATE)
+    figure.update_xaxes(title="parameter 1", range=land.box[:2], col=1)
+    figure.update_yaxes(title="parameter 2", range=land.box[2:], col=1)
+    figure.update_xaxes(title="t = step size x steps", range=[0, land.t_end], col=2)
+    return figure.update_yaxes(title="loss", col=2)
+
+
+def gradient_flow(state: GradientFlow) -> w.VBox:
+    """Halve and double the step, walk step by step, change the solver, watch the flow."""
+    view, words = figures.live(figure_of(state)), w.HTML()
+    size = w.BoundedFloatText(min=0, max=1e6, description="step size")
+    solver = w.ToggleButtons(options=list(solvers.STEPS), description="solver")
+    tr.link((state, "step_size"), (size, "value"))
+    tr.link((state, "method"), (solver, "value"))
+    actions = {
+        "Halve the step": lambda: state.set_trait("step_size", state.step_size / 2),
+        "Double the step": lambda: state.set_trait("step_size", state.step_size * 2),
+        "Reset": lambda: state.set_trait("steps", 0),
+        "Step": state.advance,
+        "To the end": state.to_the_end,
+    }
+    buttons = [_button(name, act) for name, act in actions.items()]
+
+    def redraw(_: object = None) -> None:
+        path = state.path().float().numpy()
+        losses = state.landscape.losses(state.path()).float().numpy()
+        plane, curve = [trace for trace in view.data if trace.name == "steps"]
+        with view.batch_update():
+            plane.x, plane.y = path.T
+            curve.x, curve.y = torch.arange(len(path)).numpy() * state.step_size, losses
+        words.value = state.read_out()
+
+    state.observe(redraw, ["steps", "step_size", "method"])
+    redraw()
+    return w.VBox([w.HBox([size, solver]), w.HBox(buttons), view, words])
+
+
+def _button(name: str, act: Callable[[], None]) -> w.Button:
+    button = w.Button(description=name, tooltip=name)
+    button.on_click(lambda _: act())
+    return button

@@ -1,0 +1,309 @@
+"""Stepping a drift network on a task by hand: the state and its rules, without any widget."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+import traitlets as tr
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from hyperlab import solvers
+from hyperlab.base import ConfigError, choose, stream
+from hyperlab.hyperflow.context import Context, encode
+from hyperlab.hyperflow.drift import DriftNetwork
+from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
+from hyperlab.models.targets import Target, cosine, prototypes
+from hyperlab.tasks import augment, episodes, roles
+from hyperlab.tasks.domains import Domain
+from hyperlab.tasks.episodes import Episode
+from hyperlab.views.projection import Plane
+
+T_MOST = 2  # stepping goes on past t = 1, to here
+LENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # factors on the drift
+PACES = (2, 5, 15)  # steps a second of a run; the drawing follows no faster
+N_TRUE = 10  # knots of the fine-tuning run that are measured, besides the first
+DRAW = partial(episodes.sample, n_way=5, n_shot=10, n_query=10)
+
+
+def held_out(
+    root: Path | str | None = None, *, n_classes: int = 20, n_per_class: int = 30
+) -> dict[str, Callable[[], Domain]]:
+    """Name -> what opens it, for every domain of the evaluation that is there, digits first.
+
+    Args:
+        n_classes: of a procedural family, as is `n_per_class`.
+    """
+    sizes = {"n_classes": n_classes, "n_per_class": n_per_class}
+    sources = sorted(roles.present("held_out", root=root), key=lambda s: s.name != "digits")
+    return {
+        s.name: cache(partial(roles.open_source, s, "held_out", root=root, **sizes))
+        for s in sources
+    }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """What stays while tasks come and go.
+
+    Args:
+        nets: name -> drift network.
+        domains: name -> what opens it.
+        draw: `draw(domain, generator=g)` draws an episode.
+        teacher: the fine-tuning that is drawn beside the path.
+    """
+
+    target: Target
+    nets: Mapping[str, DriftNetwork]
+    domains: Mapping[str, Callable[[], Domain]]
+    draw: Callable[..., Episode] = DRAW
+    teacher: TeacherConfig = TeacherConfig()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.nets or not self.domains:
+            raise ConfigError("a bench needs at least one drift network and one domain")
+        n_params = self.target.subset.n_params
+        if strangers := [
+            n for n, net in self.nets.items() if net.shape.n_params != n_params
+        ]:
+            raise ConfigError(
+                f"networks {strangers} do not move the target's {n_params} numbers: load the "
+                "target with the subset they were trained for"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One point of a path, measured.
+
+    Args:
+        accuracy: on the query images, in [0, 1].
+        loss: the teacher's loss on the support set.
+        guesses: the class given to every query image.
+    """
+
+    t: float
+    theta: Float[Tensor, " params"]
+    accuracy: float
+    loss: float
+    guesses: Int[Tensor, " n"]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """An episode with all that stepping needs: context, true fine-tuning run, plane.
+
+    Args:
+        views: one augmented copy of the support images, the same for every measurement.
+        truth: the fine-tuning run, measured at about ten knots.
+        plane: through theta0 and the fine-tuning run.
+    """
+
+    domain: str
+    number: int
+    episode: Episode
+    target: Target
+    context: Context
+    views: Float[Tensor, " n 3 h w"]
+    truth: tuple[Reading, ...]
+    plane: Plane
+
+    @classmethod
+    def open(cls, bench: Bench, domain: str, number: int) -> "Task":
+        """Draw task `number` of a domain and fine-tune on it, as `adapt.bias_tuning` does."""
+        if number < 0:
+            raise ConfigError(f"tasks are numbered from 0, got {number}")
+        images = choose(bench.domains, domain)()
+        episode = bench.draw(
+            images, generator=stream(bench.seed, "stepper", domain, number)
+        )
+        supports = Supports.join([episode.support])
+        tuned = fine_tune(
+            bench.target, supports, bench.teacher, [stream(bench.seed, "views")]
+        )
+        thetas = torch.cat([theta for theta, _ in tuned])
+        moved = thetas - thetas[0]
+        plane = Plane(thetas[0], Plane.fit(torch.cat([moved, -moved])).axes)
+        views = augment.view(episode.support.images, stream(bench.seed, "stepper", "view"))
+        context = encode(bench.target, episode.support)
+        bare = cls(domain, number, episode, bench.target, context, views, (), plane)
+        stride = max(1, bench.teacher.steps // N_TRUE)
+        times = torch.linspace(0, 1, len(thetas)).tolist()
+        kept = zip(times[::stride], thetas[::stride], strict=True)
+        truth = tuple(bare.measure(t, theta) for t, theta in kept)
+        return cls(domain, number, episode, bench.target, context, views, truth, plane)
+
+    @torch.no_grad()
+    def measure(self, t: float, theta: Float[Tensor, " params"]) -> Reading:
+        """Query accuracy, guesses and support loss at theta, by one forward pass."""
+        support, query = self.episode.support, self.episode.query
+        images = torch.cat([support.images, self.views, query.images])
+        sizes = [len(support.labels), len(self.views), len(query.labels)]
+        plain, views, asked = self.target.features(theta, images).split(sizes)
+        centres = prototypes(plain, support.labels, support.n_way)
+        logits = self.target.logit_scale * cosine(views, centres)
+        loss = F.cross_entropy(logits, support.labels.to(logits.device))
+        guesses = cosine(asked, centres).argmax(1).cpu()
+        accuracy = (guesses == query.labels).float().mean()
+        return Reading(t, theta, accuracy.item(), loss.item(), guesses)
+
+    def true_at(self, t: float) -> Reading:
+        """The fine-tuning run at the knot nearest to t."""
+        return min(self.truth, key=lambda reading: abs(reading.t - t))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """A short name of every class: its own if all are short, else A, B, C, ..."""
+        names = self.episode.classes
+        if max(map(len, names)) <= 2:
+            return names
+        return tuple(chr(ord("A") + number) for number in range(len(names)))
+
+
+class Stepper(tr.HasTraits):
+    """What the reader can change, and the path that grows from it.
+
+    Args:
+        bench: its first domain's task 0 is opened.
+    """
+
+    net = tr.Unicode()
+    method = tr.Enum(tuple(solvers.STEPS), "euler")
+    steps = tr.Int(8, min=1, max=64)  # from t = 0 to t = 1
+    length = tr.Enum(LENGTHS, 1.0)  # factor on the drift
+    pace = tr.Enum(PACES, 5)  # steps a second of a run
+    task = tr.Instance(Task)
+    readings = tr.Tuple()  # of the path so far, the first at theta0
+    before = tr.Tuple()  # the path that the last reset ended
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self.bench, self.net = bench, next(iter(bench.nets))
+        self.open(next(iter(bench.domains)), 0)
+
+    def open(self, domain: str, number: int) -> None:
+        """Go to another task: takes as long as fine-tuning on it."""
+        self.adopt(Task.open(self.bench, domain, number))
+
+    def adopt(self, task: Task) -> None:
+        """Go to a task that is open already."""
+        with self.hold_trait_notifications():
+            self.task, self.before, self.readings = task, (), task.truth[:1]
+
+    @tr.validate("net")
+    def _known(self, proposal: dict) -> str:
+        choose(self.bench.nets, proposal["value"])
+        return proposal["value"]
+
+    @tr.observe("net", "method", "steps", "length")
+    def reset(self, _: object = None) -> None:
+        """Back to theta0; the path that was there is kept as `before`."""
+        if not self.readings:
+            return
+        with self.hold_trait_notifications():
+            if self.done:
+                self.before = self.readings
+            self.readings = (self.readings[0],)  # another tuple: a run in progress ends
+
+    @property
+    def done(self) -> int:
+        """Steps taken."""
+        return len(self.readings) - 1
+
+    @property
+    def left(self) -> int:
+        """Steps to the next whole t: to the end of the flow, or past it to t = 2."""
+        if self.done >= T_MOST * self.steps:
+            return 0
+        return self.steps - self.done % self.steps
+
+    @torch.no_grad()
+    def look_ahead(self) -> Reading:
+        """The point one solver step further; nothing changes."""
+        drift = self.bench.nets[self.net].given(self.task.context)
+        length, now = self.length, self.readings[-1]
+        times = torch.tensor([self.done, self.done + 1]) / self.steps
+        theta = solvers.STEPS[self.method](
+            lambda t, x: length * drift(t, x), times[0], now.theta, times[1] - times[0]
+        )
+        return self.task.measure(times[1].item(), theta)
+
+    def step(self) -> None:
+        """One step further, up to t = 2."""
+        if self.left:
+            self.readings = (*self.readings, self.look_ahead())
+
+    async def run(self, n: int | None = None) -> None:
+        """`n` steps at the chosen pace, or as many as are left to the next whole t.
+
+        Ends early where the path is reset or the task changed meanwhile.
+        """
+        for _ in range(self.left if n is None else min(n, T_MOST * self.steps - self.done)):
+            path, due = self.readings, time.monotonic() + 1 / self.pace
+            reading = await asyncio.to_thread(self.look_ahead)
+            if self.readings is not path:
+                return
+            self.readings = (*path, reading)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def plane_words(self) -> str:
+        """Where the path is, and how much of it the plane shows."""
+        now, end, task = self.readings[-1], self.task.truth[-1].theta, self.task
+        moved, tuned = now.theta - task.plane.origin, end - task.plane.origin
+        calls = self.done * solvers.NFE[self.method]
+        words = (
+            f"t = {now.t:.3g} of the flow: {self.done} of {self.steps} {self.method} steps, "
+            f"{calls} calls of network {self.net}. "
+        )
+        shown = f"{task.plane.share(tuned):.0%} of the length of fine-tuning's displacement"
+        if not self.done:
+            return words + f"The plane shows {shown}."
+        cos = F.cosine_similarity(moved, tuned, dim=0)
+        return words + (
+            f"Displacement: {moved.norm() / tuned.norm():.2f} times as long as "
+            f"fine-tuning's, cosine {cos:.2f}. The plane shows {shown} and "
+            f"{task.plane.share(moved):.0%} of this one's."
+        )
+
+    def accuracy_words(self) -> str:
+        """Accuracy now, before, and of fine-tuning."""
+        now, first, true = self.readings[-1], self.readings[0], self.task.truth
+        change = 100 * (now.accuracy - self.readings[max(0, self.done - 1)].accuracy)
+        last = f" ({change:+.0f} points by the last step)" if self.done else ""
+        return (
+            f"Query accuracy {now.accuracy:.0%}{last}; {first.accuracy:.0%} at t = 0. "
+            f"Fine-tuning: {self.task.true_at(now.t).accuracy:.0%} at this t, "
+            f"{true[-1].accuracy:.0%} at its end."
+        )
+
+    def loss_words(self) -> str:
+        """Support loss now, before, and of fine-tuning."""
+        now, first, true = self.readings[-1], self.readings[0], self.task.truth
+        return (
+            f"Support loss {now.loss:.3f}; {first.loss:.3f} at t = 0. "
+            f"Fine-tuning: {self.task.true_at(now.t).loss:.3f} at this t, "
+            f"{true[-1].loss:.3f} at its end."
+        )
+
+    def query_words(self) -> str:
+        """How many query images are right, what changed, and what is taken for what."""
+        task, labels, now = self.task, self.task.episode.query.labels, self.readings[-1]
+        right = now.guesses == labels
+        was_right = self.readings[max(0, self.done - 1)].guesses == labels
+        words = f"{int(right.sum())} of {len(labels)} query images right; by the last step "
+        words += f"{int((right & ~was_right).sum())} became right and "
+        words += f"{int((was_right & ~right).sum())} became wrong. "
+        pairs = zip(labels[~right].tolist(), now.guesses[~right].tolist(), strict=True)
+        often = Counter(pairs).most_common(3)
+        mixed = [f"{task.tags[a]} for {task.tags[b]} ({n})" for (a, b), n in often]
+        words += f"Most often taken: {', '.join(mixed)}." if mixed else "None is wrong."
+        named = zip(task.tags, task.episode.classes, strict=True)
+        legend = ", ".join(f"{tag} is {name}" for tag, name in named if tag != name)
+        return f"{words} {legend}." if legend else words

@@ -1,0 +1,265 @@
+"""Plotly figures. Arrays in, figure out: nothing is trained, saved or shown here.
+
+Colours are Okabe and Ito's, told apart in every common form of colour blindness; dash and
+marker say the same a second time.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import plotly.io as pio
+import torch
+from jaxtyping import Float
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from ..tasks.episodes import Episode
+from . import sheets
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
+MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
+GREY = "#8a929a"
+
+# Without the button that uploads the figure.
+CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}
+
+_AXIS = {"showline": True, "linecolor": GREY, "ticks": "outside", "gridcolor": "#eceff2"}
+TEMPLATE = go.layout.Template(
+    layout={
+        "colorway": OKABE_ITO,
+        "font": {"family": "sans-serif", "size": 14, "color": "#222222"},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "xaxis": _AXIS | {"zeroline": False, "automargin": True},
+        "yaxis": _AXIS | {"zeroline": False, "automargin": True},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        "margin": {"l": 70, "r": 20, "t": 60, "b": 60},
+        "height": 440,
+        "hovermode": "closest",
+    }
+)
+
+for _renderer in ("plotly_mimetype", "notebook", "notebook_connected"):
+    pio.renderers[_renderer].config.update(CONFIG)
+
+
+def live(figure: go.Figure) -> go.FigureWidget:
+    """The figure as a widget that redraws when its traces change (5 MB each, so few)."""
+    widget = go.FigureWidget(figure)
+    widget._config = widget._config | CONFIG
+    return widget
+
+
+def lines(
+    curves: Mapping[str, tuple[Tensor, Tensor]],
+    *,
+    x_title: str,
+    y_title: str,
+    log: str = "",
+) -> go.Figure:
+    """Curves y(x), one for each name.
+
+    Args:
+        curves: name -> (x, y), one-dimensional and equally long.
+        log: the axes with a logarithmic scale: "", "x", "y" or "xy".
+    """
+    figure = go.Figure(layout={"template": TEMPLATE})
+    for number, (name, (x, y)) in enumerate(curves.items()):
+        figure.add_scatter(x=_array(x), y=_array(y), name=name, **_look(number, len(x)))
+    for axis, title in (("x", x_title), ("y", y_title)):
+        kind = "log" if axis in log else "linear"
+        figure.update_layout({f"{axis}axis": {"title": title, "type": kind}})
+    return figure.update_layout(hovermode="x unified")
+
+
+def landscape(
+    xs: Float[Tensor, " nx"],
+    ys: Float[Tensor, " ny"],
+    values: Float[Tensor, " ny nx"],
+    *,
+    name: str = "loss",
+    n_levels: int = 24,
+) -> go.Figure:
+    """Level lines of a function of two parameters, drawn lightly: paths go on top."""
+    figure = go.Figure(layout={"template": TEMPLATE})
+    figure.add_contour(
+        x=_array(xs),
+        y=_array(ys),
+        z=_array(values),
+        name=name,
+        ncontours=n_levels,
+        colorscale=[[0, "#ffffff"], [1, "#ccd6df"]],
+        line={"color": "#aeb8c1", "width": 1},
+        colorbar={"title": name, "thickness": 12},
+        hovertemplate=name + " %{z:.3g} at (%{x:.3g}, %{y:.3g})<extra></extra>",
+    )
+    return figure.update_layout(xaxis_title="parameter 1", yaxis_title="parameter 2")
+
+
+def path_2d(
+    path: Float[Tensor, " steps 2"], *, name: str = "path", on: go.Figure | None = None
+) -> go.Figure:
+    """A trajectory in a plane, its start marked; `on` a figure it is added to that one."""
+    figure = on if on is not None else go.Figure(layout={"template": TEMPLATE})
+    number = sum(trace.meta == "path" for trace in figure.data)
+    xs, ys = _array(path.T)
+    look = _look(number, len(path))
+    figure.add_scatter(x=xs, y=ys, name=name, meta="path", **look)
+    if number == 0:
+        start = {
+            "size": 13,
+            "symbol": "circle-open",
+            "color": "black",
+            "line": {"width": 3},
+        }
+        figure.add_scatter(x=xs[:1], y=ys[:1], name="t = 0", mode="markers", marker=start)
+        if on is None:
+            figure.update_layout(xaxis_title="component 1", yaxis_title="component 2")
+    return figure
+
+
+def vector_field(
+    points: Float[Tensor, " n 2"],
+    vectors: Float[Tensor, " n 2"],
+    *,
+    name: str = "velocity",
+    scale: float | None = None,
+    on: go.Figure | None = None,
+) -> go.Figure:
+    """An arrow at each point, all with the same scale.
+
+    Args:
+        scale: length drawn for a vector of length 1; by default the longest arrow reaches as
+            far as the next point of an even grid.
+    """
+    figure = on if on is not None else go.Figure(layout={"template": TEMPLATE})
+    if scale is None:
+        extent = points.amax(0) - points.amin(0)
+        spacing = (extent.prod() / max(len(points), 1)).sqrt()
+        scale = float(spacing / vectors.norm(dim=1).max().clamp(min=1e-30))
+    xs, ys = _array(_arrows(points, vectors * scale).T)
+    figure.add_scatter(x=xs, y=ys, name=name, mode="lines", hoverinfo="skip")
+    return figure.update_traces(line={"color": GREY, "width": 1.5}, selector={"name": name})
+
+
+def image_grid(
+    rows: Mapping[str, Tensor | tuple[Tensor, ...]], *, groups: Sequence[str] = ()
+) -> go.Figure:
+    """Named rows of images, each row a batch or several batches side by side.
+
+    Args:
+        rows: name -> images n x 3 x h x w, or a tuple with such a batch for each group.
+        groups: names of the groups, written below them.
+    """
+    batches = [row if isinstance(row, tuple) else (row,) for row in rows.values()]
+    picture, (ys, xs) = sheets.sheet(batches), sheets.centres(batches)
+    height, width = picture.shape[1:]
+    margin = {
+        "l": 9 * max(map(len, rows)) + 20,
+        "r": 10,
+        "t": 10,
+        "b": 30 if groups else 10,
+    }
+    plain = {"tickmode": "array", "showline": False, "ticks": "", "showgrid": False}
+    columns = {"tickvals": [2 * x for x in xs], "ticktext": list(groups)}
+    names = {"tickvals": [2 * y for y in ys], "ticktext": list(rows)}
+    return go.Figure(
+        go.Image(source=sheets.data_uri(picture, zoom=2), hoverinfo="skip"),
+        layout={
+            "template": TEMPLATE,
+            "margin": margin,
+            "width": 1.5 * width + margin["l"] + margin["r"],
+            "height": 1.5 * height + margin["t"] + margin["b"],
+            "xaxis": plain | columns | {"automargin": False, "range": [0, 2 * width]},
+            "yaxis": plain | names | {"automargin": False, "range": [2 * height, 0]},
+        },
+    )
+
+
+def task(episode: Episode, *, n_query: int = 6) -> go.Figure:
+    """Every support image of a few-shot task beside some of its queries, a row per class."""
+    rows = {}
+    for number, name in enumerate(episode.classes):
+        seen, asked = (
+            p.images[p.labels == number] for p in (episode.support, episode.query)
+        )
+        rows[name] = (seen, asked[:n_query])
+    return image_grid(rows, groups=("support", "query"))
+
+
+def histograms(
+    panels: Mapping[str, Mapping[str, Tensor]], *, n_bins: int = 25
+) -> go.Figure:
+    """One panel per quantity; in each, how often every sampler gives which value.
+
+    Args:
+        panels: quantity -> sampler -> values.
+    """
+    figure = make_subplots(cols=len(panels), horizontal_spacing=0.08)
+    for column, (quantity, samples) in enumerate(panels.items(), start=1):
+        low, high = (
+            float(f(torch.cat([*samples.values()]))) for f in (torch.amin, torch.amax)
+        )
+        width = max(1.0, math.ceil((high - low + 1) / n_bins))
+        bins = {"start": low - 0.5, "end": high + width, "size": width}
+        for number, (name, values) in enumerate(samples.items()):
+            bar = {"color": OKABE_ITO[number], "pattern": {"shape": ("", "/", ".")[number]}}
+            look = {
+                "name": name,
+                "legendgroup": name,
+                "showlegend": column == 1,
+                "marker": bar,
+            }
+            bars = go.Histogram(x=_array(values), xbins=bins, histnorm="percent", **look)
+            figure.add_trace(bars.update(opacity=0.75), row=1, col=column)
+        figure.update_xaxes(title=quantity, col=column)
+    figure.update_yaxes(title="% of draws", col=1)
+    return figure.update_layout(template=TEMPLATE, barmode="overlay", height=340)
+
+
+def intervals(
+    rows: Mapping[str, Mapping[str, tuple[float, float]]], *, x_title: str
+) -> go.Figure:
+    """Means with their intervals: a line of the plot per row, a colour and marker per series.
+
+    Args:
+        rows: series -> row -> (mean, half width of the interval).
+    """
+    figure = go.Figure(layout={"template": TEMPLATE})
+    for number, (name, points) in enumerate(rows.items()):
+        means, halves = zip(*points.values(), strict=True)
+        look = {"color": OKABE_ITO[number], "symbol": MARKERS[number], "size": 9}
+        bars = {"array": halves, "thickness": 2, "width": 4}
+        y = list(points)
+        figure.add_scatter(
+            x=means, y=y, error_x=bars, marker=look, name=name, mode="markers"
+        )
+    n_rows = len({row for points in rows.values() for row in points})
+    figure.update_yaxes(autorange="reversed")
+    return figure.update_layout(xaxis_title=x_title, height=130 + 24 * n_rows)
+
+
+def _arrows(tails: Tensor, vectors: Tensor) -> Float[Tensor, " strokes 2"]:
+    # Each arrow is one stroke, tail - tip - barb - tip - barb; NaN lifts the pen after it.
+    tips = tails + vectors
+    across = vectors.flip(1) * vectors.new_tensor([-1.0, 1.0])
+    left, right = (tips - 0.3 * vectors + side * across for side in (0.18, -0.18))
+    lift = tails.new_full(tails.shape, float("nan"))
+    return torch.stack([tails, tips, left, tips, right, lift], dim=1).flatten(0, 1)
+
+
+def _look(number: int, n_points: int) -> dict[str, object]:
+    # Markers as long as they can be told apart.
+    number %= len(OKABE_ITO)
+    return {
+        "mode": "lines+markers" if n_points <= 60 else "lines",
+        "line": {"color": OKABE_ITO[number], "dash": DASHES[number], "width": 2},
+        "marker": {"color": OKABE_ITO[number], "symbol": MARKERS[number], "size": 6},
+    }
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return torch.as_tensor(values).detach().cpu().float().numpy()

@@ -1,0 +1,86 @@
+"""Images side by side on one sheet of pixels, and a sheet as a PNG file."""
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..base import ConfigError
+
+Images = Float[Tensor, " n 3 h w"]
+FRAME = (0xD5 / 255, 0x5E / 255, 0.0)  # Okabe and Ito's vermillion
+MARGIN = 2  # pixels around every image
+GAP = 8  # pixels between two groups
+
+
+def strip(
+    images: Images,
+    *,
+    n: int | None = None,
+    framed: Bool[Tensor, " n"] | None = None,
+) -> Float[Tensor, " 3 height width"]:
+    """Images from left to right on white paper, as wide as for `n` of them.
+
+    Args:
+        framed: those that get a coloured frame.
+    """
+    cells = F.pad(images, (MARGIN,) * 4, value=1.0)
+    if framed is not None:
+        edge = F.pad(torch.zeros_like(images), (MARGIN,) * 4, value=1.0) > 0
+        colour = images.new_tensor(FRAME)[:, None, None]
+        cells = torch.where(edge & framed[:, None, None, None], colour, cells)
+    blank = cells.new_ones(max(0, (n or 0) - len(cells)), *cells.shape[1:])
+    return torch.cat([*cells, *blank], dim=-1)
+
+
+def sheet(rows: Sequence[Sequence[Images]]) -> Float[Tensor, " 3 height width"]:
+    """Rows of groups of images; group g of every row begins at the same place.
+
+    Raises:
+        ConfigError: if there is no row, rows differ in their groups, or images in size.
+    """
+    if not rows or len({len(row) for row in rows}) > 1 or not rows[0]:
+        raise ConfigError(f"rows need the same groups, got {[len(row) for row in rows]}")
+    if len(sizes := {tuple(group.shape[1:]) for row in rows for group in row}) > 1:
+        raise ConfigError(f"the images of a sheet have one size, got {sorted(sizes)}")
+    widths = [max(map(len, groups)) for groups in zip(*rows, strict=True)]
+    return torch.cat([_row(row, widths) for row in rows], dim=1)
+
+
+def _row(row: Sequence[Images], widths: Sequence[int]) -> Tensor:
+    parts: list[Tensor] = []
+    for images, n in zip(row, widths, strict=True):
+        parts.append(strip(images, n=n))
+        parts.append(parts[-1].new_ones(3, parts[-1].shape[1], GAP))
+    return torch.cat(parts[:-1], dim=-1)
+
+
+def centres(rows: Sequence[Sequence[Images]]) -> tuple[list[float], list[float]]:
+    """Where on their sheet the rows (from above) and the groups (from the left) are centred."""
+    cell = rows[0][0].shape[-1] + 2 * MARGIN
+    widths = [max(map(len, groups)) * cell for groups in zip(*rows, strict=True)]
+    starts = [sum(widths[:g]) + g * GAP for g in range(len(widths))]
+    across = [start + width / 2 for start, width in zip(starts, widths, strict=True)]
+    tall = rows[0][0].shape[-2] + 2 * MARGIN
+    return [(i + 0.5) * tall for i in range(len(rows))], across
+
+
+def pixels(
+    picture: Float[Tensor, " 3 h w"], *, zoom: int = 1
+) -> UInt8[np.ndarray, " h2 w2 3"]:
+    """The picture as bytes, every pixel a square of `zoom` x `zoom`."""
+    large = picture.repeat_interleave(zoom, dim=1).repeat_interleave(zoom, dim=2)
+    return (large.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def data_uri(picture: Float[Tensor, " 3 h w"], *, zoom: int = 1) -> str:
+    """The picture as a PNG inside an address, for figures and HTML."""
+    file = io.BytesIO()
+    Image.fromarray(pixels(picture, zoom=zoom)).save(file, format="png")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
