@@ -37,9 +37,11 @@ def main(
         progress=tqdm,
     )
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    with base.whole_file(out) as draft:
-        save_file(state, draft, {"name": "vit_micro", "seed": str(seed)})
     seconds = time.perf_counter() - started
+    about = {"seed": seed, "seconds": round(seconds), "config": config}
+    about["domains"] = [source.name for source, _ in found]
+    with base.whole_file(out) as draft:
+        save_file(state, draft, {key: str(value) for key, value in about.items()})
     print(f"wrote {out} ({seconds:.0f} s)")
 
 

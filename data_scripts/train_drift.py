@@ -24,15 +24,17 @@ def main(
 ) -> None:
     """HyperFlow-L or -C for `vit_micro`; CPU, two cores: minutes."""
     started = time.perf_counter()
-    data = trajectories.Store.open(store).read()
+    place = base.default_device() if device == "auto" else device
+    data = trajectories.Store.open(store).read().to(place)
     config = replace(training.DriftConfig.at(scale), path=path)
     config = replace(config, steps=steps or config.steps)
     generator = base.stream(seed, "drift", path)
     net = training.fit_drift(data, config, generator=generator, progress=tqdm)
     out = out or targets.PRETRAINED / f"drift_{path}.safetensors"
     seconds = time.perf_counter() - started
-    about = {"path": path, "seed": seed, "tasks": len(data), "config": config}
-    drift.save(net, out, {key: str(value) for key, value in about.items()})
+    about = {"seed": seed, "seconds": round(seconds), "config": config, "tasks": len(data)}
+    about["domains"] = list(data.domains)
+    drift.save(net.cpu(), out, {key: str(value) for key, value in about.items()})
     print(f"wrote {out} ({len(data)} trajectories, {seconds:.0f} s)")
 
 

@@ -131,3 +131,79 @@ def check_episodes_needed(needed: Callable[[float, float], int]) -> None:
             f"(std = {std}, half width {half_width}: solve 1.96 std / sqrt(n) = half width "
         )
         expect(needed(std, half_width), right, hint + "for n and round up.)")
+
+
+@check("queries and keys stay, values move.")
+def check_value_biases(match: Callable[[str], object]) -> None:
+    """`match(name)` -> (2,) for the attention's qkv biases, else False (notebook 03)."""
+    hint = (
+        "(Thirds are 0: queries, 1: keys, 2: values; one of them is still a tuple: (1,).)"
+    )
+    for name, right in (
+        ("blocks.3.attn.qkv.bias", (2,)),
+        ("blocks.3.attn.proj.bias", False),
+        ("blocks.3.attn.qkv.weight", False),
+    ):
+        found = match(name)
+        if found is None or found is ... or found != right:
+            raise NotYet(f"for {name!r} found {found}, expected {right}. {hint}")
+
+
+@check("each row gets the bias of its own task, and so each task its own gradient.")
+def check_row_bias(rows: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> None:
+    """`rows(x, weight, biases, task)` -> W x + b[task of the row], on all tokens (04)."""
+    g = torch.Generator().manual_seed(4)
+    x, weight = torch.randn(5, 3, 4, generator=g), torch.randn(2, 4, generator=g)
+    biases, task = torch.randn(3, 2, generator=g), torch.tensor([2, 0, 0, 1, 2])
+    right = torch.stack([x[i] @ weight.T + biases[task[i]] for i in range(5)])
+    hint = "(x: 5 images of 3 tokens, 3 tasks. biases[task] is 5 x 2: where is an axis lacking?)"
+    expect(rows(x, weight, biases, task), right, hint)
+
+
+@check("on the straight line the point gives its own velocity away, whatever the task.")
+def check_leak(leak: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+    """`leak(theta, theta0, t)` -> velocity of the straight line through both (notebook 06)."""
+    theta0, v = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.3, 4.0, -1.0])
+    for t in (0.1, 0.5, 1.0):
+        hint = f"(theta = theta0 + t v, here with t = {t} and theta0 = (1, -2, 0.5): solve for v.)"
+        expect(leak(theta0 + t * v, theta0, torch.tensor(t)), v, hint, rtol=1e-4)
+
+
+@check("you can now say of every arrow how much of it you see.")
+def check_share(share: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """`share(axes, v)` -> length of v in the plane over its whole length (notebook 06)."""
+    axes = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.6, 0.8, 0.0]])
+    cases = {
+        (3.0, 0.0, 0.0, 4.0): 0.6,
+        (0.0, 3.0, 4.0, 0.0): 1.0,
+        (0.0, 4.0, -3.0, 0.0): 0.0,
+    }
+    for v, right in cases.items():
+        hint = f"(For v = {v} and axes {axes.tolist()}: divide two lengths.)"
+        expect(share(axes, torch.tensor(v)), right, hint, rtol=1e-4)
+
+
+@check(
+    "Euler's method with a length factor: all that HyperFlow does after its forward pass."
+)
+def check_follow(follow: Callable[..., Tensor]) -> None:
+    """`follow(h, theta, steps, length)` -> theta(1) of d theta/dt = length h (notebook 07)."""
+    theta0 = torch.tensor([1.0, -2.0, 0.5]).double()
+    fields = {"h = -theta": lambda t, x: -x, "h = t theta": lambda t, x: t * x}
+    for name, h in fields.items():
+        for steps, length in ((1, 1.0), (4, 1.0), (4, 1.5)):
+            right = solvers.solve(lambda t, x: length * h(t, x), theta0, steps=steps)[-1]  # noqa: B023
+            hint = (
+                f"(For {name}, {steps} steps, length {length}: step k goes from t = k / steps "
+                "by length h(t, theta) / steps.)"
+            )
+            expect(follow(h, theta0, steps, length), right, hint)
+
+
+@check("with fewer steps the first one jumps beyond s, and the path swings around it.")
+def check_fewest_steps(answer: int) -> None:
+    """The fewest Euler steps from 0 to 1 that never pass s on dx/dt = 3 (s - x) (07)."""
+    hint = (
+        "(A step multiplies the distance to s by 1 - 3 / steps: when is that not negative?)"
+    )
+    expect(answer, 3, hint)

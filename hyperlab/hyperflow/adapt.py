@@ -9,7 +9,7 @@ subset that theta belongs to, so that cost audits, tables and figures are writte
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,7 @@ from .teacher import Supports, TeacherConfig, fine_tune
 from .trajectories import Trajectories
 
 
+@runtime_checkable
 class Method(Protocol):
     """A way to go from a support set to the parameters that suit it."""
 
@@ -83,7 +84,7 @@ class FineTuning:
         return last[0]
 
 
-def bias_tuning(**config: float) -> FineTuning:
+def bias_tuning(**config: float | int | str) -> FineTuning:
     """The qkv biases move: what HyperFlow emulates."""
     return FineTuning(
         name="bias-tuning", match=params.qkv_biases, config=TeacherConfig(**config)
@@ -181,7 +182,7 @@ class NearestDomain:
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
         here = encode(target, support).summary
         distance = ((self.centres - here) / self.spread).square().sum(1)
-        return target.theta0 + self.deltas[distance.argmin()]
+        return Displacement(delta=self.deltas[distance.argmin()])(target, support)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,7 +66,7 @@ def pad(contexts: Sequence[Context], n_images: int | None = None) -> Context:
     if longest > n:
         raise ConfigError(f"a support set has {longest} images, there is room for {n}")
 
-    def filled(x: Tensor, value: float) -> Tensor:
+    def filled(x: Tensor, value: int) -> Tensor:
         return F.pad(x, (0, 0) * (x.ndim - 1) + (0, n - len(x)), value=value)
 
     return Context(

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..base import ArtifactError, DataMissingError, Velocity, whole_file
+from ..base import ArtifactError, ConfigError, DataMissingError, Velocity, whole_file
 from ..models.targets import PRETRAINED
 from ..nn import ConditionedBlock, GatedEncoder, TimeEmbedding
 from .context import Context
@@ -81,6 +81,7 @@ class DriftNetwork(nn.Module):
         t: Float[Tensor, " batch"],
         context: Context,
     ) -> Float[Tensor, " batch params"]:
+        self._check(theta, context)
         classes, present, pooled = self.read(context)
         condition = F.silu(self.time(t) + pooled)
         moved = (theta - self.theta0) / self.scale.clamp(min=1e-12) * (self.scale > 0)
@@ -89,6 +90,15 @@ class DriftNetwork(nn.Module):
         for block in self.blocks:
             x = block(x, classes, present, condition)
         return self.scale * torch.einsum("bkw,kws->bks", x, self.out).flatten(1)
+
+    def _check(self, theta: Tensor, context: Context) -> None:
+        found = theta.shape[-1], context.features.shape[-1], context.residual.shape[-1]
+        shape = self.shape
+        if found != (wanted := (shape.n_params, shape.n_inputs, shape.n_residual)):
+            raise ConfigError(
+                f"theta, context features and residual have {found} numbers, this drift "
+                f"network takes {wanted}: use the target and subset it was trained for"
+            )
 
     def read(self, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         """Class tokens, which of them are present, and their mean weighted by class size."""
@@ -149,6 +159,6 @@ def load(name: Path | str = "cubic") -> DriftNetwork:
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         net = DriftNetwork(Shape(**json.loads(meta["shape"])))
         net.load_state_dict(state)
-    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{path} is no whole drift network ({error})") from error
     return net.eval()

@@ -1,7 +1,8 @@
 """Fitting the drift network to recorded trajectories."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -59,7 +60,28 @@ def fit_drift(
     Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform); the two
     departures above are ours.
     """
-    net = build(data, config)
+    with _lent(generator):
+        return _fit(data, config, generator, progress, watch)
+
+
+@contextmanager
+def _lent(generator: torch.Generator) -> Iterator[None]:
+    # First weights and dropout draw from torch's global stream, so it becomes ours for a while.
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _fit(
+    data: Trajectories,
+    config: DriftConfig,
+    generator: torch.Generator,
+    progress: Progress,
+    watch: Callable[[int, nn.Module], None] | None,
+) -> DriftNetwork:
+    device = data.thetas.device
+    net = build(data, config).to(device)
     average = copy.deepcopy(net).eval()
     optimiser = torch.optim.AdamW(
         net.parameters(), config.lr, weight_decay=config.weight_decay
@@ -106,8 +128,8 @@ def draw(
     """Times t, points theta_t near the path, and the path's velocities there."""
     path = choose(interpolants.KINDS, config.path)(times, thetas)
     u = torch.rand(2, len(thetas), generator=generator)
-    t = u[0] * (u[1] >= config.at_start)
-    noise = torch.randn(thetas[:, 0].shape, generator=generator)
+    t = (u[0] * (u[1] >= config.at_start)).to(thetas)
+    noise = torch.randn(thetas[:, 0].shape, generator=generator).to(thetas)
     theta, v = path.both_each(t)
     return t, theta + config.jitter * scale * noise * (t > 0)[:, None], v
 

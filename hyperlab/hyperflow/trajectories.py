@@ -7,7 +7,7 @@ batch is there whole or not at all, and a killed run resumes with what is missin
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ class Trajectories:
 
     @property
     def times(self) -> Float[Tensor, " knots"]:
-        return torch.linspace(0, 1, self.thetas.shape[1])
+        return torch.linspace(0, 1, self.thetas.shape[1], device=self.thetas.device)
 
     @property
     def displacement(self) -> Float[Tensor, " tasks params"]:
@@ -78,19 +78,22 @@ class Trajectories:
             labels[:, :n],
         )
 
+    def to(self, device: torch.device | str) -> "Trajectories":
+        """A copy on `device`."""
+        moved = {
+            n: getattr(self, n).to(device)
+            for n in ("thetas", "losses", "contexts", "domain", "styled")
+        }
+        return replace(self, **moved)
+
     def of(self, rows: Int[Tensor, " batch"] | Bool[Tensor, " tasks"]) -> "Trajectories":
         """Some of the tasks."""
         c = self.contexts
         contexts = Context(c.features[rows], c.residual[rows], c.labels[rows])
-        return type(self)(
-            self.thetas[rows],
-            self.losses[rows],
-            contexts,
-            self.domain[rows],
-            self.domains,
-            self.styled[rows],
-            self.token_size,
-        )
+        taken = {
+            n: getattr(self, n)[rows] for n in ("thetas", "losses", "domain", "styled")
+        }
+        return replace(self, contexts=contexts, **taken)
 
     def unit(self) -> Float[Tensor, " params"]:
         """The root mean square displacement of each token, 0 where fine-tuning moves nothing.

@@ -18,7 +18,7 @@ from . import targets
 class PretrainConfig:
     """A generic backbone that still profits from tuning its biases."""
 
-    steps: int = 4_500
+    steps: int = 2_500
     batch: int = 128  # images a step
     lr: float = 2e-3  # peak of a one-cycle cosine, AdamW
     weight_decay: float = 0.05
@@ -27,7 +27,7 @@ class PretrainConfig:
     n_way: int = 8  # classes of a group
     n_shot: int = 4  # images of each of them
     episodic: float = 2.0  # weight of the loss within a group, beside the classifier's
-    styled: float = 0.4  # share of the groups that are styled at all
+    styled: float = 0.3  # share of the groups that are styled at all
 
     @classmethod
     def at(cls, scale: str) -> "PretrainConfig":

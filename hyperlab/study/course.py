@@ -34,7 +34,16 @@ ENVIRONMENT = {
     "PLOTLY_RENDERER": "plotly_mimetype+notebook",  # figures show in the HTML copies too
     "HF_HUB_OFFLINE": "1",  # weights come from the package or the cache
 }
-# The last cell of every run, taken out of the copy afterwards; it looks at its own kernel.
+# The first and the last cell of every run, taken out of the copy afterwards.
+WATCH = """
+import asyncio
+_faults = []
+asyncio.get_running_loop().set_exception_handler(
+    lambda loop, context: _faults.append(
+        f"lost asyncio task: {context.get('exception') or context['message']!r}"
+    )
+)
+"""
 PROBE = """
 import asyncio, gc, json, pathlib, resource, sys
 import hyperlab
@@ -47,7 +56,8 @@ def _ours(thing):
 _tasks = [t for t in gc.get_objects() if issubclass(type(t), asyncio.Task) and _ours(t)]
 if _tasks:
     await asyncio.wait(_tasks, timeout=1)
-_faults = [f"still running: {t.get_coro().__qualname__}" for t in _tasks if not t.done()]
+gc.collect()
+_faults += [f"still running: {t.get_coro().__qualname__}" for t in _tasks if not t.done()]
 _dead = [t for t in _tasks if t.done() and not t.cancelled() and t._log_traceback]
 _faults += [f"lost asyncio task: {t.exception()!r}" for t in _dead]
 _status = pathlib.Path("/proc/self/status")
@@ -109,7 +119,8 @@ def run(
     notebook = nbformat.read(path, as_version=4)
     if rehearse:
         notebook.cells = list(rehearsed(notebook.cells))
-    notebook.cells.append(new_code_cell(PROBE, metadata={"tags": ["probe"]}))
+    watch, probe = (new_code_cell(s, metadata={"tags": ["probe"]}) for s in (WATCH, PROBE))
+    notebook.cells = [watch, *notebook.cells, probe]
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, path.name)
@@ -147,7 +158,7 @@ def execute(
                 store_widget_state=True,
             )
     except papermill.PapermillExecutionError as error:
-        return [f"cell {error.cell_index}: {error.ename}: {error.evalue}"]
+        return [f"cell {error.cell_index - 1}: {error.ename}: {error.evalue}"]
     except (CellTimeoutError, DeadKernelError) as error:
         return [f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"]
     return []
@@ -166,7 +177,7 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def take_probe(notebook: NotebookNode) -> dict:
-    """Remove the probe's cell and return what it saw, or nothing if it was not reached."""
+    """Remove the probe's cells and return what they saw; nothing if they were not reached."""
     probes = [cell for cell in notebook.cells if "probe" in tags(cell)]
     notebook.cells = [cell for cell in notebook.cells if "probe" not in tags(cell)]
     for output in (output for cell in probes for output in cell.outputs):

@@ -26,7 +26,13 @@ GREY = "#8a929a"
 # Without the button that uploads the figure.
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}
 
-_AXIS = {"showline": True, "linecolor": GREY, "ticks": "outside", "gridcolor": "#eceff2"}
+_AXIS = {
+    "showline": True,
+    "linecolor": GREY,
+    "ticks": "outside",
+    "gridcolor": "#eceff2",
+    "exponentformat": "power",
+}
 TEMPLATE = go.layout.Template(
     layout={
         "colorway": OKABE_ITO,
@@ -75,6 +81,33 @@ def lines(
     return figure.update_layout(hovermode="x unified")
 
 
+def bands(
+    curves: Mapping[str, tuple[Tensor, Tensor, Tensor]], *, x_title: str, y_title: str
+) -> go.Figure:
+    """Means y(x), each in the band of its interval.
+
+    Args:
+        curves: name -> (x, mean, half width of the interval).
+    """
+    means = {name: (x, mean) for name, (x, mean, _) in curves.items()}
+    figure = lines(means, x_title=x_title, y_title=y_title)
+    for number, (name, (x, mean, half)) in enumerate(curves.items()):
+        outline = _array(torch.cat([mean + half, (mean - half).flip(0)]))
+        figure.add_scatter(
+            x=_array(torch.cat([x, x.flip(0)])),
+            y=outline,
+            name=name,
+            fill="toself",
+            fillcolor=OKABE_ITO[number % len(OKABE_ITO)],
+            opacity=0.15,
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    return figure
+
+
 def landscape(
     xs: Float[Tensor, " nx"],
     ys: Float[Tensor, " ny"],
@@ -116,9 +149,22 @@ def path_2d(
             "line": {"width": 3},
         }
         figure.add_scatter(x=xs[:1], y=ys[:1], name="t = 0", mode="markers", marker=start)
+        figure.data[-1].legendrank = 2000  # after all paths
         if on is None:
             figure.update_layout(xaxis_title="component 1", yaxis_title="component 2")
     return figure
+
+
+def points_2d(
+    groups: Mapping[str, Float[Tensor, " n 2"]], *, x_title: str, y_title: str
+) -> go.Figure:
+    """Points in a plane, each group in a colour and marker of its own."""
+    figure = go.Figure(layout={"template": TEMPLATE})
+    for number, (name, points) in enumerate(groups.items()):
+        xs, ys = _array(points.T)
+        look = _look(number, len(points)) | {"mode": "markers"}
+        figure.add_scatter(x=xs, y=ys, name=name, opacity=0.7, **look)
+    return figure.update_layout(xaxis_title=x_title, yaxis_title=y_title)
 
 
 def vector_field(
@@ -140,7 +186,7 @@ def vector_field(
         extent = points.amax(0) - points.amin(0)
         spacing = (extent.prod() / max(len(points), 1)).sqrt()
         scale = float(spacing / vectors.norm(dim=1).max().clamp(min=1e-30))
-    xs, ys = _array(_arrows(points, vectors * scale).T)
+    xs, ys = _array(strokes(points, vectors * scale).T)
     figure.add_scatter(x=xs, y=ys, name=name, mode="lines", hoverinfo="skip")
     return figure.update_traces(line={"color": GREY, "width": 1.5}, selector={"name": name})
 
@@ -242,8 +288,8 @@ def intervals(
     return figure.update_layout(xaxis_title=x_title, height=130 + 24 * n_rows)
 
 
-def _arrows(tails: Tensor, vectors: Tensor) -> Float[Tensor, " strokes 2"]:
-    # Each arrow is one stroke, tail - tip - barb - tip - barb; NaN lifts the pen after it.
+def strokes(tails: Tensor, vectors: Tensor) -> Float[Tensor, " strokes 2"]:
+    """Arrows as points of one line: tail, tip, barb, tip, barb; NaN lifts the pen after each."""
     tips = tails + vectors
     across = vectors.flip(1) * vectors.new_tensor([-1.0, 1.0])
     left, right = (tips - 0.3 * vectors + side * across for side in (0.18, -0.18))

@@ -32,10 +32,18 @@ class Plane:
     axes: Float[Tensor, " k dim"]
 
     @classmethod
-    def fit(cls, points: Float[Tensor, "*batch dim"], k: int = 2) -> "Plane":
+    def fit(
+        cls,
+        points: Float[Tensor, "*batch dim"],
+        k: int = 2,
+        *,
+        origin: Float[Tensor, " dim"] | None = None,
+    ) -> "Plane":
         """Principal components: the k directions along which the points vary most.
 
-        The sign of each axis is chosen so that its largest number is positive.
+        Args:
+            origin: where variation is measured from, e.g. theta0; by default the mean.
+                Each axis points so that its largest number is positive.
 
         Raises:
             ConfigError: fewer than k + 1 points, or numbers that are not finite.
@@ -45,7 +53,7 @@ class Plane:
             raise ConfigError(
                 f"{k} axes need at least {k + 1} finite points, got {len(points)}"
             )
-        origin = points.mean(0)
+        origin = points.mean(0) if origin is None else origin
         axes = _principal_axes((points - origin).double(), k)
         return cls(origin, axes.to(points))
 
@@ -143,7 +151,9 @@ class Embedding:
     def rows(self, name: str) -> slice:
         """Where the points of one array stand among all."""
         if name not in self.shapes:
-            raise ConfigError(f"nothing named {name!r} was embedded; have {list(self.shapes)}")
+            raise ConfigError(
+                f"nothing named {name!r} was embedded; have {list(self.shapes)}"
+            )
         names = list(self.shapes)
         first = sum(prod(self.shapes[n]) for n in names[: names.index(name)])
         return slice(first, first + prod(self.shapes[name]))
@@ -161,7 +171,9 @@ class Embedding:
 
         Source: Venna and Kaski 2001, as in scikit-learn.
         """
-        from sklearn.manifold import trustworthiness  # here, for it loads scipy's statistics
+        from sklearn.manifold import (
+            trustworthiness,
+        )  # here, for it loads scipy's statistics
 
         rows = torch.arange(len(self.low)) if rows is None else rows
         if len(rows) <= 2 * n_neighbors:
@@ -193,7 +205,9 @@ def embed(
     config = config or UmapConfig()
     points = torch.cat([array.reshape(-1, array.shape[-1]) for array in arrays.values()])
     if len(points) <= config.n_neighbors + 1:
-        raise ConfigError(f"{len(points)} points are too few for {config.n_neighbors} neighbours")
+        raise ConfigError(
+            f"{len(points)} points are too few for {config.n_neighbors} neighbours"
+        )
     k = min(config.n_components, len(points) - 1, points.shape[1])
     plane = Plane.fit(points, k)
     high = plane.to_plane(points)
@@ -202,7 +216,9 @@ def embed(
     return Embedding(plane, high, low, shapes)
 
 
-def _cached_umap(high: np.ndarray, config: UmapConfig, cache: Path | str | None) -> np.ndarray:
+def _cached_umap(
+    high: np.ndarray, config: UmapConfig, cache: Path | str | None
+) -> np.ndarray:
     if cache is None:
         return _umap(high, config)
     told = json.dumps(asdict(config)).encode() + np.float32(high.round(4)).tobytes()

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..base import ConfigError
 
-Images = Float[Tensor, " n 3 h w"]
+Images = Float[Tensor, " _ 3 _ _"]
 FRAME = (0xD5 / 255, 0x5E / 255, 0.0)  # Okabe and Ito's vermillion
 MARGIN = 2  # pixels around every image
 GAP = 8  # pixels between two groups

@@ -14,6 +14,7 @@ import torch
 import traitlets as tr
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
+from plotly.basedatatypes import BaseFigure
 from plotly.subplots import make_subplots
 from torch import Tensor
 
@@ -113,7 +114,7 @@ def _trace(name: str, place: str, *, named: bool) -> go.Scatter:
     )
 
 
-def draw(figure: go.Figure, state: Stepper) -> None:
+def draw(figure: BaseFigure, state: Stepper) -> None:
     """Give every trace the points of its path."""
     paths = {
         "fine-tuning": state.task.truth,
@@ -219,6 +220,8 @@ class StepperView(w.VBox):
         state, settings = self.state, ["net", "method", "steps", "length"]
         for name in (*settings, "pace"):
             tr.link((state, name), (self.controls[name], "value"))
+        for name in ("domain", "task"):
+            self.controls[name].observe(self._task_chosen, "value")
         acts = {"Step": state.step, "Pause": lambda: None, "Reset": state.reset}
         for name, act in acts.items():
             self.buttons[name].on_click(partial(self._pressed, act))

@@ -18,7 +18,7 @@ from hyperlab import solvers
 from hyperlab.base import ConfigError, choose, stream
 from hyperlab.hyperflow.context import Context, encode
 from hyperlab.hyperflow.drift import DriftNetwork
-from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
+from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune, losses
 from hyperlab.models.targets import Target, cosine, prototypes
 from hyperlab.tasks import augment, episodes, roles
 from hyperlab.tasks.domains import Domain
@@ -129,8 +129,7 @@ class Task:
             bench.target, supports, bench.teacher, [stream(bench.seed, "views")]
         )
         thetas = torch.cat([theta for theta, _ in tuned])
-        moved = thetas - thetas[0]
-        plane = Plane(thetas[0], Plane.fit(torch.cat([moved, -moved])).axes)
+        plane = Plane.fit(thetas, origin=thetas[0])
         views = augment.view(episode.support.images, stream(bench.seed, "stepper", "view"))
         context = encode(bench.target, episode.support)
         bare = cls(domain, number, episode, bench.target, context, views, (), plane)
@@ -142,17 +141,17 @@ class Task:
 
     @torch.no_grad()
     def measure(self, t: float, theta: Float[Tensor, " params"]) -> Reading:
-        """Query accuracy, guesses and support loss at theta, by one forward pass."""
+        """Query accuracy, guesses and support loss at theta."""
         support, query = self.episode.support, self.episode.query
-        images = torch.cat([support.images, self.views, query.images])
-        sizes = [len(support.labels), len(self.views), len(query.labels)]
-        plain, views, asked = self.target.features(theta, images).split(sizes)
-        centres = prototypes(plain, support.labels, support.n_way)
-        logits = self.target.logit_scale * cosine(views, centres)
-        loss = F.cross_entropy(logits, support.labels.to(logits.device))
+        features = self.target.features(theta, torch.cat([support.images, query.images]))
+        seen, asked = features.tensor_split([len(support.labels)])
+        centres = prototypes(seen, support.labels, support.n_way)
         guesses = cosine(asked, centres).argmax(1).cpu()
-        accuracy = (guesses == query.labels).float().mean()
-        return Reading(t, theta, accuracy.item(), loss.item(), guesses)
+        accuracy = (guesses == query.labels).float().mean().item()
+        supports = Supports.join([support]).to(self.target.device)
+        views = self.views[None].to(self.target.device)
+        loss = losses(self.target, theta[None], supports, views).item()
+        return Reading(t, theta, accuracy, loss, guesses)
 
     def true_at(self, t: float) -> Reading:
         """The fine-tuning run at the knot nearest to t."""

@@ -1,0 +1,157 @@
+"""How well a drift network knows the flow of tasks it never saw.
+
+Errors are relative, sqrt(sum |h - v|^2 / sum |v|^2), in the units that the network is trained
+in: 0 is perfect, 1 is what "no adaptation" (h = 0) gets. For the linear path the error on the
+path itself says nothing at t > 0, for (theta_t - theta_0) / t is the answer; so look at t = 0,
+and along the network's own roll-outs, where theta_t no longer comes from the recorded path.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .. import interpolants, solvers
+from ..base import ConfigError, choose
+from .drift import DriftNetwork
+from .trajectories import Trajectories
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Predicted against true vectors of several tasks.
+
+    Args:
+        error: relative error of all parameters that move.
+        cosine: between predicted and true, mean over the tasks.
+        token_error: the same of each token; NaN where nothing moves.
+        token_cosine: the same of each token; NaN where nothing moves.
+    """
+
+    error: float
+    cosine: float
+    token_error: Float[Tensor, " tokens"]
+    token_cosine: Float[Tensor, " tokens"]
+
+
+def compare(
+    predicted: Float[Tensor, " tasks params"],
+    true: Float[Tensor, " tasks params"],
+    unit: Float[Tensor, " params"],
+    *,
+    token_size: int,
+) -> Fit:
+    """Relative error and cosine of predicted vectors, as a whole and token by token.
+
+    Args:
+        unit: of every parameter; 0 leaves a parameter out (the inert key biases).
+
+    Raises:
+        ConfigError: if the parameters cannot be cut into tokens of this size.
+    """
+    if len(unit) % token_size:
+        raise ConfigError(f"{len(unit)} parameters are no multiple of {token_size=}")
+    moves, per_unit = unit > 0, 1 / unit.where(unit > 0, torch.inf)
+    p, v = predicted * per_unit, true * per_unit
+    p_tokens, v_tokens = (x.unflatten(1, (-1, token_size)) for x in (p, v))
+    still = ~moves.unflatten(0, (-1, token_size)).any(1)
+    token_error = _relative(p_tokens - v_tokens, v_tokens, dim=(0, 2))
+    token_cosine = torch.cosine_similarity(p_tokens, v_tokens, dim=2).mean(0)
+    return Fit(
+        error=float(_relative(p - v, v, dim=(0, 1))),
+        cosine=float(torch.cosine_similarity(p, v, dim=1).mean()),
+        token_error=token_error.masked_fill(still, torch.nan),
+        token_cosine=token_cosine.masked_fill(still, torch.nan),
+    )
+
+
+def _relative(difference: Tensor, true: Tensor, dim: tuple[int, ...]) -> Tensor:
+    size = true.square().sum(dim).clamp(min=1e-30)
+    return (difference.square().sum(dim) / size).sqrt()
+
+
+def on_path(
+    net: DriftNetwork, data: Trajectories, t: float = 0.0, *, path: str = "cubic"
+) -> Fit:
+    """The drift at theta(t) of the recorded path against the path's own velocity.
+
+    Args:
+        path: the kind of path that the network was trained on.
+    """
+    theta, velocity = true_flow(data, t, path=path)
+    predicted = drifts(net, data, theta, t)
+    return compare(predicted, velocity, net.scale, token_size=net.shape.token_size)
+
+
+def mean_baseline(
+    train: Trajectories, data: Trajectories, t: float = 0.0, *, path: str = "cubic"
+) -> Fit:
+    """What the mean velocity of the training tasks gets: a predictor that sees no task."""
+    velocity = true_flow(data, t, path=path)[1]
+    mean = true_flow(train, t, path=path)[1].mean(0)
+    return compare(
+        mean.expand_as(velocity), velocity, train.unit(), token_size=train.token_size
+    )
+
+
+def along_rollouts(
+    net: DriftNetwork, data: Trajectories, *, path: str = "cubic", steps: int = 10
+) -> list[Fit]:
+    """The drift at each knot of the network's own roll-outs against the path's velocity then."""
+    thetas = rollouts(net, data, steps=steps)
+    times = torch.linspace(0, 1, steps + 1).tolist()
+    return [
+        compare(
+            drifts(net, data, theta, t),
+            true_flow(data, t, path=path)[1],
+            net.scale,
+            token_size=net.shape.token_size,
+        )
+        for t, theta in zip(times, thetas, strict=True)
+    ]
+
+
+def end_points(net: DriftNetwork, data: Trajectories, *, steps: int = 10) -> Fit:
+    """The whole displacement of the roll-outs against that of fine-tuning."""
+    moved = rollouts(net, data, steps=steps)[-1] - data.thetas[:, 0]
+    return compare(moved, data.displacement, net.scale, token_size=net.shape.token_size)
+
+
+def rollouts(
+    net: DriftNetwork, data: Trajectories, *, steps: int = 10, method: str = "euler"
+) -> Float[Tensor, " knots tasks params"]:
+    """d theta/dt = h(theta, t | S) from t = 0 to 1, for every task."""
+
+    def velocity(t: Tensor, theta: Tensor) -> Tensor:
+        return drifts(net, data, theta, float(t))
+
+    return solvers.solve(velocity, data.thetas[:, 0], steps=steps, method=method)
+
+
+def true_flow(
+    data: Trajectories, t: float, *, path: str = "cubic"
+) -> tuple[Float[Tensor, " tasks params"], Float[Tensor, " tasks params"]]:
+    """theta(t) and d theta/dt of every recorded path."""
+    curves = choose(interpolants.KINDS, path)(data.times, data.thetas)
+    return curves.both_each(data.thetas.new_full((len(data),), t))
+
+
+@torch.no_grad()
+def drifts(
+    net: DriftNetwork,
+    data: Trajectories,
+    theta: Float[Tensor, " tasks params"],
+    t: float,
+    *,
+    batch: int = 64,
+) -> Float[Tensor, " tasks params"]:
+    """h(theta_i, t | S_i) for every task i, a few tasks at a time."""
+    parts: Sequence[Tensor] = torch.arange(len(data)).split(batch)
+    return torch.cat(
+        [
+            net(theta[rows], theta.new_full((len(rows),), t), data.context(rows))
+            for rows in parts
+        ]
+    )

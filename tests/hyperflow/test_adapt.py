@@ -1,0 +1,191 @@
+"""Every method of adaptation is (target, support) -> theta and leaves the backbone alone."""
+
+import pytest
+import torch
+
+from hyperlab import params, solvers
+from hyperlab.base import ConfigError, stream
+from hyperlab.hyperflow import adapt
+from hyperlab.hyperflow.context import encode, pad
+from hyperlab.hyperflow.teacher import TeacherConfig
+from hyperlab.hyperflow.trajectories import Trajectories
+from hyperlab.tasks.episodes import Episode
+from tests.tiny import support, tiny_net, tiny_target
+
+QUICK = TeacherConfig(steps=2)
+TARGET = tiny_target()
+
+
+def recorded(target, *, n=3):
+    """Trajectories of `n` tasks, a domain each; task i moved everything by i + 1."""
+    supports = [support(seed=i) for i in range(n)]
+    theta0 = target.theta0.expand(n, 1, -1)
+    delta = torch.arange(1.0, n + 1)[:, None, None].expand_as(theta0)
+    return Trajectories(
+        torch.cat([theta0, theta0 + delta], 1),
+        torch.zeros(n, 2),
+        pad([encode(target, s) for s in supports]),
+        torch.arange(n),
+        tuple("abc"[:n]),
+        torch.zeros(n, dtype=torch.bool),
+        target.model.num_features,
+    )
+
+
+def tuning(name, match, **options):
+    return adapt.FineTuning(name=name, match=match, config=QUICK, **options)
+
+
+METHODS = [
+    adapt.NoAdaptation(),
+    adapt.bias_tuning(steps=2),
+    tuning("head", params.head),
+    tuning("norms", params.norms),
+    tuning("LoRA", params.lora, rank=2),
+    tuning("everything", params.everything),
+    adapt.Displacement(delta=torch.ones(TARGET.subset.n_params)),
+    adapt.HyperFlow(net=tiny_net(TARGET, seed=0), steps=2),
+    adapt.NearestDomain.fit(recorded(TARGET)),
+    adapt.WrongSupport(method=adapt.bias_tuning(steps=1), support=support(seed=9)),
+]
+every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+
+
+@every_method
+def test_a_method_gives_the_parameters_of_its_own_view_of_the_target(method):
+    task = support()
+    view = method.view(TARGET)
+    theta = method(view, task)
+    assert theta.shape == view.theta0.shape and theta.isfinite().all()
+    accuracy = view.accuracy(theta, Episode(task, task, "made up", tuple("abc")))
+    assert 0 <= accuracy <= 1
+
+
+@every_method
+def test_the_frozen_backbone_stays_bit_identical(method):
+    before = {name: p.clone() for name, p in TARGET.model.state_dict().items()}
+    theta0 = TARGET.theta0.clone()
+    method(method.view(TARGET), support())
+    after = TARGET.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(theta0, TARGET.theta0)
+
+
+@every_method
+def test_the_same_support_gives_the_same_bits(method):
+    view = method.view(TARGET)
+    assert torch.equal(method(view, support()), method(view, support()))
+
+
+def test_no_adaptation_and_an_untrained_network_stay_at_theta0():
+    untrained = adapt.HyperFlow(net=tiny_net(TARGET), steps=3, method="rk4")
+    for method in (adapt.NoAdaptation(), untrained):
+        assert torch.equal(method(TARGET, support()), TARGET.theta0)
+
+
+def test_gradient_methods_move_and_lower_the_loss_on_plain_support():
+    task = support(n_shot=4)
+
+    def loss(theta):
+        return torch.nn.functional.cross_entropy(
+            TARGET.logits(theta, task, task.images), task.labels
+        )
+
+    theta = adapt.bias_tuning(steps=10)(TARGET, task)
+    assert loss(theta) < loss(TARGET.theta0)
+
+
+def test_hyperflow_is_the_solver_on_the_bound_network():
+    task, net = support(), tiny_net(TARGET, seed=1)
+    method = adapt.HyperFlow(net=net, steps=4, method="heun")
+    path = method.path(TARGET, task)
+    by_hand = solvers.solve(
+        net.given(encode(TARGET, task)), TARGET.theta0, steps=4, method="heun"
+    )
+    assert path.shape == (5, TARGET.subset.n_params)
+    assert torch.equal(path[0], TARGET.theta0) and torch.equal(
+        path[-1], method(TARGET, task)
+    )
+    torch.testing.assert_close(path, by_hand)
+
+
+@pytest.mark.parametrize("length", [0.5, 2.0])
+def test_the_length_factor_multiplies_the_first_euler_step(length):
+    task, net = support(), tiny_net(TARGET, seed=1)
+    one = adapt.HyperFlow(net=net, steps=1)(TARGET, task) - TARGET.theta0
+    scaled = adapt.HyperFlow(net=net, steps=1, length=length)(TARGET, task) - TARGET.theta0
+    torch.testing.assert_close(scaled, length * one, rtol=1e-4, atol=1e-6)
+
+
+def test_hyperflow_needs_no_gradient():
+    with torch.no_grad():
+        theta = adapt.HyperFlow(net=tiny_net(TARGET, seed=1), steps=1)(TARGET, support())
+    assert not theta.requires_grad
+
+
+def test_wrong_support_ignores_the_task_it_is_given():
+    method = METHODS[-1]
+    inner = adapt.bias_tuning(steps=1)(TARGET, support(seed=9))
+    assert torch.equal(method(TARGET, support(seed=0)), inner)
+    assert torch.equal(method(TARGET, support(seed=1)), inner)
+    assert not torch.equal(adapt.bias_tuning(steps=1)(TARGET, support(seed=0)), inner)
+
+
+def test_displacement_adds_the_same_to_every_task():
+    delta = torch.randn(TARGET.subset.n_params, generator=stream(0, "delta"))
+    method = adapt.Displacement(delta=delta, name="mean")
+    for seed in (0, 1):
+        found = method(TARGET, support(seed=seed)) - TARGET.theta0
+        torch.testing.assert_close(found, delta, atol=1e-6, rtol=0)
+
+
+def test_nearest_domain_looks_its_displacement_up():
+    method = adapt.NearestDomain.fit(recorded(TARGET))
+    for i in range(3):
+        moved = method(TARGET, support(seed=i)) - TARGET.theta0
+        torch.testing.assert_close(moved, torch.full_like(moved, i + 1.0))
+
+
+def test_nearest_domain_averages_over_the_tasks_of_a_domain():
+    data = recorded(TARGET)
+    together = Trajectories(
+        data.thetas,
+        data.losses,
+        data.contexts,
+        torch.zeros(3, dtype=torch.int64),
+        ("a",),
+        data.styled,
+        data.token_size,
+    )
+    moved = adapt.NearestDomain.fit(together)(TARGET, support()) - TARGET.theta0
+    torch.testing.assert_close(moved, torch.full_like(moved, 2.0))
+
+
+OTHER = tiny_target(params.norms)
+FOREIGN = {
+    "network": adapt.HyperFlow(net=tiny_net(TARGET)),
+    "displacement": adapt.Displacement(delta=torch.ones(3)),
+    "table of domains": adapt.NearestDomain.fit(recorded(TARGET)),
+}
+
+
+@pytest.mark.parametrize("method", FOREIGN.values(), ids=FOREIGN)
+def test_what_was_made_for_another_target_is_refused_with_both_lengths(method):
+    with pytest.raises(ConfigError, match=rf"\d+ numbers.* {OTHER.subset.n_params}"):
+        method(OTHER, support())
+
+
+def test_a_theta_of_another_target_is_refused():
+    task = support()
+    theta = adapt.bias_tuning(steps=1)(TARGET, task)
+    with pytest.raises(
+        ConfigError, match=f"theta has {len(theta)} numbers; this subset has"
+    ):
+        OTHER.accuracy(theta, Episode(task, task, "made up", tuple("abc")))
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": -1}, {"method": "eular"}])
+def test_solver_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ConfigError):
+        adapt.HyperFlow(net=tiny_net(TARGET), **wrong)(TARGET, support())

@@ -1,0 +1,197 @@
+"""Collecting into a store: the same bytes however often it was interrupted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
+from hyperlab.hyperflow import collect
+from hyperlab.hyperflow.collect import CollectConfig
+from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
+from hyperlab.tasks import roles
+from hyperlab.tasks.domains import Domain
+from tests.tiny import tiny_target
+
+CONFIG = CollectConfig(
+    protocol="5-way 1-shot",
+    other="5-way 5-shot",
+    mixed=0.5,
+    styled=0.5,
+    n_tasks=5,
+    batch=2,
+    teacher=TeacherConfig(steps=2, views=1),
+)
+
+
+def noise(name, counts):
+    pixels = torch.randint(0, 256, (sum(counts), 1, 16, 16), generator=stream(0, name))
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    return Domain(
+        name, pixels.byte(), labels, tuple(f"{name} {k}" for k in range(len(counts)))
+    )
+
+
+@pytest.fixture(autouse=True)
+def domains(monkeypatch):
+    """Two small real domains take the place of all the known ones."""
+    small = {name: noise(name, [20] * 6) for name in ("sand", "snow")}
+
+    def open_source(source, role, **looks):
+        return small[source.name]
+
+    sources = tuple(map(roles.Source, small))
+    monkeypatch.setattr(roles, "present", lambda role, root=None: sources)
+    monkeypatch.setattr(roles, "open_source", open_source)
+    collect._opened.cache_clear()
+    yield small
+    collect._opened.cache_clear()
+
+
+def files(path):
+    return {
+        str(p.relative_to(path)): p.read_bytes()
+        for p in Path(path).rglob("*")
+        if p.is_file()
+    }
+
+
+def killed_after(n):
+    """A progress display during which the run dies."""
+
+    def progress(items, *, total, desc):
+        for done, item in enumerate(items):
+            if done == n:
+                raise KeyboardInterrupt
+            yield item
+
+    return progress
+
+
+@pytest.fixture
+def whole(tmp_path):
+    return collect.collect(tiny_target(), tmp_path / "whole", CONFIG)
+
+
+def test_a_collection_holds_every_task_with_its_context(whole):
+    data = whole.read()
+    assert data.thetas.shape == (5, 3, 2 * 96)
+    assert data.contexts.features.shape == (5, 250, (2 * 2 + 2) * 32)
+    n_support = (data.contexts.labels >= 0).sum(1)
+    assert set(n_support.tolist()) <= {5, 25}
+    assert torch.equal(n_support, torch.from_numpy(whole.group["n_support"][:]).long())
+    assert torch.equal(data.thetas[:, 0], tiny_target().theta0.expand(5, -1))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_path, n):
+    target, path = tiny_target(), tmp_path / "resumed"
+    with pytest.raises(KeyboardInterrupt):
+        collect.collect(target, path, CONFIG, progress=killed_after(n))
+    resumed = collect.collect(target, path, CONFIG)
+    assert resumed.missing == []
+    assert files(path) == files(whole.path)
+
+
+def test_the_order_of_the_batches_does_not_matter(whole, tmp_path):
+    def backwards(items, *, total, desc):
+        return reversed(list(items))
+
+    collect.collect(tiny_target(), tmp_path / "back", CONFIG, progress=backwards)
+    assert files(tmp_path / "back") == files(whole.path)
+
+
+def test_damaged_batches_are_made_anew_and_no_others(whole):
+    before = files(whole.path)
+    (Path(whole.path) / "thetas" / "c" / "1" / "0" / "0").unlink()
+    made = []
+
+    def watched(items, *, total, desc):
+        made.extend(items)
+        return made
+
+    collect.collect(tiny_target(), whole.path, CONFIG, progress=watched)
+    assert made == [1]
+    assert files(whole.path) == before
+
+
+def test_a_finished_store_is_left_alone(whole):
+    before = files(whole.path)
+    collect.collect(tiny_target(), whole.path, CONFIG, progress=killed_after(0))
+    assert files(whole.path) == before
+
+
+def test_a_store_of_another_target_is_refused(whole):
+    before = files(whole.path)
+    with pytest.raises(ArtifactError, match="was made with target='tiny-"):
+        collect.collect(tiny_target(seed=1), whole.path, CONFIG)
+    assert files(whole.path) == before
+
+
+def test_a_store_of_another_configuration_is_refused(whole):
+    with pytest.raises(ArtifactError, match="was made with config="):
+        collect.collect(tiny_target(), whole.path, replace(CONFIG, seed=1))
+
+
+def test_a_task_is_the_same_however_many_are_asked_for():
+    first = list(collect.draw_tasks(CONFIG, 1))
+    again = list(collect.draw_tasks(replace(CONFIG, n_tasks=50), 1))
+    for one, two in zip(first, again, strict=True):
+        assert torch.equal(one.episode.support.images, two.episode.support.images)
+
+
+def test_the_store_holds_what_fine_tuning_alone_gives(whole):
+    target = tiny_target()
+    task = list(collect.draw_tasks(CONFIG, 0))[1]
+    views = stream(CONFIG.seed, CONFIG.role, "views", 1)
+    joined = Supports.join([task.episode.support])
+    steps = list(fine_tune(target, joined, CONFIG.teacher, [views]))
+    values = (
+        torch.tensor([True, False, True]).repeat_interleave(32).repeat(2)
+    )  # not the keys
+    alone = torch.cat([theta for theta, _ in steps])[:, values]
+    torch.testing.assert_close(whole.read().thetas[1][:, values], alone, rtol=0, atol=1e-4)
+
+
+def test_a_task_that_diverges_is_marked_and_left_out(tmp_path, monkeypatch):
+    def broken(*args):
+        for theta, loss in fine_tune(*args):
+            spoilt = theta.clone()
+            spoilt[0] = float("nan")
+            yield spoilt, loss
+
+    monkeypatch.setattr(collect, "fine_tune", broken)
+    store = collect.collect(tiny_target(), tmp_path / "store", CONFIG)
+    assert store.group["diverged"][:].tolist() == [True, False, True, False, True]
+    assert len(store.read()) == 2
+
+
+def test_a_loss_that_explodes_counts_as_divergence(tmp_path):
+    teacher = replace(CONFIG.teacher, optimiser="sgd", lr=1e30)
+    config = replace(CONFIG, teacher=teacher)
+    store = collect.collect(tiny_target(), tmp_path / "store", config)
+    assert store.group["diverged"][:].all()
+
+
+def test_a_class_with_too_few_images_is_named(domains, tmp_path):
+    for name in domains:
+        domains[name] = noise(name, [20, 20, 3, 20, 20])
+    with pytest.raises(ConfigError, match=r"(sand|snow) 2.*3"):
+        collect.collect(tiny_target(), tmp_path / "store", CONFIG)
+    assert collect.Store.open(tmp_path / "store").missing == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"role": "test"}, {"protocol": "7-way"}, {"n_tasks": 0}, {"batch": -1}],
+    ids=str,
+)
+def test_what_cannot_be_collected_is_refused(wrong):
+    with pytest.raises(ConfigError, match=r"have \[|must be >= 1"):
+        replace(CONFIG, **wrong)
+
+
+def test_a_store_that_is_not_there_names_the_script(tmp_path):
+    with pytest.raises(DataMissingError, match="collect_trajectories"):
+        collect.Store.open(tmp_path / "nothing")

@@ -1,0 +1,254 @@
+"""The drift network: zero at first, blind to order and padding, still where nothing moves."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from hyperlab import interpolants
+from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
+from hyperlab.hyperflow import adapt, diagnostics, drift, training
+from hyperlab.hyperflow.context import Context, encode, pad
+from hyperlab.hyperflow.training import DriftConfig
+from hyperlab.hyperflow.trajectories import Trajectories
+from tests.tiny import support, tiny_net, tiny_target
+
+TARGET = tiny_target()
+DIM, PARAMS = TARGET.model.num_features, TARGET.subset.n_params
+T = torch.tensor([0.4])
+WAYS = [(2, 1), (3, 4), (7, 2)]
+
+
+@pytest.fixture(scope="module")
+def net():
+    """A network in which every part matters: attention, gates, counts, all tokens."""
+    net = tiny_net(TARGET, seed=0)
+    for name, p in net.named_parameters():
+        nn.init.normal_(p, std=0.1, generator=stream(0, "test_drift", name))
+    return net
+
+
+def context(n_way=3, n_shot=4, *, seed=0):
+    return encode(TARGET, support(n_way, n_shot, seed=seed))
+
+
+def moved(seed=0):
+    theta0 = TARGET.theta0
+    return theta0 + 0.1 * torch.randn(theta0.shape, generator=stream(seed, "moved"))
+
+
+def test_an_untrained_network_is_no_adaptation():
+    net, task = tiny_net(TARGET), support()
+    assert net.given(encode(TARGET, task))(T[0], moved()).abs().max() == 0
+    path = adapt.HyperFlow(net=net, steps=3).path(TARGET, task)
+    assert torch.equal(path, TARGET.theta0.expand(4, -1))
+
+
+@pytest.mark.parametrize(("n_way", "n_shot"), WAYS)
+def test_the_order_of_images_and_of_classes_does_not_matter(net, n_way, n_shot):
+    plain = context(n_way, n_shot)
+    order = torch.randperm(n_way * n_shot, generator=stream(0, "images"))
+    classes = torch.randperm(n_way, generator=stream(0, "classes"))
+    shuffled = Context(plain.features[order], plain.residual[order], plain.labels[order])
+    renamed = Context(plain.features, plain.residual, classes[plain.labels])
+    expected = net.given(plain)(T[0], moved())
+    assert expected.abs().max() > 1e-3
+    for other in (shuffled, renamed):
+        torch.testing.assert_close(net.given(other)(T[0], moved()), expected)
+
+
+def test_tasks_of_any_way_and_shot_share_a_batch_and_padding_does_not_matter(net):
+    alone = [context(*sizes, seed=i) for i, sizes in enumerate(WAYS)]
+    theta = torch.stack([moved(i) for i in range(len(WAYS))])
+    together = net(theta, T.expand(len(WAYS)), pad(alone, n_images=20))
+    for c, row, expected in zip(alone, theta, together, strict=True):
+        torch.testing.assert_close(net.given(c)(T[0], row), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_drift_depends_on_the_task_the_point_and_the_time(net):
+    drifts = [
+        net.given(context())(T[0], moved()),
+        net.given(context(seed=1))(T[0], moved()),
+        net.given(context())(T[0], moved(1)),
+        net.given(context())(T[0] / 2, moved()),
+    ]
+    for other in drifts[1:]:
+        assert (other - drifts[0]).norm() > 1e-3 * drifts[0].norm()
+
+
+def test_tokens_without_a_scale_never_move_and_are_never_read(net):
+    keys = torch.zeros(2, 3, DIM, dtype=torch.bool)
+    keys[:, 1] = True  # theta is (layer, query-key-value, number)
+    keys, still = keys.flatten(), tiny_net(TARGET)
+    still.load_state_dict(net.state_dict())
+    still.scale[keys] = 0
+    f, theta = still.given(context()), moved()
+    assert f(T[0], theta)[keys].abs().max() == 0 < f(T[0], theta)[~keys].abs().min()
+    assert torch.equal(f(T[0], theta + 5 * keys), f(T[0], theta))
+
+
+@pytest.mark.parametrize("length", [1, PARAMS - 1, PARAMS + 1])
+def test_a_theta_or_context_of_another_target_is_refused(net, length):
+    with pytest.raises(
+        ConfigError, match=rf"have \({length}, .* takes \({PARAMS}, {6 * DIM}, {DIM}\)"
+    ):
+        net.given(context())(T[0], torch.zeros(length))
+    c = context()
+    with pytest.raises(ConfigError, match="use the target and subset"):
+        net.given(Context(c.features[:, :50], c.residual, c.labels))(T[0], moved())
+
+
+def test_a_saved_network_comes_back_in_half_precision_and_saving_it_again_changes_nothing(
+    net, tmp_path
+):
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    drift.save(net, first, {"path": "cubic"})
+    back = drift.load(first)
+    drift.save(back, second, {"path": "cubic"})
+    for name, p in drift.load(second).state_dict().items():
+        assert torch.equal(p, back.state_dict()[name])
+    assert not back.training and back.shape == net.shape
+    f, g = net.given(context()), back.given(context())
+    torch.testing.assert_close(g(T[0], moved()), f(T[0], moved()), atol=5e-3, rtol=5e-2)
+
+
+def test_a_missing_file_names_the_command_that_makes_one(tmp_path):
+    with pytest.raises(DataMissingError, match=r"\['linear', 'cubic'\].*train_drift.py"):
+        drift.load(tmp_path / "none.safetensors")
+
+
+def truncated(path, net):
+    drift.save(net, path, {})
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def empty(path, net):
+    path.touch()
+
+
+def without_its_shape(path, net):
+    save_file(net.state_dict(), path)
+
+
+def of_another_shape(path, net):
+    drift.save(net, path, {})
+    state = {**net.state_dict(), "place": torch.zeros(3, 3)}
+    other = tiny_net(tiny_target())
+    other.state_dict = lambda: state
+    drift.save(other, path, {})
+
+
+def with_a_garbled_shape(path, net):
+    save_file(net.state_dict(), path, {"shape": "{not json"})
+
+
+@pytest.mark.parametrize(
+    "damage", [truncated, empty, without_its_shape, of_another_shape, with_a_garbled_shape]
+)
+def test_a_damaged_or_foreign_file_is_refused(net, tmp_path, damage):
+    path = tmp_path / "drift.safetensors"
+    damage(path, net)
+    with pytest.raises(ArtifactError, match="no whole drift network"):
+        drift.load(path)
+
+
+def known_problem(n=40):
+    """Paths theta0 + s(t) w a_i, a_i = +1 or -1, which one is seen in the support's colours."""
+    signs = torch.tensor([1.0, -1.0]).repeat(n // 2)
+    contexts = [context(2, 2, seed=i) for i in range(n)]
+    offset = torch.randn(contexts[0].features.shape[1], generator=stream(0, "offset"))
+    contexts = [
+        Context(c.features + a * offset, c.residual, c.labels)
+        for a, c in zip(signs, contexts, strict=True)
+    ]
+    w = 0.1 + torch.rand(TARGET.subset.n_params, generator=stream(0, "w"))
+    s = torch.linspace(0, 1, 6).square()[
+        :, None
+    ]  # fast at the end: linear and cubic differ
+    thetas = TARGET.theta0 + s * w * signs[:, None, None]
+    flags = torch.zeros(n, dtype=torch.bool)
+    return Trajectories(
+        thetas, torch.zeros(n, 6), pad(contexts), torch.zeros(n).long(), ("a",), flags, DIM
+    )
+
+
+QUICK = DriftConfig(steps=80, batch=16, width=32, lr=3e-3, dropout=0.0, jitter=0.02)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    data = known_problem()
+    return data.of(torch.arange(30, 40)), training.fit_drift(
+        data.of(torch.arange(30)), QUICK, generator=stream(0, "fit")
+    )
+
+
+def test_training_finds_a_known_drift_on_tasks_it_never_saw(fitted):
+    held_out, net = fitted
+    untrained = training.build(held_out, QUICK)
+    assert diagnostics.on_path(untrained, held_out, 0.5).error == pytest.approx(1, abs=1e-5)
+    for t in (0.25, 0.5, 1.0):
+        fit = diagnostics.on_path(net, held_out, t)
+        assert fit.error < 0.5 and fit.cosine > 0.9
+    assert diagnostics.end_points(net, held_out).error < 0.5
+
+
+def test_the_same_seed_gives_the_same_bits_and_the_global_stream_is_left_alone():
+    data, before = known_problem(8), torch.get_rng_state()
+    config = DriftConfig(steps=3, batch=4, width=32)
+    runs = [training.fit_drift(data, config, generator=stream(s, "fit")) for s in (0, 0, 1)]
+    a, b, c = (torch.cat([p.flatten() for p in net.parameters()]) for net in runs)
+    assert torch.equal(a, b) and not torch.equal(a, c)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_training_can_be_watched_ten_times():
+    seen = []
+    config = DriftConfig(steps=20, batch=4, width=32)
+    training.fit_drift(
+        known_problem(8),
+        config,
+        generator=stream(0, "fit"),
+        watch=lambda step, net: seen.append((step, net.training)),
+    )
+    assert seen == [(step, False) for step in range(2, 21, 2)]
+
+
+@pytest.mark.parametrize("kind", interpolants.KINDS)
+def test_what_is_drawn_are_the_paths_own_points_and_velocities(kind):
+    data = known_problem(12)
+    config = DriftConfig(path=kind, at_start=0.5, jitter=0.0)
+    unit = torch.ones(data.thetas.shape[-1])
+    t, theta, v = training.draw(data.thetas, data.times, config, unit, stream(0, "draw"))
+    path = interpolants.KINDS[kind](data.times, data.thetas)
+    torch.testing.assert_close(theta, path.evaluate_each(t))
+    torch.testing.assert_close(v, path.derivative_each(t))
+    assert 0 < (t == 0).sum() < len(t)
+
+
+def test_noise_is_put_on_points_after_the_start_alone():
+    data = known_problem(12)
+    unit = torch.ones(data.thetas.shape[-1])
+    config = DriftConfig(at_start=0.5, jitter=0.1)
+    t, theta, _ = training.draw(data.thetas, data.times, config, unit, stream(0, "draw"))
+    away = theta - interpolants.Cubic(data.times, data.thetas).evaluate_each(t)
+    assert away[t == 0].abs().max() < 1e-6
+    assert float(away[t > 0].std()) == pytest.approx(0.1, rel=0.1)
+
+
+def test_the_loss_is_in_units_of_each_parameter_and_leaves_still_ones_out():
+    data = known_problem(4)
+    net = training.build(data, QUICK)
+    net.scale[DIM : 2 * DIM] = 0
+    v = net.scale.where(net.scale > 0, 100.0).expand(4, -1) * 3
+    loss = training.drift_loss(net, data.thetas[:, 0], torch.zeros(4), v, data.contexts)
+    assert float(loss) == pytest.approx(9, rel=1e-5)
+
+
+def test_unknown_paths_and_scales_are_refused():
+    with pytest.raises(
+        ConfigError, match="'quintic'; have .*'cubic', 'linear', 'piecewise'"
+    ):
+        DriftConfig(path="quintic")
+    with pytest.raises(ConfigError, match="'huge'; have"):
+        DriftConfig.at("huge")

@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from hyperlab.base import ConfigError, stream
+from hyperlab.models import pretrain
+from hyperlab.models.pretrain import PretrainConfig
+from hyperlab.tasks.domains import Domain
+
+CONFIG = PretrainConfig(steps=2, batch=12, n_way=3, n_shot=2)
+
+
+def domain(name, n_classes, *, size=32):
+    pixels = torch.randint(
+        0, 256, (3 * n_classes, 1, size, size), generator=stream(0, name)
+    )
+    labels = torch.arange(n_classes).repeat_interleave(3)
+    return Domain(
+        name, pixels.byte(), labels, tuple(f"class {k}" for k in range(n_classes))
+    )
+
+
+def trained(seed=0):
+    domains = [domain("letters", 4), domain("leaves", 3)]
+    generator = stream(seed, "pretrain")
+    return pretrain.pretrain(domains, [1.0, 2.0], CONFIG, generator=generator)
+
+
+def test_the_same_seed_gives_the_same_backbone_and_it_is_frozen():
+    one, two = trained().state_dict(), trained().state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not any(p.requires_grad for p in trained().parameters())
+
+
+def test_the_head_map_scales_and_shifts_each_feature_by_itself():
+    head = trained().head
+    assert torch.equal(head.weight, torch.diag(head.weight.diag()))
+    assert (head.weight.diag() > 0).all()
+
+
+def test_smoothing_spreads_over_the_classes_of_the_same_domain_alone():
+    owner, labels = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 4])
+    logits = torch.randn(2, 5, generator=stream(0, "logits"))
+    logits = logits.masked_fill(owner != owner[labels][:, None], -1e4)
+    parts = [
+        torch.nn.functional.cross_entropy(logits[:1, :3], labels[:1], label_smoothing=0.1),
+        torch.nn.functional.cross_entropy(
+            logits[1:, 3:], labels[1:] - 3, label_smoothing=0.1
+        ),
+    ]
+    found = pretrain._smoothed(logits, labels, owner, 0.1)
+    torch.testing.assert_close(found, torch.stack(parts).mean())
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+def test_every_scale_has_whole_groups(scale):
+    config = PretrainConfig.at(scale)
+    assert config.batch >= config.n_way * config.n_shot
+
+
+def test_an_unknown_scale_is_refused():
+    with pytest.raises(ConfigError, match="have"):
+        PretrainConfig.at("huge")

@@ -1,0 +1,22 @@
+import time
+
+import pytest
+
+from hyperlab.base import ConfigError
+from hyperlab.study import timing
+
+
+def test_the_median_ignores_one_slow_call_and_the_warm_up():
+    naps = iter([0.05, 0.0, 0.05, 0.0])
+    assert timing.median_s(lambda: time.sleep(next(naps)), repeats=3) < 0.02
+
+
+def test_no_repeat_is_refused():
+    with pytest.raises(ConfigError, match="at least one repeat, got 0"):
+        timing.median_s(lambda: None, repeats=0)
+
+
+def test_the_machine_and_the_versions_are_named():
+    assert timing.machine()["cores"] >= 1 and timing.machine()["cpu"]
+    found = timing.versions(["torch", "no-such-package"])
+    assert found["torch"][0].isdigit() and found["no-such-package"] == "absent"

@@ -1,0 +1,91 @@
+"""A check passes the right answer alone, and says what it saw of the others."""
+
+import math
+
+import pytest
+import torch
+
+from hyperlab import exercises, solvers
+from hyperlab.exercises import NotYet, Verdict
+
+
+def test_a_verdict_begins_with_what_the_reader_wants_to_know():
+    assert repr(Verdict(passed=True, message="good")) == "passed: good"
+    assert repr(Verdict(passed=False, message="found 3")) == "not yet: found 3"
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (None, "no answer"),
+        (..., "no answer"),
+        ("three", "found a str"),
+        (torch.zeros(3), r"shape \(3,\), expected \(2,\)"),
+        ([1.0, 3.0], "found 1, 3, expected 1, 2. try"),
+        ([1.0, float("nan")], "nan"),
+        ([1.0, 2.5], "found 1, 2.5"),
+    ],
+)
+def test_what_is_not_right_is_described(found, message):
+    with pytest.raises(NotYet, match=message):
+        exercises.expect(found, torch.tensor([1, 2]), "try")
+
+
+def test_the_right_numbers_pass_in_any_form():
+    for found in ([1, 2], (1.0, 2.0), torch.tensor([1.0, 2.0])):
+        exercises.expect(found, torch.tensor([1.0, 2.0]), "")
+
+
+def test_heuns_step_passes_and_eulers_and_the_midpoint_do_not():
+    midpoint = lambda f, t, x, dt: x + dt * f(t + dt / 2, x + dt / 2 * f(t, x))
+    assert exercises.check_heun_step(solvers.heun_step).passed
+    for step in (solvers.euler_step, midpoint, lambda f, t, x, dt: ...):
+        assert not exercises.check_heun_step(step).passed
+
+
+def test_an_error_of_the_readers_own_passes_through():
+    with pytest.raises(ZeroDivisionError):
+        exercises.check_heun_step(lambda f, t, x, dt: 1 / 0)
+
+
+def test_the_largest_step_is_two_over_the_curvature():
+    assert exercises.check_largest_step(0.08).passed
+    for answer in (0.04, 2.0, ..., None):
+        assert repr(exercises.check_largest_step(answer)).startswith("not yet")
+
+
+def test_nearest_mean_wants_distances_to_means_and_not_dot_products():
+    nearest = lambda images, means: torch.cdist(images, means).argmin(1)
+    assert exercises.check_nearest_mean(nearest).passed
+    for wrong in (lambda x, m: (x @ m.T).argmax(1), lambda x, m: torch.cdist(x, m), None):
+        assert not exercises.check_nearest_mean(wrong or (lambda x, m: ...)).passed
+
+
+def test_the_smallest_class_and_ten_bound_the_queries():
+    assert exercises.check_query_rule(lambda n: min(10, int(n.min()) // 2)).passed
+    for wrong in (lambda n: 10, lambda n: int(n.min()) // 2, lambda n: None):
+        assert not exercises.check_query_rule(wrong).passed
+
+
+def test_episodes_needed_grow_with_the_square_and_are_rounded_up():
+    needed = lambda std, half: math.ceil((1.96 * std / half) ** 2)
+    assert exercises.check_episodes_needed(needed).passed
+    for wrong in (
+        lambda s, h: int((1.96 * s / h) ** 2),
+        lambda s, h: s / h,
+        lambda s, h: ...,
+    ):
+        assert not exercises.check_episodes_needed(wrong).passed
+
+
+def test_the_leak_of_a_straight_line_needs_the_time():
+    assert exercises.check_leak(lambda theta, theta0, t: (theta - theta0) / t).passed
+    for leak in (lambda theta, theta0, t: theta - theta0, lambda theta, theta0, t: ...):
+        assert not exercises.check_leak(leak).passed
+
+
+def test_the_share_that_a_plane_shows_is_a_ratio_of_lengths():
+    assert exercises.check_share(lambda axes, v: (axes @ v).norm() / v.norm()).passed
+    squared = lambda axes, v: ((axes @ v).norm() / v.norm()) ** 2
+    for share in (squared, lambda axes, v: (axes @ v).norm(), lambda axes, v: ...):
+        assert not exercises.check_share(share).passed

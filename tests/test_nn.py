@@ -1,0 +1,105 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hyperlab.base import stream
+from hyperlab.nn import (
+    MLP,
+    Attention,
+    ConditionedBlock,
+    GatedEncoder,
+    TimeEmbedding,
+    cosine_warmup,
+    ema_update,
+    zero,
+)
+
+
+def randn(*shape, name="x"):
+    return torch.randn(*shape, generator=stream(0, name))
+
+
+def test_an_mlp_ends_with_a_linear_layer():
+    layers = list(MLP(3, 5, 2, dropout=0.1))
+    assert isinstance(layers[-1], nn.Linear)
+    assert layers[-1].out_features == 2
+
+
+def test_times_a_hundredth_apart_are_told_apart():
+    embedding = TimeEmbedding(32)
+    phases = torch.tensor([0.50, 0.51])[:, None] * embedding.omega
+    waves = torch.cat([phases.cos(), phases.sin()], 1)
+    assert (waves[0] - waves[1]).norm() > 0.5
+    assert embedding(torch.tensor([0.5, 0.51])).shape == (2, 32)
+
+
+def test_a_gated_encoder_is_affine_in_the_residual():
+    encoder = GatedEncoder(4, 3, 8, dropout=0.0)
+    x, r = randn(5, 4), randn(5, 3, name="r")
+    steps = [encoder(x, scale * r) for scale in (0.0, 1.0, 2.0)]
+    torch.testing.assert_close(steps[2] - steps[1], steps[1] - steps[0])
+
+
+def test_absent_memory_cannot_be_seen():
+    layer = Attention(8, 2)
+    x, memory = randn(3, 4, 8), randn(3, 5, 8, name="memory")
+    present = torch.tensor([True, True, True, False, False]).expand(3, 5)
+    other = memory.clone()
+    other[:, 3:] = 100.0
+    torch.testing.assert_close(layer(x, memory, present), layer(x, other, present))
+    torch.testing.assert_close(layer(x, memory, present), layer(x, memory[:, :3]))
+
+
+def test_attention_is_that_of_torch():
+    ours, theirs = Attention(8, 2), nn.MultiheadAttention(8, 2, batch_first=True)
+    weight = torch.cat([ours.q.weight, ours.kv.weight])
+    state = {
+        "in_proj_weight": weight,
+        "in_proj_bias": torch.cat([ours.q.bias, ours.kv.bias]),
+    }
+    state |= {"out_proj.weight": ours.out.weight, "out_proj.bias": ours.out.bias}
+    theirs.load_state_dict(state)
+    x, memory = randn(3, 4, 8), randn(3, 5, 8, name="memory")
+    torch.testing.assert_close(ours(x, memory), theirs(x, memory, memory)[0])
+
+
+def test_a_new_conditioned_block_changes_nothing():
+    block = ConditionedBlock(8, 2, dropout=0.0)
+    x, memory, present = randn(3, 4, 8), randn(3, 5, 8, name="memory"), torch.ones(3, 5) > 0
+    assert torch.equal(block(x, memory, present, randn(3, 8, name="condition")), x)
+
+
+def test_a_conditioned_block_learns_from_its_first_step():
+    block = ConditionedBlock(8, 2, dropout=0.0)
+    x, memory, present = randn(3, 4, 8), randn(3, 5, 8, name="memory"), torch.ones(3, 5) > 0
+    block(x, memory, present, randn(3, 8, name="condition")).square().mean().backward()
+    assert block.modulation.weight.grad.abs().sum() > 0
+
+
+def test_a_zeroed_layer_answers_zero():
+    assert not zero(nn.Linear(3, 2))(randn(4, 3)).any()
+
+
+def test_an_average_moves_by_one_minus_decay():
+    average, model = nn.Linear(2, 1), nn.Linear(2, 1)
+    expected = torch.lerp(average.weight.data, model.weight.data, 0.1)
+    ema_update(average, model, decay=0.9)
+    torch.testing.assert_close(average.weight.data, expected)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"), [(0, 0.1), (9, 1.0), (10, 1.0), (60, 0.5), (110, 0.0)]
+)
+def test_the_learning_rate_rises_then_falls_by_half_a_cosine(step, factor):
+    found = cosine_warmup(step, warmup=10, total=110)
+    assert math.isclose(found, factor, abs_tol=1e-9)
+
+
+def test_silu_gate_is_the_formula():
+    encoder = GatedEncoder(4, 3, 8, dropout=0.0)
+    x, r = randn(5, 4), randn(5, 3, name="r")
+    hidden = F.silu(encoder.gate(x)) * (encoder.value(x) + r @ encoder.residual.weight.T)
+    torch.testing.assert_close(encoder(x, r), encoder.out(hidden))

@@ -1,0 +1,58 @@
+"""A backbone of two blocks and made-up tasks: everything of HyperFlow in milliseconds."""
+
+import torch
+from timm.layers import PatchEmbed
+from torch import nn
+
+from hyperlab import params
+from hyperlab.base import stream
+from hyperlab.hyperflow.drift import DriftNetwork, Shape
+from hyperlab.models import targets
+from hyperlab.models.targets import Target
+from hyperlab.params import ParamSubset
+from hyperlab.tasks.episodes import LabelledImages
+
+
+def tiny_target(match=params.qkv_biases, *, seed=0):
+    """A Target with random weights, large enough for every bias to matter."""
+    sizes = {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": 16}
+    model = targets.build("vit_micro", embed_layer=PatchEmbed, **sizes)
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear) and layer is not model.head:
+            noise = torch.randn(layer.weight.shape, generator=stream(seed, name))
+            layer.weight.data = 1.5 * noise / layer.in_features**0.5
+            layer.bias.data = 0.1 * torch.randn(
+                len(layer.bias), generator=stream(seed, name, "b")
+            )
+    for name in ("cls_token", "pos_embed"):
+        tensor = getattr(model, name)
+        tensor.data = torch.randn(tensor.shape, generator=stream(seed, name))
+    return Target("tiny", model, ParamSubset.select(model, match), image_size=16)
+
+
+def support(n_way=3, n_shot=2, *, seed=0, size=16):
+    """A support set of noise, each class with a colour of its own."""
+    g = stream(seed, "support", n_way, n_shot)
+    labels = torch.arange(n_way).repeat_interleave(n_shot)
+    colours = torch.rand(n_way, 3, 1, 1, generator=g)[labels]
+    noise = torch.rand(len(labels), 3, size, size, generator=g)
+    return LabelledImages((colours + noise) / 2, labels, n_way)
+
+
+def tiny_net(target, *, seed=None):
+    """A drift network for `target`: untrained, or with a seed one that moves every token."""
+    dim = target.model.num_features
+    shape = Shape(
+        n_params=target.subset.n_params,
+        token_size=dim,
+        n_inputs=(2 * len(target.model.blocks) + 2) * dim,
+        n_residual=dim,
+        width=16,
+        depth=1,
+        n_heads=2,
+    )
+    net = DriftNetwork(shape).eval()
+    net.theta0.copy_(target.theta0)
+    if seed is not None:
+        nn.init.normal_(net.out, std=0.1, generator=stream(seed, "out"))
+    return net

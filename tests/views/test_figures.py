@@ -1,0 +1,125 @@
+"""Figures show the arrays they are given, in colours and shapes that can be told apart."""
+
+import json
+
+import numpy as np
+import plotly.io as pio
+import pytest
+import torch
+
+from hyperlab.views import figures
+
+SQUARE = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+
+
+def test_a_path_is_drawn_point_for_point_and_its_start_is_marked():
+    path, start = figures.path_2d(SQUARE, name="walk").data
+    assert path.name == "walk" and np.array_equal(path.x, [0, 1, 1])
+    assert (start.name, list(start.x), list(start.y)) == ("t = 0", [0], [0])
+
+
+def test_further_paths_get_another_colour_dash_and_marker_and_no_second_start():
+    figure = figures.path_2d(SQUARE, name="first")
+    assert figures.path_2d(SQUARE + 1, name="second", on=figure) is figure
+    first, _, second = figure.data
+    assert first.line.color != second.line.color and first.line.dash != second.line.dash
+    assert first.marker.symbol != second.marker.symbol
+
+
+def test_the_second_channel_tells_every_pair_of_curves_apart():
+    x = torch.arange(3.0)
+    curves = {str(i): (x, x + i) for i in range(7)}
+    figure = figures.lines(curves, x_title="step", y_title="loss", log="y")
+    looks = {(t.line.color, t.line.dash, t.marker.symbol) for t in figure.data}
+    assert len(looks) == len({t.marker.symbol for t in figure.data}) == 7
+    assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("linear", "log")
+
+
+def test_colours_are_okabe_and_itos():
+    original = set(
+        [
+            "#0072B2",
+            "#D55E00",
+            "#009E73",
+            "#CC79A7",
+            "#E69F00",
+            "#56B4E9",
+            "#F0E442",
+            "#000000",
+        ]
+    )
+    assert set(figures.OKABE_ITO) <= original
+    assert figures.TEMPLATE.layout.colorway == figures.OKABE_ITO
+
+
+def test_an_arrow_starts_at_its_point_and_ends_at_the_scaled_vector():
+    points, vectors = (
+        torch.tensor([[0.0, 0.0], [2.0, 2.0]]),
+        torch.tensor([[1.0, 0], [0, 2.0]]),
+    )
+    arrows = figures.vector_field(points, vectors, scale=0.5).data[0]
+    drawn = np.stack([arrows.x, arrows.y], 1).reshape(2, 6, 2)
+    np.testing.assert_allclose(drawn[:, 0], points)
+    np.testing.assert_allclose(drawn[:, 1], points + 0.5 * vectors)
+    assert np.isnan(drawn[:, 5]).all()
+
+
+def test_the_longest_arrow_of_a_grid_reaches_to_the_next_point():
+    axis = torch.linspace(-1, 1, 9)
+    points = torch.cartesian_prod(axis, axis)
+    arrows = figures.vector_field(points, 100 * points).data[0]
+    drawn = np.stack([arrows.x, arrows.y], 1).reshape(-1, 6, 2)
+    longest = np.linalg.norm(drawn[:, 1] - drawn[:, 0], axis=1).max()
+    assert longest == pytest.approx(0.25, rel=0.15)
+
+
+def test_groups_of_points_differ_in_colour_and_marker():
+    groups = {"a": SQUARE, "b": SQUARE + 1}
+    one, two = figures.points_2d(groups, x_title="ink", y_title="slant").data
+    assert (one.name, one.mode, list(two.x)) == ("a", "markers", [1, 2, 2])
+    assert one.marker.symbol != two.marker.symbol
+
+
+def test_a_landscape_has_its_values_where_its_axes_say():
+    xs, ys = torch.linspace(0, 1, 4), torch.linspace(5, 6, 3)
+    values = ys[:, None] + xs
+    contour = figures.landscape(xs, ys, values).data[0]
+    np.testing.assert_allclose(contour.z[2], 6 + xs)
+
+
+def test_no_figure_offers_to_upload_itself():
+    bundle = pio.renderers["plotly_mimetype"].to_mimebundle(
+        figures.path_2d(SQUARE).to_dict()
+    )
+    config = bundle["application/vnd.plotly.v1+json"]["config"]
+    assert config["modeBarButtonsToRemove"] == ["sendChartToCloud"]
+    widget = figures.live(figures.path_2d(SQUARE))
+    assert widget._config["modeBarButtonsToRemove"] == ["sendChartToCloud"]
+
+
+def test_a_figure_is_small():
+    assert len(json.dumps(figures.path_2d(SQUARE).to_dict(), default=str)) < 6_000
+
+
+def test_a_grid_has_a_name_at_the_middle_of_every_row_and_group():
+    images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    figure = figures.image_grid({"a": (images, images[:1]), "b": (images[:2], images)},
+                                groups=("left", "right"))  # fmt: skip
+    assert list(figure.layout.yaxis.ticktext) == ["a", "b"]
+    assert list(figure.layout.yaxis.tickvals) == [12, 36]  # doubled cells of 8 + 4 pixels
+    assert list(figure.layout.xaxis.ticktext) == ["left", "right"]
+
+
+def test_histograms_share_their_bins_and_count_in_per_cent():
+    values = {"a": torch.arange(5, 51), "b": torch.full((10,), 5)}
+    first, second = figures.histograms({"ways": values}).data
+    assert first.xbins == second.xbins and first.histnorm == "percent"
+    assert first.xbins.start == 4.5 and first.xbins.end > 50
+    assert first.marker.pattern.shape != second.marker.pattern.shape
+
+
+def test_intervals_show_means_and_half_widths():
+    figure = figures.intervals({"5-shot": {"digits": (0.9, 0.01)}}, x_title="accuracy")
+    (points,) = figure.data
+    assert (list(points.x), list(points.y)) == ([0.9], ["digits"])
+    assert list(points.error_x.array) == [0.01]

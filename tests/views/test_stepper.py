@@ -1,0 +1,399 @@
+"""The stepper's rules hold without a browser, and its view shows what the state says."""
+
+import asyncio
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from hyperlab import solvers
+from hyperlab.base import ConfigError, stream
+from hyperlab.hyperflow import adapt, teacher
+from hyperlab.hyperflow.teacher import Supports, TeacherConfig
+from hyperlab.tasks import episodes
+from hyperlab.tasks.domains import Domain
+from hyperlab.views.apps import stepper, stepper_state
+from hyperlab.views.apps.stepper_state import Bench, Stepper, Task
+from tests.tiny import tiny_net, tiny_target
+
+TARGET = tiny_target()
+
+
+def noise(name):
+    """Six classes of ten images, each class around a colour of its own."""
+    generator = stream(0, name)
+    colours = torch.randint(40, 200, (6, 3, 1, 1), generator=generator)
+    grain = torch.randint(0, 56, (60, 3, 16, 16), generator=generator)
+    images = (colours.repeat_interleave(10, 0) + grain).to(torch.uint8)
+    labels = torch.arange(6).repeat_interleave(10)
+    return Domain(name, images, labels, tuple(f"{name} {c}" for c in range(6)))
+
+
+def bench(**changes):
+    settings = {
+        "target": TARGET,
+        "nets": {"C": tiny_net(TARGET, seed=0), "L": tiny_net(TARGET, seed=1)},
+        "domains": {name: lambda name=name: noise(name) for name in ("paper", "sand")},
+        "draw": lambda domain, generator: episodes.sample(
+            domain, n_way=3, n_shot=2, n_query=4, generator=generator
+        ),
+        "teacher": TeacherConfig(steps=4, views=1),
+    }
+    return Bench(**(settings | changes))
+
+
+@pytest.fixture
+def state():
+    return Stepper(bench())
+
+
+def test_steps_follow_the_same_path_as_the_method_of_adaptation(state):
+    for method in solvers.STEPS:
+        state.method, state.steps = method, 3
+        for _ in range(3):
+            state.step()
+        hyperflow = adapt.HyperFlow(net=state.bench.nets["C"], steps=3, method=method)
+        path = hyperflow.path(TARGET, state.task.episode.support)
+        torch.testing.assert_close(torch.stack([r.theta for r in state.readings]), path)
+        assert [r.t for r in state.readings] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
+def test_the_length_factor_multiplies_the_drift(state):
+    state.steps, state.length = 1, 2.0
+    state.step()
+    hyperflow = adapt.HyperFlow(net=state.bench.nets["C"], steps=1, length=2.0)
+    path = hyperflow.path(TARGET, state.task.episode.support)
+    torch.testing.assert_close(state.readings[-1].theta, path[-1])
+
+
+def test_a_reading_is_what_the_target_and_the_teacher_measure(state):
+    state.step()
+    now, task = state.readings[-1], state.task
+    assert now.accuracy == pytest.approx(TARGET.accuracy(now.theta, task.episode))
+    right = now.guesses == task.episode.query.labels
+    assert now.accuracy == pytest.approx(right.float().mean().item())
+    supports = Supports.join([task.episode.support])
+    loss = teacher.losses(TARGET, now.theta[None], supports, task.views[None])
+    assert now.loss == pytest.approx(loss.item(), rel=1e-4)
+
+
+def test_the_true_run_is_bias_tuning_from_theta0_to_its_end(state):
+    tuned = adapt.bias_tuning(steps=4, views=1)(TARGET, state.task.episode.support)
+    truth = state.task.truth
+    assert [reading.t for reading in truth] == [0, 0.25, 0.5, 0.75, 1]
+    assert torch.equal(truth[0].theta, TARGET.theta0)
+    torch.testing.assert_close(truth[-1].theta, tuned)
+    assert state.task.true_at(0.8) is truth[3]
+
+
+def test_the_plane_holds_theta0_and_shows_most_of_the_true_run(state):
+    plane, truth = state.task.plane, torch.stack([r.theta for r in state.task.truth])
+    assert torch.equal(plane.to_plane(TARGET.theta0), torch.zeros(2))
+    assert 0.8 < plane.share(truth[-1] - truth[0]) <= 1.0001
+    assert plane.variance(truth) > 0.7
+
+
+def test_an_untrained_network_goes_nowhere_and_changes_no_guess():
+    state = Stepper(bench(nets={"untrained": tiny_net(TARGET)}))
+    state.step()
+    assert torch.equal(state.readings[1].theta, TARGET.theta0)
+    assert state.readings[1].accuracy == state.readings[0].accuracy
+
+
+def test_stepping_goes_on_past_the_end_of_the_flow_and_stops_at_two(state):
+    state.steps = 2
+    lefts = []
+    for _ in range(6):
+        lefts.append(state.left)
+        state.step()
+    assert lefts == [2, 1, 2, 1, 0, 0]
+    assert [r.t for r in state.readings] == [0, 0.5, 1, 1.5, 2]
+
+
+def test_run_takes_the_steps_to_the_next_whole_t_no_faster_than_the_pace(state):
+    async def timed():
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await state.run()
+        return loop.time() - begun
+
+    state.steps, state.pace = 3, 15
+    state.step()
+    assert asyncio.run(timed()) >= 2 / 15
+    assert state.done == 3
+    asyncio.run(state.run(1))
+    assert state.done == 4
+
+
+@pytest.mark.parametrize("change", ["reset", "solver", "task"])
+def test_a_run_ends_when_the_path_under_it_is_taken_away(state, change):
+    acts = {
+        "reset": state.reset,
+        "solver": lambda: state.set_trait("method", "rk4"),
+        "task": lambda: state.open("paper", 1),
+    }
+
+    async def interrupted():
+        run = asyncio.create_task(state.run())
+        await asyncio.sleep(0)  # the first point is being computed now
+        acts[change]()
+        await run
+
+    asyncio.run(interrupted())
+    assert state.done == 0
+
+
+def test_reset_goes_back_and_keeps_the_path_that_was_there(state):
+    state.step()
+    state.step()
+    path = state.readings
+    state.reset()
+    assert state.done == 0 and state.before == path
+    state.reset()
+    assert state.before == path
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("net", "L"), ("method", "rk4"), ("steps", 5), ("length", 2.0)]
+)
+def test_every_setting_begins_a_new_path(state, name, value):
+    state.step()
+    state.set_trait(name, value)
+    assert state.done == 0 and len(state.before) == 2
+
+
+def test_a_task_is_known_by_its_domain_and_number(state):
+    def images():
+        return state.task.episode.query.images
+
+    first = images()
+    state.step()
+    state.open("sand", 3)
+    other = images()
+    assert (state.done, state.before) == (0, ())
+    state.open("paper", 0)
+    assert torch.equal(images(), first)
+    state.open("sand", 3)
+    assert torch.equal(images(), other) and not torch.equal(other, first)
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda s: s.open("snow", 0), r"unknown option 'snow'; have \['paper', 'sand'\]"),
+        (lambda s: s.open("paper", -1), "numbered from 0, got -1"),
+        (lambda s: s.set_trait("net", "Q"), r"unknown option 'Q'; have \['C', 'L'\]"),
+    ],
+)
+def test_what_is_not_there_is_refused_and_nothing_is_lost(state, act, said):
+    state.step()
+    with pytest.raises(ConfigError, match=said):
+        act(state)
+    assert (state.task.domain, state.net, state.done) == ("paper", "C", 1)
+
+
+def test_a_network_of_another_target_is_refused():
+    other = tiny_net(tiny_target(lambda name: name.endswith("norm.weight")))
+    with pytest.raises(
+        ConfigError,
+        match=rf"\['mine'\] do not move the target's {TARGET.subset.n_params} numbers",
+    ):
+        bench(nets={"mine": other})
+
+
+def test_the_read_outs_say_what_the_pictures_show(state):
+    assert "The plane shows" in state.plane_words() and "cosine" not in state.plane_words()
+    state.method = "rk4"
+    state.step()
+    now = state.readings[-1]
+    assert "1 of 8 rk4 steps, 4 calls of network C" in state.plane_words()
+    assert f"Query accuracy {now.accuracy:.0%}" in state.accuracy_words()
+    assert f"Support loss {now.loss:.3f}" in state.loss_words()
+    right = round(now.accuracy * 12)
+    assert f"{right} of 12 query images right" in state.query_words()
+    assert re.search(r"A is paper \d, B is paper \d, C is paper \d\.$", state.query_words())
+
+
+def test_held_out_domains_are_offered_digits_first(tmp_path):
+    offered = stepper_state.held_out(tmp_path, n_classes=5, n_per_class=4)
+    assert list(offered) == ["digits", "circuits", "faces", "plants"]
+    assert (offered["faces"]().n_classes, len(offered["faces"]().labels)) == (5, 20)
+    assert offered["faces"]() is offered["faces"]()
+
+
+def test_the_state_needs_no_widgets():
+    module = stepper_state.__name__
+    code = (
+        f"import sys, {module}; assert not {{'ipywidgets', 'plotly'}} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def drawn(view, name="HyperFlow", place="plane"):
+    (trace,) = [t for t in view.figure.data if (t.name, t.meta) == (name, place)]
+    return trace
+
+
+def test_the_buttons_step_run_and_reset_what_is_drawn(state):
+    view = stepper.stepper(state)
+    state.steps, state.pace = 3, 15
+    assert len(drawn(view).x) == 1
+    view.buttons["Step"].click()
+    assert len(drawn(view).x) == 2
+    view.buttons["Run"].click()  # no loop runs here, so all of it happens now
+    assert [len(drawn(view, place=p).x) for p in ("plane", "accuracy", "loss")] == [4] * 3
+    assert drawn(view, place="accuracy").y[-1] == pytest.approx(state.readings[-1].accuracy)
+    view.buttons["Reset"].click()
+    assert (len(drawn(view).x), len(drawn(view, "path before").x)) == (1, 4)
+    assert len(drawn(view, "fine-tuning").x) == len(state.task.truth)
+
+
+def test_pause_ends_a_run_and_step_after_it_goes_on(state):
+    view = stepper.stepper(state)
+    state.pace = 15
+
+    async def press():
+        view.buttons["Run"].click()
+        while state.done < 2:
+            await asyncio.sleep(0.01)
+        view.buttons["Pause"].click()
+        await asyncio.sleep(0.2)
+        return state.done
+
+    done = asyncio.run(press())
+    assert 2 <= done <= 3 and view.job.task is None
+    view.buttons["Step"].click()
+    assert state.done == done + 1
+
+
+def test_a_second_run_ends_the_first(state):
+    view = stepper.stepper(state)
+
+    async def press():
+        view.buttons["Run"].click()
+        first = view.job.task
+        await asyncio.sleep(0.01)
+        view.buttons["Run"].click()
+        await asyncio.sleep(0.01)
+        view.buttons["Pause"].click()
+        return first
+
+    assert asyncio.run(press()).cancelled()
+
+
+def test_an_error_in_a_run_is_shown_and_raised(state, monkeypatch):
+    view, heard = stepper.stepper(state), []
+
+    def broken():
+        raise RuntimeError("out of memory")
+
+    async def press():
+        asyncio.get_running_loop().set_exception_handler(lambda _, c: heard.append(c))
+        monkeypatch.setattr(state, "look_ahead", broken)
+        view.buttons["Run"].click()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(press())
+    assert "Stopped. RuntimeError: out of memory" in view.words["trouble"].value
+    assert isinstance(heard[0]["exception"], RuntimeError)
+
+
+def test_controls_change_the_state_and_follow_it(state):
+    view = stepper.stepper(state)
+    wanted = {"net": "L", "method": "heun", "steps": 4, "length": 1.5, "pace": 2}
+    for name, value in wanted.items():
+        view.controls[name].value = value
+        assert getattr(state, name) == value
+    view.controls["domain"].value = "sand"
+    view.controls["task"].value = 2
+    assert (state.task.domain, state.task.number) == ("sand", 2)
+    state.open("paper", 5)
+    assert (view.controls["domain"].value, view.controls["task"].value) == ("paper", 5)
+
+
+def test_while_a_task_is_opened_stepping_waits_and_the_last_choice_counts(state):
+    view = stepper.stepper(state)
+
+    async def choose():
+        view.controls["domain"].value = "sand"
+        await asyncio.sleep(0)
+        view.controls["task"].value = 4
+        await asyncio.sleep(0)
+        assert view.buttons["Step"].disabled and view.buttons["Run"].disabled
+        assert "Fine-tuning on task 4 of sand" in view.words["trouble"].value
+        await view.job.task
+
+    asyncio.run(choose())
+    assert (state.task.domain, state.task.number) == ("sand", 4)
+    assert not view.buttons["Step"].disabled and "role" in view.words["trouble"].value
+
+
+def test_a_domain_that_cannot_be_opened_leaves_the_task_as_it_was(state):
+    def damaged():
+        raise ConfigError("the pack is damaged")
+
+    state.bench.domains["torn"] = damaged
+    view = stepper.stepper(state)
+
+    async def choose():
+        asyncio.get_running_loop().set_exception_handler(lambda _, c: None)
+        view.controls["domain"].value = "torn"
+        await asyncio.sleep(0.2)
+
+    asyncio.run(choose())
+    assert "Stopped. ConfigError: the pack is damaged" in view.words["trouble"].value
+    assert (state.task.domain, view.controls["domain"].value) == ("paper", "paper")
+    assert not view.buttons["Step"].disabled
+
+
+def test_at_the_end_there_is_nothing_left_to_press(state):
+    view = stepper.stepper(state)
+    state.steps = 1
+    for _ in range(2):
+        view.buttons["Step"].click()
+    assert view.buttons["Step"].disabled and view.buttons["Run"].disabled
+    assert not view.buttons["Reset"].disabled
+    assert view.figure.layout.xaxis2.range[1] > 2
+
+
+def test_every_control_has_words_and_the_cloud_button_is_gone(state):
+    view = stepper.stepper(state)
+    for control in (*view.controls.values(), *view.buttons.values()):
+        assert control.description.strip()
+    assert all(b.tooltip and not b.icon for b in view.buttons.values())
+    assert "sendChartToCloud" in view.figure._config["modeBarButtonsToRemove"]
+    assert all(w.value for name, w in view.words.items())
+    assert f'alt="{state.query_words()}' in view.picture.value
+
+
+def test_curves_differ_in_dash_and_marker_besides_colour():
+    for channel in range(3):
+        assert len({look[channel] for look in stepper.LOOKS.values()}) == len(stepper.LOOKS)
+
+
+def test_the_picture_marks_what_is_right_wrong_and_newly_right(state):
+    task = state.task
+    labels = task.episode.query.labels
+    wrong = stepper_state.Reading(0.0, TARGET.theta0, 0.0, 0.0, (labels + 1) % 3)
+    right = stepper_state.Reading(0.1, TARGET.theta0, 1.0, 0.0, labels)
+    seen = {}
+    for name, readings in {
+        "wrong": (wrong,),
+        "new": (wrong, right),
+        "right": (right,),
+    }.items():
+        state.readings = readings
+        colours = stepper.query_picture(state).getcolors(100_000)
+        seen[name] = {"#{:02X}{:02X}{:02X}".format(*colour): n for n, colour in colours}
+    assert stepper.WRONG in seen["wrong"] and stepper.RIGHT not in seen["wrong"]
+    assert stepper.WRONG not in seen["new"]
+    assert seen["new"][stepper.RIGHT] > 5 * seen["right"][stepper.RIGHT]
+
+
+def test_short_class_names_stand_for_themselves():
+    digits = noise("digits")
+    short = Domain("digits", digits.images, digits.labels, tuple("012345"))
+    task = Task.open(bench(domains={"digits": lambda: short}), "digits", 0)
+    assert task.tags == task.episode.classes
