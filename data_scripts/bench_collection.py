@@ -16,11 +16,9 @@ from hyperlab.study import collection_speed, timing
 from hyperlab.tasks import domains, episodes
 
 TASKS = {"smoke": 2, "laptop": 16, "paper": 64}
-STEPS = {"smoke": 1, "laptop": 5, "paper": 20}
-SIZES = {"cpu": (1, 2, 4, 8), "cuda": (1, 8, 64)}
-WHAT = (
-    "qkv biases of vit_micro, 5-way 5-shot, Adam, two augmented views; every knot is kept"
-)
+STEPS = {"smoke": 1, "laptop": 10, "paper": 20}
+SIZES = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 8, 64)}
+WHAT = "qkv biases of vit_micro, 5-way 5-shot, Adam, one augmented view a step; every knot is kept"
 
 
 def main(
@@ -38,7 +36,8 @@ def main(
     both = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     rows = {}
     try:
-        n, config = choose(TASKS, scale), TeacherConfig(steps=choose(STEPS, scale))
+        n, steps = choose(TASKS, scale), choose(STEPS, scale)
+        config = TeacherConfig(steps=steps, optimiser="adam")
         drawn = episodes.seeded(domains.load("digits"), n, seed=seed)
         supports = [episode.support for episode in drawn]
         for place in both if device == "auto" else [device]:

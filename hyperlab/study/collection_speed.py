@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..base import ConfigError, Progress, silent, stream
 from ..hyperflow.teacher import Supports, TeacherConfig, fine_tune
-from ..models.targets import Target, prototypes
+from ..models.targets import Target, leave_one_out_loss
 from ..tasks import augment
 from ..tasks.episodes import LabelledImages
 from .timing import median_s
@@ -67,11 +66,10 @@ def _loss(
     support: LabelledImages,
     views: Sequence[Tensor],
 ) -> Tensor:
-    n, labels = len(support.labels), support.labels.to(target.device)
-    found = features(target.prepare(torch.cat([support.images, *views])))
-    centres = F.normalize(prototypes(found[:n], labels, support.n_way), dim=1)
-    logits = target.logit_scale * F.normalize(found[n:], dim=1) @ centres.T
-    return F.cross_entropy(logits, labels.repeat(len(views)))
+    labels, scale = support.labels.to(target.device), target.logit_scale
+    found = features(target.prepare(torch.cat(list(views)))).split(len(labels))
+    each = [leave_one_out_loss(x, labels, support.n_way, scale) for x in found]
+    return torch.stack(each).mean()
 
 
 def in_groups(

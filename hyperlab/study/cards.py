@@ -1,0 +1,66 @@
+"""What is said about shipped networks and data: model cards, and the table of roles."""
+
+from pathlib import Path
+
+from safetensors import safe_open
+
+from ..tasks import domains, roles, synthetic
+
+WHAT = {
+    "vit_micro": "The course's frozen backbone: a timm vision transformer of 17 tokens for 32 px "
+    "images, pre-trained with labels on photographs and their procedural cousins.",
+    "drift_linear": "HyperFlow-L: a drift network fitted to the straight line of each trajectory.",
+    "drift_cubic": "HyperFlow-C: a drift network fitted to the cubic spline of each trajectory.",
+}
+LIMITS = (
+    "Made for teaching at 32 px: not a general vision model. The drift networks fit this one "
+    "backbone and its qkv biases only. Accuracies: `results/`. The images themselves are not part "
+    "of the repository."
+)
+FACTS = ("seed", "seconds", "tasks", "config")
+
+
+def model_card(path: Path) -> str:
+    """Markdown: what a network is, how it was made, and every data set with its licence."""
+    with safe_open(path, "pt") as file:
+        about = file.metadata() or {}
+    facts = [f"* {key}: `{about[key]}`" for key in FACTS if key in about]
+    rows = [f"| {name} | {licence(name)} |" for name in listed(about.get("domains", ""))]
+    head = [f"# {path.stem}", "", WHAT[path.stem], "", *facts, ""]
+    return "\n".join([*head, "| data set | licence |", "|---|---|", *rows, "", LIMITS, ""])
+
+
+def listed(text: str) -> list[str]:
+    """The names in the text of a Python list or tuple of strings."""
+    return [name for part in text.strip("[]()").split(",") if (name := part.strip(" '\""))]
+
+
+def licence(name: str) -> str:
+    """The licence of a real domain as its source states it, or that of our own drawings."""
+    if name in synthetic.FAMILIES:
+        return "MIT, drawn by hyperlab"
+    return domains.CATALOGUE[name].licence or "none stated"
+
+
+def roles_table() -> str:
+    """Which domain is used for what, one row a domain."""
+    used = {role: {s.name: s for s in sources} for role, sources in roles.ROLES.items()}
+    names = dict.fromkeys(name for sources in used.values() for name in sources)
+    lines = [
+        "# Which domain is used for what",
+        "",
+        "| domain | licence | " + " | ".join(used) + " |",
+        "|---" * (2 + len(used)) + "|",
+    ]
+    for name in names:
+        cells = " | ".join(_part(sources.get(name)) for sources in used.values())
+        lines.append(f"| {name} | {licence(name)} | {cells} |")
+    return "\n".join([*lines, ""])
+
+
+def _part(source: roles.Source | None) -> str:
+    if source is None:
+        return ""
+    if source.classes:
+        return f"classes {source.classes[0]} to {source.classes[1] - 1}"
+    return f"{source.split} split" if source.split else "all"
