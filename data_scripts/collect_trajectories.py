@@ -10,6 +10,7 @@ from tqdm import tqdm
 from hyperlab import base
 from hyperlab.hyperflow import collect
 from hyperlab.models import targets
+from hyperlab.study import script
 
 
 def main(
@@ -44,4 +45,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script.run(main)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from hyperlab import base
 from hyperlab.models import pretrain, targets
+from hyperlab.study import script
 from hyperlab.tasks import roles
 
 
@@ -46,4 +47,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script.run(main)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from hyperlab import base
 from hyperlab.hyperflow import drift, training, trajectories
 from hyperlab.models import targets
+from hyperlab.study import script
 
 
 def main(
@@ -39,4 +40,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script.run(main)

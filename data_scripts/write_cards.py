@@ -7,7 +7,7 @@ import typer
 
 from hyperlab.base import whole_file
 from hyperlab.models import targets
-from hyperlab.study import cards
+from hyperlab.study import cards, script
 
 
 def main(
@@ -29,4 +29,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script.run(main)

@@ -1,6 +1,7 @@
 """pyproject.toml, constraints.txt, environment.yml and the Makefile tell one story."""
 
 import re
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -11,9 +12,12 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from tests import test_layers as layers
+
 ROOT = Path(__file__).parents[1]
 SETUP = ("pyproject.toml", "constraints.txt", "environment.yml", "Makefile", ".ci/run")
 CONDA = {"python", "pip"}  # all that conda itself may bring
+OPTIONAL = {"torchcde", "dask", "distributed"}  # extras; hyperlab says so where they lack
 Pins = dict[str, str]
 
 
@@ -137,6 +141,31 @@ def test_make_and_conda_install_the_same_extras():
 def test_no_package_host_is_named(name):
     hosts = re.findall(r"(?i)https?://\S+|file:\S+|index-url|find-links", text(name))
     assert not hosts, f"{name} names {hosts}"
+
+
+def needed_by(rooms):
+    """Distributions that the modules of these rooms import: torch, pillow, scikit-learn..."""
+    owners = metadata.packages_distributions()
+    found = set()
+    for name in layers.MODULES:
+        if rooms(name):
+            theirs = layers.imports(layers.MODULES[name], name, layers.PACKAGES)[1]
+            foreign = theirs - sys.stdlib_module_names
+            found |= {canonicalize_name(owners[package][0]) for package in foreign}
+    return found
+
+
+def needs_notebooks(name):
+    return name == "study.course" or layers.room(name) == "views"
+
+
+def test_every_import_of_the_package_is_a_requirement():
+    table = project(text("pyproject.toml"))
+    plain = {canonicalize_name(Requirement(line).name) for line in table["dependencies"]}
+    extra = table["optional-dependencies"]
+    shown = {canonicalize_name(Requirement(line).name) for line in extra["notebooks"]}
+    assert needed_by(lambda name: not needs_notebooks(name)) <= plain | OPTIONAL
+    assert needed_by(needs_notebooks) <= plain | shown
 
 
 def test_the_pretrained_networks_are_package_data():

@@ -39,7 +39,7 @@ DOORS = {
     "nbformat": COURSE,
     "nbclient": COURSE,
     "nbconvert": COURSE,
-    "typer": set(),
+    "typer": {"study.script"},
 }
 LINES, FUNCTION_LINES, ARGUMENTS, FIELDS, SCRIPT_LINES = 400, 40, 6, 10, 60
 DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial"}

@@ -154,12 +154,21 @@ def fine_tune(
     Args:
         generators: one random stream per task, for its augmented views, so that a task's
             trajectory does not depend on the tasks beside it.
+
+    Raises:
+        ConfigError: Adam-mini for a subset that is not made of whole tokens.
     """
+    token = target.model.num_features
+    if config.optimiser == "adam-mini" and target.subset.n_params % token:
+        raise ConfigError(
+            f"adam-mini wants tokens of {token} numbers, the subset has "
+            f"{target.subset.n_params}; use optimiser='adam'"
+        )
     rule = choose(RULES, config.optimiser)
     supports = supports.to(target.device)
     sizes = torch.bincount(supports.task).tolist()
     theta = target.theta0.expand(len(sizes), -1).clone()
-    state: dict[str, Tensor | int] = {"token": target.model.num_features}
+    state: dict[str, Tensor | int] = {"token": token}
     for step in range(config.steps + 1):
         views = draw_views(supports, sizes, config.views, generators)
         leaf = theta.detach().requires_grad_()

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,8 @@ from ..nn import cosine_warmup, ema_update
 from .context import Context
 from .drift import DriftNetwork, Shape
 from .trajectories import Trajectories
+
+EMA = 0.995  # decay of the averaged network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +30,9 @@ class DriftConfig:
     weight_decay: float = 0.05
     at_start: float = 0.3  # share of the times drawn that are exactly 0
     jitter: float = 0.1  # noise on theta_t, in units of each parameter's usual displacement
-    ema: float = 0.995  # decay of the averaged network
     width: int = 128
     dropout: float = 0.2
+    hide: float = 0.2  # share of the support images left out of a step's context
 
     def __post_init__(self) -> None:
         choose(interpolants.KINDS, self.path)
@@ -94,12 +96,13 @@ def _fit(
         t, theta, v = draw(data.thetas[rows], data.times, config, net.scale, generator)
         for group in optimiser.param_groups:
             group["lr"] = config.lr * cosine_warmup(step, warmup=50, total=config.steps)
-        loss = drift_loss(net, theta, t, v, data.context(rows))
+        context = hide_images(data.context(rows), config.hide, generator)
+        loss = drift_loss(net, theta, t, v, context)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
-        ema_update(average, net, min(config.ema, (1 + step) / (10 + step)))
+        ema_update(average, net, min(EMA, (1 + step) / (10 + step)))
         if watch and (step + 1) % max(1, config.steps // 10) == 0:
             watch(step + 1, average)
     return average
@@ -116,6 +119,14 @@ def drift_loss(
     moves = net.scale > 0
     error = (net(theta, t, context) - v)[:, moves] / net.scale[moves]
     return error.square().mean()
+
+
+def hide_images(context: Context, share: float, generator: torch.Generator) -> Context:
+    """The same contexts without a random share of their images: regularises a small data set."""
+    dice = torch.rand(context.labels.shape, generator=generator).to(context.residual.device)
+    labels = context.labels.masked_fill(dice < share, -1)
+    labels[:, 0] = context.labels[:, 0]  # never empty
+    return replace(context, labels=labels)
 
 
 def draw(

@@ -227,8 +227,8 @@ class Store:
 
     def damaged(self) -> list[int]:
         """Batches whose bytes differ from their mark, or cannot be read at all."""
-        marks = self.group["mark"][:]
-        return [b for b in np.flatnonzero(marks).tolist() if not self._agrees(b, marks[b])]
+        marks = self.group["mark"][:].tolist()
+        return [b for b, mark in enumerate(marks) if mark and not self._agrees(b, mark)]
 
     def dataset(self) -> xr.Dataset:
         """The store as a lazy xarray table with named dimensions."""

@@ -121,6 +121,7 @@ def _initialise(model: nn.Module, generator: torch.Generator) -> None:
             nn.init.zeros_(layer.bias)
     model.head.requires_grad_(False)
     nn.init.trunc_normal_(model.pos_embed, std=0.02, generator=generator)
+    nn.init.zeros_(model.cls_token)  # timm draws it from the global generator
     for layer in model.patch_embed.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)

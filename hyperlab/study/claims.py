@@ -96,3 +96,8 @@ def markdown(summary: pd.DataFrame, about: Mapping[str, object]) -> str:
         base = f"{100 * row.accuracy[BASELINE]:.1f}"
         lines.append(f"| {domain} | {row.n.iloc[0]} | {base} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def stem(role: str, protocol: str, seed: int) -> str:
+    """The beginning of the names of an evaluation's files."""
+    return f"{role}-{protocol.replace(' ', '-')}-{seed}"

@@ -210,7 +210,7 @@ def image_grid(
         "b": 30 if groups else 10,
     }
     plain = {"tickmode": "array", "showline": False, "ticks": "", "showgrid": False}
-    columns = {"tickvals": [2 * x for x in xs], "ticktext": list(groups)}
+    columns = {"tickvals": [2 * x for x in xs][: len(groups)], "ticktext": list(groups)}
     names = {"tickvals": [2 * y for y in ys], "ticktext": list(rows)}
     return go.Figure(
         go.Image(source=sheets.data_uri(picture, zoom=2), hoverinfo="skip"),

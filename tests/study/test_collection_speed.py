@@ -6,7 +6,7 @@ from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.study import collection_speed
 from tests.tiny import support, tiny_target
 
-CONFIG = TeacherConfig(steps=2)
+CONFIG = TeacherConfig(steps=2, optimiser="adam")
 SUPPORTS = [support(seed=i) for i in range(3)]
 
 

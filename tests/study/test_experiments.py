@@ -10,7 +10,9 @@ from hyperlab.models import targets
 from hyperlab.params import ParamSubset, qkv_biases
 from hyperlab.study import claims, experiments
 
-CONFIG = experiments.EvalConfig(protocol="5-way 1-shot", n_tasks=2, only=("digits", "circuits"))
+CONFIG = experiments.EvalConfig(
+    protocol="5-way 1-shot", n_tasks=2, only=("digits", "circuits")
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,9 @@ def target():
 
 @pytest.fixture(scope="module")
 def methods(target):
-    delta = 0.1 * torch.randn(len(target.theta0), generator=torch.Generator().manual_seed(0))
+    delta = 0.1 * torch.randn(
+        len(target.theta0), generator=torch.Generator().manual_seed(0)
+    )
     step = Displacement(delta=delta, name="HyperFlow-C")
     teacher = Displacement(delta=2 * delta, name="bias-tuning")
     return [NoAdaptation(), teacher, step, WrongSupport(method=step)]
@@ -55,7 +59,8 @@ def test_a_table_goes_on_where_it_was_cut(target, methods, tmp_path):
     again = experiments.evaluate(target, methods, CONFIG, path=path)
     keys = ["domain", "task", "method"]
     pd.testing.assert_frame_equal(
-        again.sort_values(keys, ignore_index=True), whole.sort_values(keys, ignore_index=True)
+        again.sort_values(keys, ignore_index=True),
+        whole.sort_values(keys, ignore_index=True),
     )
 
 

@@ -1,0 +1,61 @@
+"""Cost of adapting to one task: HyperFlow against bias-tuning; write one JSON file."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from hyperlab.base import whole_file
+from hyperlab.hyperflow import adapt, drift
+from hyperlab.models import targets
+from hyperlab.study import cost, script, timing
+from hyperlab.tasks import domains, episodes
+
+SHOTS = {"smoke": (1,), "laptop": (5, 20), "paper": (5, 20, 50)}
+
+
+def main(
+    scale: Annotated[str, typer.Option(help="smoke, laptop or paper")] = "laptop",
+    seed: Annotated[int, typer.Option(help="of the tasks")] = 0,
+    repeats: Annotated[int, typer.Option(help="timed calls; the median counts")] = 7,
+    threads: Annotated[int, typer.Option(help="processor threads")] = 2,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    out: Annotated[Path, typer.Option(help="to write")] = Path(
+        "results/bench_adaptation.json"
+    ),
+) -> None:
+    """Seconds, FLOPs (2 per multiply-add) and bytes kept for backward, 5-way, vit_micro."""
+    torch.set_num_threads(threads)
+    target = targets.load("vit_micro").to(device)
+    flow = adapt.HyperFlow(net=drift.load("cubic").to(device))
+    results = {}
+    for n_shot in SHOTS[scale]:
+        draw = {"n_shot": n_shot, "generator": episodes.stream(seed, "bench", n_shot)}
+        support = episodes.sample(domains.load("digits"), **draw).support
+        rows = [
+            cost.audit(
+                m.name, lambda m=m, s=support: m(target, s), target.model, repeats=repeats
+            )
+            for m in (adapt.bias_tuning(), flow)
+        ]
+        tuning, learned = rows
+        results[f"{n_shot}-shot"] = {
+            "rows": [asdict(row) for row in rows],
+            "bias-tuning / HyperFlow": {
+                "seconds": round(tuning.seconds / learned.seconds, 2),
+                "flops": round(tuning.flops / learned.flops, 2),
+            },
+        }
+    about = {"command": " ".join(["python", *sys.argv]), "repeats": repeats, "seed": seed}
+    facts = {"machine": timing.machine(), "versions": timing.versions(["torch", "timm"])}
+    with whole_file(out) as draft:
+        draft.write_text(json.dumps(about | facts | results, indent=2) + "\n")
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    script.run(main)

@@ -1,0 +1,72 @@
+"""Every data script explains itself, says what it wrote, and fails in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "data_scripts").glob("*.py"))
+
+
+def run(name, *arguments):
+    command = [sys.executable, str(ROOT / "data_scripts" / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
+def test_help_says_what_it_does(path):
+    said = run(path.name, "--help")
+    assert said.returncode == 0
+    assert "--" in said.stdout
+
+
+def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
+    store = tmp_path / "store"
+    said = run(
+        "collect_trajectories.py", "--scale", "smoke", "--out", store, "--n-tasks", 4
+    )
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.splitlines()[-1].startswith(f"wrote {store}")
+    net = tmp_path / "net.safetensors"
+    said = run("train_drift.py", store, "--scale", "smoke", "--steps", 3, "--out", net)
+    assert said.returncode == 0, said.stderr
+    assert net.exists() and str(net) in said.stdout.splitlines()[-1]
+    rows = tmp_path / "rows"
+    said = run(
+        "evaluate.py", "--scale", "smoke", "--only", "digits", "--protocol", "5-way 1-shot",
+        "--store", store, "--out", rows,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    said = run(
+        "write_table.py",
+        "--rows",
+        rows,
+        "--protocol",
+        "5-way 1-shot",
+        "--out",
+        tmp_path / "t",
+    )
+    assert said.returncode == 0, said.stderr
+    assert "HyperFlow-C" in (tmp_path / "t.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "names"),
+    [
+        ("collect_trajectories.py", ["--scale", "tiny"], "smoke"),
+        ("collect_trajectories.py", ["--role", "mars"], "held_out"),
+        ("train_drift.py", ["nowhere"], "collect_trajectories.py"),
+        ("evaluate.py", ["--only", "mars", "--scale", "smoke"], "mars"),
+        ("write_table.py", ["--rows", "nowhere"], "evaluate.py"),
+    ],
+)
+def test_an_error_is_one_line_with_what_to_do(script, arguments, names, tmp_path):
+    said = run(
+        script, *arguments, *(["--out", tmp_path / "x"] if "write" not in script else [])
+    )
+    assert said.returncode == 1
+    last = said.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") and names in last
+    assert "Traceback" not in said.stderr
