@@ -76,7 +76,7 @@ constraints: FORCE  ## newest versions within pyproject's bounds, written to con
 	@mv build/constraints.txt constraints.txt
 
 clean:  ## remove caches, builds and the executed notebooks (not .venv, not your artefacts)
-	@rm -rf artifacts/notebooks build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@rm -rf artifacts/notebooks artifacts/browser build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	@find hyperlab tests data_scripts notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and .venv too

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from tqdm.auto import tqdm
 
-from hyperlab.base import SCALES, HyperlabError
-from hyperlab.study import course
+from hyperlab.base import SCALES, ConfigError
+from hyperlab.study import course, script
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,15 +31,12 @@ def main(
     """Run notebooks/*.ipynb in order; exit 1 if any has a fault."""
     paths = sorted((ROOT / "notebooks").glob(f"{only}*.ipynb"))
     if scale not in SCALES or device not in ("auto", "cpu") or not paths:
-        fail(f"have scales {SCALES}, devices auto and cpu, and notebooks named NN_topic")
+        raise ConfigError(f"have scales {SCALES}, devices auto and cpu, notebooks NN_topic")
     if golden and (scale, seed) != ("smoke", 0):
-        fail("golden cells hold what --scale smoke --seed 0 prints")
+        raise ConfigError("golden cells hold what --scale smoke --seed 0 prints")
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    try:
-        runs = course.run_all(paths, out, {"scale": scale, "seed": seed}, progress=tqdm)
-    except HyperlabError as error:
-        fail(str(error))
+    runs = course.run_all(paths, out, {"scale": scale, "seed": seed}, progress=tqdm)
     for done, path in zip(runs, paths, strict=True):
         typer.echo(
             f"{done.name}: {done.seconds:.1f} s, {', '.join(done.faults) or 'passed'}"
@@ -50,10 +47,5 @@ def main(
     raise typer.Exit(int(any(done.faults for done in runs)))
 
 
-def fail(message: str) -> None:
-    typer.echo(f"run_notebooks: {message}", err=True)
-    raise typer.Exit(2)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    script.run(main)

@@ -89,3 +89,20 @@ def test_the_share_that_a_plane_shows_is_a_ratio_of_lengths():
     squared = lambda axes, v: ((axes @ v).norm() / v.norm()) ** 2
     for share in (squared, lambda axes, v: (axes @ v).norm(), lambda axes, v: ...):
         assert not exercises.check_share(share).passed
+
+
+def test_following_a_drift_wants_the_length_and_every_step():
+    def follow(h, theta, steps, length):
+        for k in range(steps):
+            theta = theta + length * h(torch.tensor(k / steps), theta) / steps
+        return theta
+
+    assert exercises.check_follow(follow).passed
+    without_length = exercises.check_follow(lambda h, x, n, length: follow(h, x, n, 1.0))
+    at_once = exercises.check_follow(lambda h, x, n, length: follow(h, x, 1, length))
+    assert not without_length.passed and not at_once.passed
+
+
+def test_the_fewest_steps_that_never_pass_the_goal_are_three():
+    assert exercises.check_fewest_steps(3).passed
+    assert "1 - 3 / steps" in exercises.check_fewest_steps(2).message

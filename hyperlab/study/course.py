@@ -30,10 +30,12 @@ Parameters = Mapping[str, str | int]
 
 LOST = "Task exception was never retrieved"  # asyncio's words
 STATE = "application/vnd.jupyter.widget-state+json"
-ENVIRONMENT = {
-    "PLOTLY_RENDERER": "plotly_mimetype+notebook",  # figures show in the HTML copies too
-    "HF_HUB_OFFLINE": "1",  # weights come from the package or the cache
-}
+FIGURES = {
+    "PLOTLY_RENDERER": "plotly_mimetype+notebook"
+}  # they show in the HTML copies too
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1"
+}  # at smoke scale weights come from the package or the cache
 # The first and the last cell of every run, taken out of the copy afterwards.
 WATCH = """
 import asyncio
@@ -146,7 +148,7 @@ def execute(
 ) -> list[str]:
     """Run `source` with papermill; what it raised, as a list of at most one sentence."""
     try:
-        with environment(ENVIRONMENT):
+        with environment(parameters):
             papermill.execute_notebook(
                 str(source),
                 str(out),
@@ -165,10 +167,10 @@ def execute(
 
 
 @contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(parameters: Parameters) -> Iterator[None]:
     """Environment variables that new kernels inherit, put back afterwards."""
     before = dict(os.environ)
-    os.environ.update(values)
+    os.environ.update(FIGURES | (OFFLINE if parameters.get("scale") == "smoke" else {}))
     try:
         yield
     finally:

@@ -203,6 +203,7 @@ def image_grid(
     batches = [row if isinstance(row, tuple) else (row,) for row in rows.values()]
     picture, (ys, xs) = sheets.sheet(batches), sheets.centres(batches)
     height, width = picture.shape[1:]
+    zoom = min(1.5, 780 / width)  # a notebook's column
     margin = {
         "l": 9 * max(map(len, rows)) + 20,
         "r": 10,
@@ -217,8 +218,8 @@ def image_grid(
         layout={
             "template": TEMPLATE,
             "margin": margin,
-            "width": 1.5 * width + margin["l"] + margin["r"],
-            "height": 1.5 * height + margin["t"] + margin["b"],
+            "width": zoom * width + margin["l"] + margin["r"],
+            "height": zoom * height + margin["t"] + margin["b"],
             "xaxis": plain | columns | {"automargin": False, "range": [0, 2 * width]},
             "yaxis": plain | names | {"automargin": False, "range": [2 * height, 0]},
         },
@@ -237,33 +238,32 @@ def task(episode: Episode, *, n_query: int = 6) -> go.Figure:
 
 
 def histograms(
-    panels: Mapping[str, Mapping[str, Tensor]], *, n_bins: int = 25
+    panels: Mapping[str, Tensor],
+    *,
+    marks: Mapping[str, float] | None = None,
+    n_bins: int = 25,
 ) -> go.Figure:
-    """One panel per quantity; in each, how often every sampler gives which value.
+    """How often each value of a quantity occurs, a panel for each quantity.
 
     Args:
-        panels: quantity -> sampler -> values.
+        panels: quantity -> values.
+        marks: name -> a value to compare with; one for each panel, in the same order.
     """
     figure = make_subplots(cols=len(panels), horizontal_spacing=0.08)
-    for column, (quantity, samples) in enumerate(panels.items(), start=1):
-        low, high = (
-            float(f(torch.cat([*samples.values()]))) for f in (torch.amin, torch.amax)
-        )
+    for column, (quantity, values) in enumerate(panels.items(), start=1):
+        low, high = float(values.min()), float(values.max())
         width = max(1.0, math.ceil((high - low + 1) / n_bins))
         bins = {"start": low - 0.5, "end": high + width, "size": width}
-        for number, (name, values) in enumerate(samples.items()):
-            bar = {"color": OKABE_ITO[number], "pattern": {"shape": ("", "/", ".")[number]}}
-            look = {
-                "name": name,
-                "legendgroup": name,
-                "showlegend": column == 1,
-                "marker": bar,
-            }
-            bars = go.Histogram(x=_array(values), xbins=bins, histnorm="percent", **look)
-            figure.add_trace(bars.update(opacity=0.75), row=1, col=column)
+        look = {"marker": {"color": OKABE_ITO[0]}, "showlegend": False, "name": quantity}
+        bars = go.Histogram(x=_array(values), xbins=bins, histnorm="percent", **look)
+        figure.add_trace(bars, row=1, col=column)
         figure.update_xaxes(title=quantity, col=column)
+    for column, (name, value) in enumerate((marks or {}).items(), start=1):
+        line = {"color": OKABE_ITO[1], "dash": "dash", "width": 2}
+        words = {"text": name, "y": 1.0, "yanchor": "bottom", "xanchor": "left"}
+        figure.add_vline(value, line=line, annotation=words, row=1, col=column)
     figure.update_yaxes(title="% of draws", col=1)
-    return figure.update_layout(template=TEMPLATE, barmode="overlay", height=340)
+    return figure.update_layout(template=TEMPLATE, height=340, bargap=0.05)
 
 
 def intervals(

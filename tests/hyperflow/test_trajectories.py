@@ -45,7 +45,7 @@ def store(tmp_path):
 
 def chunk(store, name, batch):
     """The file of one array's chunk."""
-    (path,) = (Path(store.path) / name / "c").glob(f"{batch}/**/0")
+    (path,) = (p for p in (Path(store.path) / name / "c" / str(batch)).rglob("0") if p.is_file())
     return path
 
 

@@ -59,5 +59,5 @@ def compare_golden(path):
     ]
     command += ["-p", "no:cacheprovider", "--nbval-cell-timeout=180"]
     (path.parent / "none.ini").write_text("[pytest]\n")
-    with course.environment(course.ENVIRONMENT):
+    with course.environment(SMOKE):
         return subprocess.run(command, cwd=path.parent, capture_output=True, text=True)

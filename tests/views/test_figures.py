@@ -110,12 +110,12 @@ def test_a_grid_has_a_name_at_the_middle_of_every_row_and_group():
     assert list(figure.layout.xaxis.ticktext) == ["left", "right"]
 
 
-def test_histograms_share_their_bins_and_count_in_per_cent():
-    values = {"a": torch.arange(5, 51), "b": torch.full((10,), 5)}
-    first, second = figures.histograms({"ways": values}).data
-    assert first.xbins == second.xbins and first.histnorm == "percent"
-    assert first.xbins.start == 4.5 and first.xbins.end > 50
-    assert first.marker.pattern.shape != second.marker.pattern.shape
+def test_histograms_count_in_per_cent_and_mark_the_value_to_compare_with():
+    figure = figures.histograms({"ways": torch.arange(5, 51)}, marks={"CDFSL: 5": 5})
+    (bars,), (line,) = figure.data, figure.layout.shapes
+    assert bars.histnorm == "percent" and len(bars.x) == 46
+    assert bars.xbins.start == 4.5 and bars.xbins.end > 50 and bars.xbins.size == 2
+    assert (line.x0, line.x1, figure.layout.annotations[0].text) == (5, 5, "CDFSL: 5")
 
 
 def test_intervals_show_means_and_half_widths():
@@ -123,3 +123,18 @@ def test_intervals_show_means_and_half_widths():
     (points,) = figure.data
     assert (list(points.x), list(points.y)) == ([0.9], ["digits"])
     assert list(points.error_x.array) == [0.01]
+
+
+def test_a_wide_grid_is_made_to_fit_the_column():
+    images = torch.zeros(60, 3, 8, 8)
+    narrow, wide = (figures.image_grid({"a": images[:n]}).layout for n in (5, 60))
+    assert narrow.width < wide.width < 840
+
+
+def test_bands_enclose_their_means_by_the_half_widths():
+    x, mean, half = torch.arange(3.0), torch.tensor([0.0, 2.0, 1.0]), torch.ones(3)
+    figure = figures.bands({"a": (x, mean, half)}, x_title="t", y_title="gain")
+    line, band = figure.data
+    assert list(line.y) == [0, 2, 1] and line.showlegend is None
+    assert list(band.y) == [1, 3, 2, 0, 1, -1] and list(band.x) == [0, 1, 2, 2, 1, 0]
+    assert not band.showlegend and band.fillcolor == line.line.color

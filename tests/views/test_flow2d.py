@@ -62,7 +62,7 @@ def test_a_step_beyond_two_over_the_curvature_leaves_the_picture_in_words_too(st
         loss=lambda theta: 1e4 * theta.square().sum(),
         start=torch.ones(2, dtype=torch.float64),
         t_end=1.0,
-        box=(-1, 1, -1, 1),
+        box=(-1.0, 1.0, -1.0, 1.0),
     )
     assert "left the picture" in flow2d.GradientFlow(steep, step_size=0.1).read_out()
 

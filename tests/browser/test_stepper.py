@@ -1,0 +1,108 @@
+"""The live Euler stepper in JupyterLab: what the buttons do to what is drawn."""
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+NOTEBOOK = "07_step_the_solver.ipynb"
+
+
+@pytest.fixture(scope="module")
+def page(lab):
+    with lab.open(NOTEBOOK) as page:
+        page.run_all(timeout_s=300)
+        page.until(lambda: plot(page) >= 0, timeout_s=60)
+        yield page
+
+
+@pytest.fixture(autouse=True)
+def at_the_start(page):
+    page.press("Pause")
+    page.press("Reset")
+    page.until(lambda: points(page) == 1)
+
+
+def plot(page):
+    """Which plot is the stepper: the one with a trace for the path before."""
+    found = [n for n in range(page.n_plots()) if "path before" in page.traces(n)]
+    return found[-1] if found else -1
+
+
+def points(page, name="HyperFlow"):
+    """How many points plotly.js draws of a path in the plane."""
+    number = plot(page)
+    return page.points(number, page.traces(number).index(name))
+
+
+def said(page, words):
+    """The line of the page that holds `words`."""
+    return next((line for line in page.text().splitlines() if words in line), "")
+
+
+def test_step_makes_the_path_longer_and_changes_the_read_outs(page):
+    assert points(page, "fine-tuning") >= 10
+    before = [said(page, words) for words in ("Query accuracy", "Support loss")]
+    page.press("Step")
+    page.until(lambda: points(page) == 2)
+    page.until(lambda: "by the last step" in said(page, "Query accuracy"))
+    assert [said(page, words) for words in ("Query accuracy", "Support loss")] != before
+    assert "1 of 8 euler steps" in said(page, "of the flow")
+    assert page.kernel("state.done") == "1"
+    assert not page.external
+
+
+def test_run_goes_to_the_end_of_the_flow_and_pause_stops_it(page):
+    page.press("Run")
+    page.until(lambda: points(page) >= 3)
+    page.press("Pause")
+    page.tab.wait_for_timeout(600)
+    reached = points(page)
+    page.tab.wait_for_timeout(1_000)
+    assert points(page) == reached <= 8
+    page.press("Run")
+    page.until(lambda: points(page) == 9)
+    assert "t = 1 of the flow" in said(page, "of the flow")
+    page.screenshot("stepper")
+
+
+def test_reset_keeps_the_path_before(page):
+    page.press("Step")
+    page.until(lambda: points(page) == 2)
+    page.press("Reset")
+    page.until(lambda: points(page) == 1)
+    assert points(page, "path before") == 2
+
+
+def test_the_keyboard_is_enough(page):
+    page.button("Step").focus()
+    page.tab.keyboard.press("Space")
+    page.until(lambda: points(page) == 2)
+    page.tab.keyboard.press("Enter")
+    page.until(lambda: points(page) == 3)
+    page.tab.keyboard.press("Tab")
+    page.tab.keyboard.press("Tab")
+    page.tab.keyboard.press("Tab")
+    page.tab.keyboard.press("Space")
+    page.until(lambda: points(page) == 1)
+
+
+def test_solver_network_domain_and_task_are_chosen_by_name(page):
+    page.choose("solver", "rk4")
+    page.choose("network", "L")
+    page.until(lambda: "rk4 steps, 0 calls of network L" in said(page, "of the flow"))
+    page.choose("domain", "circuits")
+    page.until(lambda: page.kernel("state.task.domain") == "'circuits'", timeout_s=60)
+    page.tab.get_by_label("task", exact=True).first.fill("3")
+    page.tab.keyboard.press("Enter")
+    page.until(lambda: page.kernel("state.task.number") == "3", timeout_s=60)
+    page.press("Step")
+    page.until(lambda: points(page) == 2)
+    assert "4 calls of network L" in said(page, "of the flow")
+
+
+def test_the_query_images_have_words_for_who_does_not_see_them(page):
+    picture = page.tab.locator("img[alt*='query images right']").last
+    picture.wait_for()
+    assert re.match(r"\d+ of \d+ query images right", picture.get_attribute("alt"))
