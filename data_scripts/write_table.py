@@ -1,4 +1,4 @@
-"""Write the table of an evaluation from the rows that evaluate.py left."""
+"""Write the table of an evaluation from the rows that evaluate_methods.py left."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,9 @@ def main(
     """JSON and Markdown: accuracy, paired gains, share of the teacher's gain, controls."""
     paths = sorted(rows.glob(f"{claims.stem(role, protocol, seed)}-*.jsonl"))
     if not paths:
-        raise DataMissingError(f"no rows in {rows}; run: python data_scripts/evaluate.py")
+        raise DataMissingError(
+            f"no rows in {rows}; run: python data_scripts/evaluate_methods.py"
+        )
     table = pd.DataFrame([row for path in paths for row in experiments.read_rows(path)])
     about = {"command": " ".join(["python", *sys.argv]), "role": role, "protocol": protocol}
     claims.write(table, out, {**about, "seed": seed})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import solvers
+from . import interpolants, solvers
 
 
 @dataclass(frozen=True)
@@ -207,3 +207,16 @@ def check_fewest_steps(answer: int) -> None:
         "(A step multiplies the distance to s by 1 - 3 / steps: when is that not negative?)"
     )
     expect(answer, 3, hint)
+
+
+@check("at a knot your velocity turns to the piece that begins there.")
+def check_piece_velocity(velocity: Callable[..., Tensor]) -> None:
+    """`velocity(times, thetas, t)` of the piecewise-linear path (notebook 05)."""
+    times = torch.tensor([0.0, 0.1, 0.5, 1.0])
+    thetas = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 4.0], [-1.0, 4.0]])
+    right = interpolants.PiecewiseLinear(times, thetas).derivative
+    for t in (0.05, 0.3, 0.9, 0.0, 0.1, 0.5):
+        hint = (
+            f"(Knots at 0, 0.1, 0.5 and 1, t = {t}: rise over run of the piece around t.)"
+        )
+        expect(velocity(times, thetas, t), right(torch.tensor([t]))[0], hint)

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from .base import ConfigError
 
+ROUNDING = 4 * torch.finfo(torch.float32).eps  # of times, which run from 0 to 1
+
 # What each knot counts for, in the values and in the slopes; one row per time.
 Weights = tuple[Float[Tensor, " n knots"], Float[Tensor, " n knots"]]
 
@@ -165,11 +167,10 @@ def _check_times(times: Tensor) -> Tensor:
 
 def _locate(knots: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # Inner knots alone are boundaries: times outside the record follow the outermost piece.
-    # A time a rounding error before a knot counts as on it, so that a step which starts at
-    # a knot never goes along the piece before.
-    rounding = 4 * torch.finfo(t.dtype).eps
+    # A time a rounding error before a knot counts as on it (in single precision, as records
+    # are), so that a step which starts at a knot never goes along the piece before.
     t, h = t.to(knots), knots.diff()
-    k = torch.bucketize(t + rounding, knots[1:-1], right=True)
+    k = torch.bucketize(t + ROUNDING, knots[1:-1].contiguous(), right=True)
     return k, ((t - knots[k]) / h[k])[:, None], h[k][:, None]
 
 

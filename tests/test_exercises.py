@@ -106,3 +106,16 @@ def test_following_a_drift_wants_the_length_and_every_step():
 def test_the_fewest_steps_that_never_pass_the_goal_are_three():
     assert exercises.check_fewest_steps(3).passed
     assert "1 - 3 / steps" in exercises.check_fewest_steps(2).message
+
+
+def test_the_velocity_of_a_piece_is_rise_over_run_from_its_own_knot_on():
+    def of_piece(times, thetas, t, below):
+        k = int(below(times, t).sum()) - 1
+        return (thetas[k + 1] - thetas[k]) / (times[k + 1] - times[k])
+
+    right = lambda times, thetas, t: of_piece(times, thetas, t, torch.le)
+    assert exercises.check_piece_velocity(right).passed
+    whole = lambda times, thetas, t: thetas[-1] - thetas[0]
+    rise = lambda times, thetas, t: thetas[1] - thetas[0]
+    for wrong in (whole, rise, lambda times, thetas, t: ...):
+        assert not exercises.check_piece_velocity(wrong).passed

@@ -35,7 +35,7 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
     assert net.exists() and str(net) in said.stdout.splitlines()[-1]
     rows = tmp_path / "rows"
     said = run(
-        "evaluate.py", "--scale", "smoke", "--only", "digits", "--protocol", "5-way 1-shot",
+        "evaluate_methods.py", "--scale", "smoke", "--only", "digits", "--protocol", "5-way 1-shot",
         "--store", store, "--out", rows,
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
@@ -58,8 +58,8 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
         ("collect_trajectories.py", ["--scale", "tiny"], "smoke"),
         ("collect_trajectories.py", ["--role", "mars"], "held_out"),
         ("train_drift.py", ["nowhere"], "collect_trajectories.py"),
-        ("evaluate.py", ["--only", "mars", "--scale", "smoke"], "mars"),
-        ("write_table.py", ["--rows", "nowhere"], "evaluate.py"),
+        ("evaluate_methods.py", ["--only", "mars", "--scale", "smoke"], "mars"),
+        ("write_table.py", ["--rows", "nowhere"], "evaluate_methods.py"),
     ],
 )
 def test_an_error_is_one_line_with_what_to_do(script, arguments, names, tmp_path):

@@ -46,8 +46,8 @@ def pretrain(
 ) -> nn.Module:
     """Train `vit_micro` to name the class of an image among the classes of its domain.
 
-    The classifier is a matrix of class directions; the softmax runs over the image's own domain
-    only, so that domains do not compete. Every group of a batch has one random style.
+    Two losses: a cosine classifier whose softmax runs over the image's own domain, and the few-shot
+    loss within groups of `n_way` classes. The normalisation of the features ends in the head.
 
     Args:
         weights: how often each domain is drawn, in any unit.
@@ -55,9 +55,8 @@ def pretrain(
     model = targets.build("vit_micro").requires_grad_(True)
     _initialise(model, generator)
     n_classes = [d.n_classes for d in domains]
-    centres = nn.Parameter(
-        torch.randn(sum(n_classes), model.num_features, generator=generator)
-    )
+    centres = torch.randn(sum(n_classes), model.num_features, generator=generator)
+    centres = nn.Parameter(centres)
     owner = torch.repeat_interleave(torch.arange(len(domains)), torch.tensor(n_classes))
     optimiser = torch.optim.AdamW(
         [*model.parameters(), centres], lr=config.lr, weight_decay=config.weight_decay
@@ -71,9 +70,7 @@ def pretrain(
         images, labels = _batch(domains, torch.tensor(weights), offsets, config, generator)
         images = relight(warp(images, generator, turn=0.3, shift=0.15), generator)
         features = norm(model((images - 0.5) / 0.25))
-        logits = config.scale * targets.cosine(features, centres)
-        logits = logits.masked_fill(owner != owner[labels][:, None], -1e4)
-        loss = _smoothed(logits, labels, owner, config.smoothing)
+        loss = _named(features, labels, centres, owner, config)
         loss = loss + config.episodic * _within_groups(features, labels, config)
         optimiser.zero_grad()
         loss.backward()
@@ -103,14 +100,16 @@ def _within_groups(features: Tensor, labels: Tensor, config: PretrainConfig) -> 
     return torch.stack(losses).mean()
 
 
-def _smoothed(logits: Tensor, labels: Tensor, owner: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy with the smoothed mass spread over the classes of the same domain."""
-    log_p = logits.log_softmax(1)
-    own = (owner == owner[labels][:, None]).float()
+def _named(
+    features: Tensor, labels: Tensor, centres: Tensor, owner: Tensor, config: PretrainConfig
+) -> Tensor:
+    """Cross-entropy over the classes of each image's own domain, with smoothed labels."""
+    own = owner == owner[labels][:, None]
+    logits = config.scale * targets.cosine(features, centres)
+    log_p = logits.masked_fill(~own, -1e4).log_softmax(1)
+    hit = log_p[torch.arange(len(labels)), labels]
     spread = (log_p * own).sum(1) / own.sum(1)
-    return -(
-        (1 - smoothing) * log_p[torch.arange(len(labels)), labels] + smoothing * spread
-    ).mean()
+    return -((1 - config.smoothing) * hit + config.smoothing * spread).mean()
 
 
 def _initialise(model: nn.Module, generator: torch.Generator) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.random import Generator, default_rng
 
-from ..base import ConfigError, Progress, choose, silent
+from ..base import ConfigError, choose
 from . import organics, strokes, textures, things
 from .domains import Domain
 
@@ -55,7 +55,7 @@ HELD_OUT = ("circuits", "faces", "plants")  # for evaluation alone, never for tr
 TRAIN_FAMILIES = tuple(name for name in FAMILIES if name not in HELD_OUT)
 
 
-def render(  # noqa: PLR0913 - five plain numbers and a progress bar
+def render(
     name: str,
     *,
     n_classes: int = 60,
@@ -63,7 +63,6 @@ def render(  # noqa: PLR0913 - five plain numbers and a progress bar
     size: int = 32,
     seed: int = 0,
     first_class: int = 0,
-    progress: Progress = silent,
 ) -> Domain:
     """Draw classes first_class ... first_class + n_classes - 1 of a family.
 
@@ -83,7 +82,7 @@ def render(  # noqa: PLR0913 - five plain numbers and a progress bar
     numbers = range(first_class, first_class + n_classes)
     classes = [
         _draw_class(family, number, n_per_class=n_per_class, size=size, seed=seed)
-        for number in progress(numbers, total=n_classes, desc=name)
+        for number in numbers
     ]
     return Domain(
         name=name if seed == 0 else f"{name}-{seed}",

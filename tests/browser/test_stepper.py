@@ -41,6 +41,11 @@ def said(page, words):
     return next((line for line in page.text().splitlines() if words in line), "")
 
 
+def choose(page, label, option):
+    """Set a drop-down by its whole label: the notebook's name holds "solver" too."""
+    page.tab.get_by_label(label, exact=True).first.select_option(option)
+
+
 def test_step_makes_the_path_longer_and_changes_the_read_outs(page):
     assert points(page, "fine-tuning") >= 10
     before = [said(page, words) for words in ("Query accuracy", "Support loss")]
@@ -89,10 +94,10 @@ def test_the_keyboard_is_enough(page):
 
 
 def test_solver_network_domain_and_task_are_chosen_by_name(page):
-    page.choose("solver", "rk4")
-    page.choose("network", "L")
+    choose(page, "solver", "rk4")
+    choose(page, "network", "L")
     page.until(lambda: "rk4 steps, 0 calls of network L" in said(page, "of the flow"))
-    page.choose("domain", "circuits")
+    choose(page, "domain", "circuits")
     page.until(lambda: page.kernel("state.task.domain") == "'circuits'", timeout_s=60)
     page.tab.get_by_label("task", exact=True).first.fill("3")
     page.tab.keyboard.press("Enter")

@@ -88,7 +88,9 @@ def test_on_the_linear_path_the_point_alone_gives_the_answer_away():
     """(theta_t - theta_0) / t needs no support set, and fails where there is no t."""
     runs = data()
     leak = Oracle(lambda theta, t: theta / t.clamp(min=1e-6), runs.unit())
-    errors = [diagnostics.on_path(leak, runs, t, path="linear").error for t in (0.0, 0.1, 1.0)]
+    errors = [
+        diagnostics.on_path(leak, runs, t, path="linear").error for t in (0.0, 0.1, 1.0)
+    ]
     assert errors == pytest.approx([1, 0, 0], abs=1e-4)
     along = diagnostics.along_rollouts(leak, runs, path="linear", steps=4)
     assert [fit.error for fit in along] == pytest.approx([1] * 5)

@@ -45,7 +45,9 @@ def store(tmp_path):
 
 def chunk(store, name, batch):
     """The file of one array's chunk."""
-    (path,) = (p for p in (Path(store.path) / name / "c" / str(batch)).rglob("0") if p.is_file())
+    (path,) = (
+        p for p in (Path(store.path) / name / "c" / str(batch)).rglob("0") if p.is_file()
+    )
     return path
 
 

@@ -104,17 +104,6 @@ def test_disjoint_class_ranges_share_no_class():
     assert len(np.unique(np.concatenate([train.images, test.images]), axis=0)) == 60
 
 
-def test_progress_counts_the_classes():
-    seen = []
-
-    def progress(items, *, total, desc):
-        seen.append((total, desc))
-        return items
-
-    render("runes", n_classes=2, n_per_class=1, progress=progress)
-    assert seen == [(2, "runes")]
-
-
 def test_an_unknown_family_is_refused_with_the_names_there_are():
     with pytest.raises(ConfigError, match=r"'cats'.*'characters'"):
         render("cats")

@@ -111,7 +111,7 @@ def test_a_grid_has_a_name_at_the_middle_of_every_row_and_group():
 
 
 def test_histograms_count_in_per_cent_and_mark_the_value_to_compare_with():
-    figure = figures.histograms({"ways": torch.arange(5, 51)}, marks={"CDFSL: 5": 5})
+    figure = figures.histograms({"ways": torch.arange(5, 51)}, marks={"CDFSL: 5": 5.0})
     (bars,), (line,) = figure.data, figure.layout.shapes
     assert bars.histnorm == "percent" and len(bars.x) == 46
     assert bars.xbins.start == 4.5 and bars.xbins.end > 50 and bars.xbins.size == 2

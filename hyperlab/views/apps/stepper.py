@@ -26,8 +26,8 @@ TILE, CAPTION, EDGE = 64, 20, 6  # pixels of an image, of the words below it, ar
 RIGHT, WRONG = figures.OKABE_ITO[2], figures.OKABE_ITO[1]
 # name -> Okabe-Ito number, dash and marker, and opacity
 LOOKS = {
-    "fine-tuning": (1, "dash", "square", 0.9),
-    "path before": (6, "dot", "x", 0.4),
+    "fine-tuning": (2, "dot", "diamond", 0.9),
+    "path before": (6, "dash", "x", 0.4),
     "HyperFlow": (0, "solid", "circle", 1.0),
 }
 
@@ -85,7 +85,7 @@ def figure_of(state: Stepper) -> go.Figure:
     figure.add_scatter(
         x=[0], y=[0], mode="markers", marker=start, name="t = 0", row=1, col=1
     )
-    figure.update_layout(template=figures.TEMPLATE, height=520)
+    figure.update_layout(template=figures.TEMPLATE, width=980, height=520)
     figure.update_xaxes(title="component 1 of fine-tuning", row=1, col=1)
     figure.update_yaxes(title="component 2", scaleanchor="x", row=1, col=1)
     figure.update_xaxes(range=[-0.04, 1.04], col=2)
