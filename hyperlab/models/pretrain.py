@@ -58,19 +58,16 @@ def pretrain(
     centres = torch.randn(sum(n_classes), model.num_features, generator=generator)
     centres = nn.Parameter(centres)
     owner = torch.repeat_interleave(torch.arange(len(domains)), torch.tensor(n_classes))
-    optimiser = torch.optim.AdamW(
-        [*model.parameters(), centres], lr=config.lr, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.lr, total_steps=config.steps, pct_start=0.05
-    )
+    optimiser, schedule = _optimiser([*model.parameters(), centres], config)
     offsets = torch.tensor([0, *n_classes]).cumsum(0)
     norm = nn.BatchNorm1d(model.num_features, affine=False)
     for _ in progress(range(config.steps), total=config.steps, desc="pre-training"):
         images, labels = _batch(domains, torch.tensor(weights), offsets, config, generator)
         images = relight(warp(images, generator, turn=0.3, shift=0.15), generator)
         features = norm(model((images - 0.5) / 0.25))
-        loss = _named(features, labels, centres, owner, config)
+        logits = config.scale * targets.cosine(features, centres)
+        logits = logits.masked_fill(owner != owner[labels][:, None], -1e4)
+        loss = _smoothed(logits, labels, owner, config.smoothing)
         loss = loss + config.episodic * _within_groups(features, labels, config)
         optimiser.zero_grad()
         loss.backward()
@@ -100,16 +97,22 @@ def _within_groups(features: Tensor, labels: Tensor, config: PretrainConfig) -> 
     return torch.stack(losses).mean()
 
 
-def _named(
-    features: Tensor, labels: Tensor, centres: Tensor, owner: Tensor, config: PretrainConfig
-) -> Tensor:
-    """Cross-entropy over the classes of each image's own domain, with smoothed labels."""
-    own = owner == owner[labels][:, None]
-    logits = config.scale * targets.cosine(features, centres)
-    log_p = logits.masked_fill(~own, -1e4).log_softmax(1)
-    hit = log_p[torch.arange(len(labels)), labels]
+def _optimiser(
+    parameters: list[nn.Parameter], config: PretrainConfig
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+    decay = config.weight_decay
+    optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=decay)
+    one_cycle = {"total_steps": config.steps, "pct_start": 0.05}
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr, **one_cycle)
+
+
+def _smoothed(logits: Tensor, labels: Tensor, owner: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy with the smoothed mass spread over the classes of the same domain."""
+    log_p = logits.log_softmax(1)
+    own = (owner == owner[labels][:, None]).float()
     spread = (log_p * own).sum(1) / own.sum(1)
-    return -((1 - config.smoothing) * hit + config.smoothing * spread).mean()
+    hit = log_p[torch.arange(len(labels)), labels]
+    return -((1 - smoothing) * hit + smoothing * spread).mean()
 
 
 def _initialise(model: nn.Module, generator: torch.Generator) -> None:
