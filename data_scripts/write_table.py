@@ -19,6 +19,7 @@ def main(
     seed: Annotated[int, typer.Option(help="of the evaluation")] = 0,
     role: Annotated[str, typer.Option(help="held_out or validation")] = "held_out",
     protocol: Annotated[str, typer.Option(help="of the episodes")] = "variable",
+    n_tasks: Annotated[int, typer.Option(help="per domain at most")] = 600,
 ) -> None:
     """JSON and Markdown: accuracy, paired gains, share of the teacher's gain, controls."""
     paths = sorted(rows.glob(f"{claims.stem(role, protocol, seed)}-*.jsonl"))
@@ -27,6 +28,7 @@ def main(
             f"no rows in {rows}; run: python data_scripts/evaluate_methods.py"
         )
     table = pd.DataFrame([row for path in paths for row in experiments.read_rows(path)])
+    table = table[table["task"] < n_tasks]
     about = {"command": " ".join(["python", *sys.argv]), "role": role, "protocol": protocol}
     claims.write(table, out, {**about, "seed": seed})
     print(f"wrote {out}.json and {out}.md")
