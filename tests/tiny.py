@@ -18,9 +18,9 @@ def tiny_target(match=params.qkv_biases, *, seed=0):
     sizes = {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": 16}
     model = targets.build("vit_micro", embed_layer=PatchEmbed, **sizes)
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.Linear) and layer is not model.head:
+        if isinstance(layer, nn.Linear | nn.Conv2d) and layer is not model.head:
             noise = torch.randn(layer.weight.shape, generator=stream(seed, name))
-            layer.weight.data = 1.5 * noise / layer.in_features**0.5
+            layer.weight.data = 1.5 * noise / noise[0].numel() ** 0.5
             layer.bias.data = 0.1 * torch.randn(
                 len(layer.bias), generator=stream(seed, name, "b")
             )

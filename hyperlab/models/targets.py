@@ -1,6 +1,7 @@
 """Targets: a frozen backbone, the parameters that move, and a prototype head."""
 
 import itertools
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from ..params import ParamSubset, Predicate, qkv_biases
 from ..tasks.episodes import Episode, LabelledImages
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
+# functional_call puts theta into the shared module for a moment: a second thread would see it,
+# and put it back as if it were the frozen value.
+ONE_AT_A_TIME = threading.Lock()
 
 
 class ConvStem(nn.Module):
@@ -216,7 +220,8 @@ class Target:
                 raise ConfigError("many thetas need `task`: which of them each image uses")
             self._require_rows()
             moved = self.subset.unflatten(theta[task])
-        return functional_call(self.model, moved, (self.prepare(images),))
+        with ONE_AT_A_TIME:
+            return functional_call(self.model, moved, (self.prepare(images),))
 
     def _require_rows(self) -> None:
         for name, tensor in self.subset.base.items():
@@ -231,7 +236,7 @@ class Target:
         self, images: Float[Tensor, " n 3 h w"]
     ) -> tuple[Float[Tensor, " n depth 2 dim"], Float[Tensor, " n dim"]]:
         """[class token, mean patch token] after every block, and the features, all at theta0."""
-        with torch.no_grad():
+        with torch.no_grad(), ONE_AT_A_TIME:
             last, layers = self.model.forward_intermediates(
                 self.prepare(images), output_fmt="NLC", return_prefix_tokens=True
             )

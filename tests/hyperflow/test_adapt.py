@@ -1,5 +1,7 @@
 """Every method of adaptation is (target, support) -> theta and leaves the backbone alone."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -76,6 +78,18 @@ def test_the_frozen_backbone_stays_bit_identical(method):
 def test_the_same_support_gives_the_same_bits(method):
     view = method.view(TARGET)
     assert torch.equal(method(view, support()), method(view, support()))
+
+
+def test_threads_that_share_a_backbone_neither_disturb_each_other_nor_change_it():
+    before = {name: p.clone() for name, p in TARGET.model.state_dict().items()}
+    methods, task = [adapt.bias_tuning(steps=4), METHODS[7]], support()
+    alone = [method(TARGET, task) for method in methods]
+    with ThreadPoolExecutor(4) as pool:
+        together = [[pool.submit(m, TARGET, task) for m in methods] for _ in range(8)]
+    for futures in together:
+        for future, theta in zip(futures, alone, strict=True):
+            torch.testing.assert_close(future.result(), theta)
+    assert all(torch.equal(p, before[n]) for n, p in TARGET.model.state_dict().items())
 
 
 def test_no_adaptation_and_an_untrained_network_stay_at_theta0():

@@ -18,6 +18,7 @@ from hyperlab.tasks.styles import Style, random_style
 from hyperlab.views import sheets
 
 FIXED, VARIABLE = "fixed", "Meta-Dataset"
+ENOUGH = 5  # tasks for an interval that means something
 SHOWN = {"support": 8, "query": 6}  # images of a class, at most
 
 
@@ -128,8 +129,8 @@ class TaskBrowser(tr.HasTraits):
     def mean(self) -> str:
         """Mean accuracy of the tasks seen with these settings, with its 95 % interval."""
         found = torch.tensor(list(self.accuracies.values()))
-        if len(found) < 2:
-            return "One task so far."
+        if len(found) < ENOUGH:
+            return f"Mean of {len(found)}: {found.mean():.1%}."
         half = 1.96 * found.std() / len(found) ** 0.5
         return f"Mean of {len(found)} tasks: {found.mean():.1%} \u00b1 {100 * half:.1f} points."
 
@@ -168,7 +169,8 @@ def _row(episode: Episode, number: int, wrong: Tensor) -> str:
 
 
 def _picture(picture: Tensor, words: str) -> str:
-    return f'<img style="max-width:none" alt="{words}" src="{sheets.data_uri(picture)}">'
+    source = sheets.data_uri(picture)
+    return f'<img style="max-width:none; height:48px" alt="{words}" src="{source}">'
 
 
 def task_browser(state: TaskBrowser) -> w.VBox:
