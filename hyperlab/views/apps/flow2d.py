@@ -111,7 +111,8 @@ def figure_of(state: GradientFlow) -> go.Figure:
     xs = torch.linspace(*land.box[:2], 60).to(land.start)
     ys = torch.linspace(*land.box[2:], 60).to(land.start)
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
-    plane = figures.landscape(xs, ys, land.losses(grid))
+    plane = figures.landscape(xs, ys, land.losses(grid).log10(), name="log10 loss")
+    plane.update_traces(showscale=False, selector={"type": "contour"})
     figures.path_2d(state.truth, name="gradient flow", on=plane)
     figures.path_2d(state.path(), name="steps", on=plane)
     figure = make_subplots(cols=2, column_widths=[0.6, 0.4], horizontal_spacing=0.14)
@@ -128,7 +129,7 @@ def figure_of(state: GradientFlow) -> go.Figure:
     figure.update_xaxes(title="parameter 1", range=land.box[:2], col=1)
     figure.update_yaxes(title="parameter 2", range=land.box[2:], col=1)
     figure.update_xaxes(title="t = step size x steps", range=[0, land.t_end], col=2)
-    return figure.update_yaxes(title="loss", col=2)
+    return figure.update_yaxes(title="loss", type="log", col=2)
 
 
 def gradient_flow(state: GradientFlow) -> w.VBox:

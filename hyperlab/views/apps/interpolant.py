@@ -13,6 +13,7 @@ from hyperlab.base import ConfigError
 from hyperlab.views import figures
 from hyperlab.views.projection import Plane
 
+_TIP = {"symbol": "arrow", "angleref": "previous", "size": [0, 16], "color": "black"}
 FOLLOW = (0, 4, 8, 16, 32, 64)  # Euler steps along the path's own velocity; 0: none
 
 
@@ -115,7 +116,7 @@ def traces(state: InterpolantState) -> dict[str, tuple[Tensor, Tensor]]:
     return {
         "interpolant": tuple(curve),
         "knots": tuple(show(path.thetas).T),
-        "velocity": tuple(figures.strokes(show(here), arrow).T),
+        "velocity": tuple(torch.cat([show(here), show(here) + arrow]).T),
         "Euler": tuple(show(state.followed()).T),
         "distance": (fine, state.errors().clamp(min=1e-9)),
         "now": (fine[[state.moment]], state.errors()[[state.moment]].clamp(min=1e-9)),
@@ -130,7 +131,7 @@ def figure_of(state: InterpolantState) -> go.Figure:
     looks = {
         "interpolant": {"mode": "lines", "line": {"color": orange, "dash": "dash"}},
         "knots": {"mode": "markers", "marker": {"color": orange, "symbol": "square"}},
-        "velocity": {"mode": "lines", "line": {"color": "black", "width": 2.5}},
+        "velocity": {"mode": "lines+markers", "line": {"color": "black"}, "marker": _TIP},
         "Euler": {"mode": "lines+markers", "line": {"color": green, "dash": "dot"}},
         "distance": {"mode": "lines", "line": {"color": orange}, "showlegend": False},
         "now": {"mode": "markers", "marker": {"color": pink, "size": 11}},
