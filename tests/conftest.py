@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 
@@ -23,3 +24,9 @@ def pytest_collection_modifyitems(config, items):
         for marker, reason in missing.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def unchecked_shapes(monkeypatch):
+    """As for a user: only tests read the shape annotations, and here not even they."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -1,6 +1,5 @@
 """Interpolants against scipy, finite differences and each other."""
 
-import jaxtyping
 import pytest
 import torch
 from scipy.interpolate import CubicSpline, interp1d
@@ -14,14 +13,6 @@ UNEVEN = torch.cat(
 ).double()
 TWO = torch.tensor([0.0, 1.0]).double()
 grids = pytest.mark.parametrize("times", [EVEN, UNEVEN, TWO], ids=["even", "uneven", "two"])
-
-
-@pytest.fixture
-def unchecked_shapes(monkeypatch):
-    """As for a user: the shape annotations are read by tests alone."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
 kinds = pytest.mark.parametrize("kind", interpolants.KINDS.values())
 
 

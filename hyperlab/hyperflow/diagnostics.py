@@ -73,50 +73,73 @@ def _relative(difference: Tensor, true: Tensor, dim: tuple[int, ...]) -> Tensor:
 
 
 def on_path(
-    net: DriftNetwork, data: Trajectories, t: float = 0.0, *, path: str = "cubic"
+    net: DriftNetwork,
+    data: Trajectories,
+    t: float = 0.0,
+    *,
+    path: str = "cubic",
+    unit: Float[Tensor, " params"] | None = None,
 ) -> Fit:
     """The drift at theta(t) of the recorded path against the path's own velocity.
 
     Args:
         path: the kind of path that the network was trained on.
+        unit: of each parameter, 0 to leave it out; by default the network's own.
     """
     theta, velocity = true_flow(data, t, path=path)
     predicted = drifts(net, data, theta, t)
-    return compare(predicted, velocity, net.scale, token_size=net.shape.token_size)
+    return _in_units(net, predicted, velocity, unit)
 
 
 def mean_baseline(
-    train: Trajectories, data: Trajectories, t: float = 0.0, *, path: str = "cubic"
+    train: Trajectories,
+    data: Trajectories,
+    t: float = 0.0,
+    *,
+    path: str = "cubic",
+    unit: Float[Tensor, " params"] | None = None,
 ) -> Fit:
     """What the mean velocity of the training tasks gets: a predictor that sees no task."""
     velocity = true_flow(data, t, path=path)[1]
     mean = true_flow(train, t, path=path)[1].mean(0)
-    return compare(
-        mean.expand_as(velocity), velocity, train.unit(), token_size=train.token_size
-    )
+    unit = train.unit() if unit is None else unit
+    return compare(mean.expand_as(velocity), velocity, unit, token_size=train.token_size)
 
 
 def along_rollouts(
-    net: DriftNetwork, data: Trajectories, *, path: str = "cubic", steps: int = 10
+    net: DriftNetwork,
+    data: Trajectories,
+    *,
+    path: str = "cubic",
+    steps: int = 10,
+    unit: Float[Tensor, " params"] | None = None,
 ) -> list[Fit]:
     """The drift at each knot of the network's own roll-outs against the path's velocity then."""
     thetas = rollouts(net, data, steps=steps)
     times = torch.linspace(0, 1, steps + 1).tolist()
     return [
-        compare(
-            drifts(net, data, theta, t),
-            true_flow(data, t, path=path)[1],
-            net.scale,
-            token_size=net.shape.token_size,
-        )
+        _in_units(net, drifts(net, data, theta, t), true_flow(data, t, path=path)[1], unit)
         for t, theta in zip(times, thetas, strict=True)
     ]
 
 
-def end_points(net: DriftNetwork, data: Trajectories, *, steps: int = 10) -> Fit:
+def end_points(
+    net: DriftNetwork,
+    data: Trajectories,
+    *,
+    steps: int = 10,
+    unit: Float[Tensor, " params"] | None = None,
+) -> Fit:
     """The whole displacement of the roll-outs against that of fine-tuning."""
     moved = rollouts(net, data, steps=steps)[-1] - data.thetas[:, 0]
-    return compare(moved, data.displacement, net.scale, token_size=net.shape.token_size)
+    return _in_units(net, moved, data.displacement, unit)
+
+
+def _in_units(
+    net: DriftNetwork, predicted: Tensor, true: Tensor, unit: Tensor | None
+) -> Fit:
+    unit = net.scale if unit is None else unit
+    return compare(predicted, true, unit, token_size=net.shape.token_size)
 
 
 def rollouts(

@@ -123,3 +123,19 @@ def test_the_size_of_a_batch_does_not_matter():
     torch.testing.assert_close(
         diagnostics.drifts(net, runs, theta, 0.2, batch=4), whole, atol=1e-5, rtol=1e-4
     )
+
+
+def test_what_the_given_unit_leaves_out_does_not_count():
+    runs = data()
+    unit = runs.unit()
+    unit[:SIZE] = 0
+    half = torch.cat([torch.zeros(SIZE), torch.ones(PARAMS - SIZE)])
+    knows = Oracle(lambda theta, t: half * runs.displacement, runs.unit())
+    assert diagnostics.end_points(knows, runs).error > 0.1
+    for fit in (
+        diagnostics.end_points(knows, runs, unit=unit),
+        diagnostics.on_path(knows, runs, 0.5, path="linear", unit=unit),
+        *diagnostics.along_rollouts(knows, runs, path="linear", steps=2, unit=unit),
+    ):
+        assert fit.error == pytest.approx(0, abs=1e-5) and fit.token_error[0].isnan()
+    assert diagnostics.mean_baseline(runs, runs, unit=unit).token_error[0].isnan()

@@ -55,6 +55,10 @@ def test_moments_stay_within_the_record_and_pieces_must_divide_it(state):
     assert state.moment == 24
     with pytest.raises(ConfigError, match="7 pieces; possible are"):
         state.pieces = 7
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_every_state_needs_its_velocity(state):
     with pytest.raises(ConfigError, match="one velocity per state"):
         interpolant.InterpolantState(state.truth, state.truth[:3], pieces=6)
 
