@@ -13,7 +13,11 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Skip what needs time, an accelerator or real images that are not here."""
+    """Skip what needs time, an accelerator or real images that are not here; browser last.
+
+    The browser's driver keeps an event loop running, in which no test could start its own.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     root = os.environ.get("HYPERLAB_DATA")
     missing = {
         "slow": not config.getoption("--slow") and "takes minutes; run with --slow",
