@@ -9,28 +9,34 @@ import typer
 from tqdm import tqdm
 
 from hyperlab import base
-from hyperlab.hyperflow import drift, training, trajectories
+from hyperlab.hyperflow import drift, jacobian, training, trajectories
 from hyperlab.models import targets
 from hyperlab.study import script
 
 
 def main(
     store: Annotated[Path, typer.Argument(help="made by collect_trajectories.py")],
+    jacobian_file: Annotated[
+        Path, typer.Option("--jacobian", help="made by learn_jacobian.py")
+    ] = Path("artifacts/jacobian.safetensors"),
     path: Annotated[str, typer.Option(help="linear (L), piecewise or cubic (C)")] = "cubic",
     scale: Annotated[str, typer.Option(help="smoke, laptop or paper")] = "paper",
     seed: Annotated[int, typer.Option(help="of every random stream")] = 0,
     out: Annotated[Path | None, typer.Option(help="the file to write")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda; auto: what there is")] = "auto",
-    steps: Annotated[int, typer.Option(help="gradient steps; 0: the scale's")] = 0,
+    steps: Annotated[
+        int, typer.Option(help="of the correction; 0: the guess alone; -1: the scale's")
+    ] = -1,
 ) -> None:
     """HyperFlow-L or -C for `vit_micro`; CPU, two cores: minutes."""
     started = time.perf_counter()
     place = base.default_device() if device == "auto" else device
     data = trajectories.Store.open(store).read().to(place)
     config = replace(training.DriftConfig.at(scale), path=path)
-    config = replace(config, steps=steps or config.steps)
+    config = replace(config, steps=config.steps if steps < 0 else steps)
     generator = base.stream(seed, "drift", path)
-    net = training.fit_drift(data, config, generator=generator, progress=tqdm)
+    learned = jacobian.load(jacobian_file)
+    net = training.fit_drift(data, config, learned, generator=generator, progress=tqdm)
     out = out or targets.PRETRAINED / f"drift_{path}.safetensors"
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config, "tasks": len(data)}

@@ -1,6 +1,8 @@
-"""Blocks of the drift network: time embedding, gated set encoder, adaLN-Zero attention."""
+"""Blocks of the drift network: time embedding, adaLN-Zero attention; and how it is trained."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Bool, Float
@@ -35,28 +37,6 @@ class TimeEmbedding(nn.Module):
     def forward(self, t: Float[Tensor, " batch"]) -> Float[Tensor, " batch width"]:
         phase = t[:, None] * self.omega
         return self.mlp(torch.cat([phase.cos(), phase.sin()], 1))
-
-
-class GatedEncoder(nn.Module):
-    """e(x, r) = W_o [silu(W_g x) * (W_x x + W_r r)]: linear in `r`, with a gain that x sets.
-
-    A backbone's gradient is of this form: linear in the residual r of the head's loss, through
-    a Jacobian that depends on the image alone.
-    """
-
-    def __init__(self, n_inputs: int, n_residual: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.gate = nn.Linear(n_inputs, width)
-        self.value = nn.Linear(n_inputs, width)
-        self.residual = nn.Linear(n_residual, width, bias=False)
-        self.out = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(
-        self, x: Float[Tensor, "*batch inputs"], r: Float[Tensor, "*batch residual"]
-    ) -> Float[Tensor, "*batch width"]:
-        hidden = F.silu(self.gate(x)) * (self.value(x) + self.residual(r))
-        return self.out(self.dropout(hidden))
 
 
 class Attention(nn.Module):
@@ -139,3 +119,12 @@ def cosine_warmup(step: int, *, warmup: int, total: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+@contextmanager
+def lent(generator: torch.Generator) -> Iterator[None]:
+    """Torch's global stream, from which first weights and dropout draw, belongs to `generator`."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

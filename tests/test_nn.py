@@ -3,14 +3,12 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from hyperlab.base import stream
 from hyperlab.nn import (
     MLP,
     Attention,
     ConditionedBlock,
-    GatedEncoder,
     TimeEmbedding,
     cosine_warmup,
     ema_update,
@@ -34,13 +32,6 @@ def test_times_a_hundredth_apart_are_told_apart():
     waves = torch.cat([phases.cos(), phases.sin()], 1)
     assert (waves[0] - waves[1]).norm() > 0.5
     assert embedding(torch.tensor([0.5, 0.51])).shape == (2, 32)
-
-
-def test_a_gated_encoder_is_affine_in_the_residual():
-    encoder = GatedEncoder(4, 3, 8, dropout=0.0)
-    x, r = randn(5, 4), randn(5, 3, name="r")
-    steps = [encoder(x, scale * r) for scale in (0.0, 1.0, 2.0)]
-    torch.testing.assert_close(steps[2] - steps[1], steps[1] - steps[0])
 
 
 def test_absent_memory_cannot_be_seen():
@@ -96,10 +87,3 @@ def test_an_average_moves_by_one_minus_decay():
 def test_the_learning_rate_rises_then_falls_by_half_a_cosine(step, factor):
     found = cosine_warmup(step, warmup=10, total=110)
     assert math.isclose(found, factor, abs_tol=1e-9)
-
-
-def test_silu_gate_is_the_formula():
-    encoder = GatedEncoder(4, 3, 8, dropout=0.0)
-    x, r = randn(5, 4), randn(5, 3, name="r")
-    hidden = F.silu(encoder.gate(x)) * (encoder.value(x) + r @ encoder.residual.weight.T)
-    torch.testing.assert_close(encoder(x, r), encoder.out(hidden))

@@ -29,8 +29,15 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
     )
     assert said.returncode == 0, said.stderr
     assert said.stdout.splitlines()[-1].startswith(f"wrote {store}")
+    learned = tmp_path / "jacobian.safetensors"
+    said = run("learn_jacobian.py", store, "--scale", "smoke", "--out", learned)
+    assert said.returncode == 0, said.stderr
+    assert "of 4 tasks" in said.stdout.splitlines()[-1]
     net = tmp_path / "net.safetensors"
-    said = run("train_drift.py", store, "--scale", "smoke", "--steps", 3, "--out", net)
+    said = run(
+        "train_drift.py", store, "--jacobian", learned, "--scale", "smoke", "--steps", 3,
+        "--out", net,
+    )  # fmt: skip
     assert said.returncode == 0, said.stderr
     assert net.exists() and str(net) in said.stdout.splitlines()[-1]
     rows = tmp_path / "rows"
@@ -57,6 +64,7 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
     [
         ("collect_trajectories.py", ["--scale", "tiny"], "smoke"),
         ("collect_trajectories.py", ["--role", "mars"], "held_out"),
+        ("learn_jacobian.py", ["nowhere"], "collect_trajectories.py"),
         ("train_drift.py", ["nowhere"], "collect_trajectories.py"),
         ("evaluate_methods.py", ["--only", "mars", "--scale", "smoke"], "mars"),
         ("write_table.py", ["--rows", "nowhere"], "evaluate_methods.py"),

@@ -7,6 +7,7 @@ from torch import nn
 from hyperlab import params
 from hyperlab.base import stream
 from hyperlab.hyperflow.drift import DriftNetwork, Shape
+from hyperlab.hyperflow.jacobian import LearnedJacobian
 from hyperlab.models import targets
 from hyperlab.models.targets import Target
 from hyperlab.params import ParamSubset
@@ -39,6 +40,16 @@ def support(n_way=3, n_shot=2, *, seed=0, size=16):
     return LabelledImages((colours + noise) / 2, labels, n_way)
 
 
+def tiny_jacobian(target, *, width=16):
+    """A learned Jacobian for `target` that has learned nothing."""
+    dim = target.model.num_features
+    inputs = (2 * len(target.model.blocks) + 2) * dim
+    net = LearnedJacobian(inputs, dim, target.subset.n_params, width)
+    for name, p in net.named_parameters():
+        nn.init.normal_(p, std=p.shape[-1] ** -0.5, generator=stream(0, "jacobian", name))
+    return net
+
+
 def tiny_net(target, *, seed=None):
     """A drift network for `target`: untrained, or with a seed one that moves every token."""
     dim = target.model.num_features
@@ -50,9 +61,12 @@ def tiny_net(target, *, seed=None):
         width=16,
         depth=1,
         n_heads=2,
+        jacobian_width=16,
     )
     net = DriftNetwork(shape).eval()
+    net.jacobian.load_state_dict(tiny_jacobian(target).state_dict())
     net.theta0.copy_(target.theta0)
     if seed is not None:
         nn.init.normal_(net.out, std=0.1, generator=stream(seed, "out"))
+        net.pace.fill_(1.0)
     return net

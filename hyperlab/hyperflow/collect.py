@@ -9,13 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from .. import __version__
 from ..base import ConfigError, Progress, choose, silent, stream
 from ..models.targets import Target
 from ..tasks import roles
 from ..tasks.domains import Domain
-from ..tasks.episodes import COURSE_RULES, Episode, sample, sample_variable
+from ..tasks.episodes import (
+    COURSE_RULES,
+    Episode,
+    LabelledImages,
+    sample,
+    sample_variable,
+)
 from ..tasks.styles import Style, random_style
 from .context import encode, pad
 from .teacher import Supports, TeacherConfig, fine_tune
@@ -186,6 +194,27 @@ def collect(
         tasks = list(draw_tasks(config, batch, root=root))
         store.write(batch, record(target, tasks, config, batch))
     return store
+
+
+def redrawn(
+    store: Store, *, root: Path | str | None = None
+) -> Iterator[tuple[LabelledImages, Float[Tensor, " knots params"]]]:
+    """The support set and the path of every task of a store; the images are drawn again.
+
+    Raises:
+        ArtifactError: other data lie under `root` than when the store was made.
+    """
+    told = dict(store.group.attrs["config"])
+    config = CollectConfig(**{**told, "teacher": TeacherConfig(**told["teacher"])})
+    store.require({"domains": [s.name for s in roles.present(config.role, root=root)]})
+    diverged, missing = store.group["diverged"][:], set(store.missing)
+    for batch in range(-(-config.n_tasks // config.batch)):
+        if batch not in missing:
+            first = batch * config.batch
+            thetas = store.group["thetas"][first : first + config.batch]
+            for i, task in enumerate(draw_tasks(config, batch, root=root)):
+                if not diverged[first + i]:
+                    yield task.episode.support, torch.from_numpy(thetas[i])
 
 
 def record_sizes(target: Target) -> dict[str, int]:

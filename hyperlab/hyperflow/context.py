@@ -7,6 +7,7 @@ softmax), so r_i is a formula of the features; nothing is differentiated through
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..base import ConfigError
-from ..models.targets import Target, leave_one_out_loss, prototypes
+from ..models.targets import LOGIT_SCALE, Target, prototypes
 from ..tasks.episodes import LabelledImages
 
 
@@ -49,7 +50,7 @@ def encode(target: Target, support: LabelledImages) -> Context:
     blocks, last = target.block_features(support.images)
     labels = support.labels.to(last.device)
     centres = prototypes(last, labels, support.n_way)
-    residual = head_residual(last, labels, support.n_way, target.logit_scale)
+    residual = head_residual(last, labels, target.logit_scale)
     return Context(
         torch.cat([blocks.flatten(1), last, centres[labels]], 1), residual, labels
     )
@@ -76,16 +77,59 @@ def pad(contexts: Sequence[Context], n_images: int | None = None) -> Context:
     )
 
 
-def head_residual(
-    features: Float[Tensor, " n dim"], labels: Int[Tensor, " n"], n_way: int, scale: float
-) -> Float[Tensor, " n dim"]:
-    """r_i = -n d(loss)/d(f_i): the loss is leave-one-out prototype cross-entropy, averaged over i.
+def origin(
+    features: Float[Tensor, "*batch inputs"], dim: int
+) -> Float[Tensor, "*batch dim"]:
+    """The part of a context's features that the head sees: the feature at theta0."""
+    return features[..., -2 * dim : -dim]
 
-    An image is compared with the mean of the *other* images of its class, or its own feature
-    would answer the question; an image alone in its class is left out of the loss.
+
+def head_residual(
+    features: Float[Tensor, "*batch n dim"],
+    labels: Int[Tensor, "*batch n"],
+    scale: float = LOGIT_SCALE,
+) -> Float[Tensor, "*batch n dim"]:
+    """r_i = -d(sum of losses)/d(f_i), the loss of i being leave-one-out prototype cross-entropy.
+
+    A formula, with no autograd in it. With u_i the unit feature, C_k the unit sum of class k, O_i
+    the unit sum of the others of i's class, p the softmax of scale * cosine:
+
+        d/du_i = sum_{k != y} p_ik C_k + (p_iy - 1) O_i
+        d/dC_k = sum_{i not in k} p_ik u_i
+        d/dO_i = (p_iy - 1) u_i
+
+    and every unit vector x / |x| passes a gradient g on as (g - <g, x> x) / |x|. An image alone in
+    its class has no O_i; padding (label -1) has no residual.
     """
-    leaf = features.detach().requires_grad_()
-    with torch.enable_grad():
-        loss = leave_one_out_loss(leaf, labels, n_way, scale)
-        (gradient,) = torch.autograd.grad(loss, leaf)
-    return -len(labels) * gradient
+    names = torch.arange(int(labels.max()) + 1, device=labels.device)
+    own = (labels[..., None] == names).to(features)
+    there = (labels >= 0).to(features)[..., None]
+    sums, sizes = own.mT @ features, own.sum(-2)
+    u, centres, others = (_Unit.of(x) for x in (features, sums, own @ sums - features))
+    alone = (own @ sizes[..., None])[..., 0] == 1
+    mine = (u.x * others.x).sum(-1).masked_fill(alone, 1.0)[..., None]
+    logits = torch.where(own > 0, mine, u.x @ centres.x.mT)
+    absent = (sizes == 0)[..., None, :]
+    p = (scale * logits).masked_fill(absent, float("-inf")).softmax(-1)
+    lack = ((p * own).sum(-1) - 1).masked_fill(alone, 0.0)[..., None]
+    p = p * (1 - own) * there
+    away = others.back(lack * u.x)
+    shared = own @ (centres.back(p.mT @ u.x) + own.mT @ away)
+    gradient = u.back(p @ centres.x + lack * others.x) + shared - away
+    return -scale * gradient * there
+
+
+class _Unit(NamedTuple):
+    """x / |x|, and how a gradient with respect to it becomes one with respect to x."""
+
+    x: Tensor
+    norm: Tensor
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "*batch dim"]) -> "_Unit":
+        norm = x.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+        return cls(x / norm, norm)
+
+    def back(self, gradient: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        along = (gradient * self.x).sum(-1, keepdim=True)
+        return (gradient - along * self.x) / self.norm

@@ -1,17 +1,22 @@
 """The drift network h(theta, t | S): where fine-tuning would move theta, from the support alone.
 
-Parameters are cut into tokens (for qkv biases: the query, key and value bias of each layer), and
-measured in units of how far fine-tuning usually moves them. Images of the support set become
-class tokens, so that the order of images and of classes cannot matter.
+The fine-tuning that is to be foretold follows a gradient, so the network begins with a guess at
+that gradient: a learned Jacobian pushes theta - theta0 forward to where the features of the support
+images would be, the formula of the head says where they should go, and the Jacobian pulls that back
+to theta. A transformer over the tokens of theta (for qkv biases: the query, key and value bias of
+each layer) then corrects the guess, looking at class tokens and at the time, but not at theta: a
+recorded theta_t carries the noise of the very step whose velocity is to be foretold, and a network
+that sees it learns to read that noise.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -19,8 +24,9 @@ from torch.nn import functional as F
 
 from ..base import ArtifactError, ConfigError, DataMissingError, Velocity, whole_file
 from ..models.targets import PRETRAINED
-from ..nn import ConditionedBlock, GatedEncoder, TimeEmbedding
-from .context import Context
+from ..nn import ConditionedBlock, TimeEmbedding
+from .context import Context, head_residual, origin
+from .jacobian import Gates, LearnedJacobian
 
 SHIPPED = ("linear", "cubic")  # HyperFlow-L and HyperFlow-C
 
@@ -33,34 +39,52 @@ class Shape:
     token_size: int  # numbers of theta in a token; divides n_params
     n_inputs: int  # context features of an image
     n_residual: int  # numbers of a head residual
-    width: int = 128
-    depth: int = 3  # blocks
+    width: int = 96
+    depth: int = 2  # blocks
     n_heads: int = 4
     dropout: float = 0.1
+    jacobian_width: int = 384
+    feedback: bool = (
+        True  # guess the gradient at theta; False: at theta0, for straight paths
+    )
+
+
+class Reading(NamedTuple):
+    """What a support set says once for the whole path; absent images weigh 0."""
+
+    gates: Gates
+    features: Float[Tensor, " batch n dim"]
+    labels: Tensor
+    weights: Float[Tensor, " batch n"]
+    classes: Float[Tensor, " batch way width"]
+    present: Bool[Tensor, " batch way"]
+    pooled: Float[Tensor, " batch width"]
+    start: Float[Tensor, " batch params"]  # the guess at theta0
 
 
 class DriftNetwork(nn.Module):
     """h(theta, t | S) for a batch of tasks; `given(context)` binds one support set.
 
-    The output layer is zero at first, so an untrained network means no adaptation. Tokens whose
-    scale is zero (the inert key biases) never move.
+    The pace of the guess and the output layer are zero at first, so an untrained network means no
+    adaptation. Tokens whose scale is zero (the inert key biases) never move.
 
     Source: HyperFlow, arXiv:2504.15323, section 3.2, gives the task (theta, t, S) -> drift but not
-    the body; this one follows DiT (adaLN-Zero), and its context is the target's own features.
+    the body. The learned Jacobian is ours; the correction follows DiT (adaLN-Zero).
     """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape, width = shape, shape.width
         tokens = shape.n_params // shape.token_size
+        sizes = shape.n_inputs, shape.n_residual, shape.n_params
+        self.jacobian = LearnedJacobian(*sizes, shape.jacobian_width).requires_grad_(False)
         self.time = TimeEmbedding(width)
-        self.encoder = GatedEncoder(shape.n_inputs, shape.n_residual, width, shape.dropout)
+        self.image_in = nn.Linear(2 * shape.jacobian_width, width)
         self.counts = nn.Linear(2, width)
-        self.theta_in = nn.Linear(shape.token_size, width)
+        self.guess_in = nn.Linear(shape.token_size, width)
         self.place = nn.Parameter(
             0.02 * torch.randn(tokens, width, generator=torch.Generator().manual_seed(0))
         )
-        self.pooled_in = nn.Parameter(torch.zeros(tokens, width, width))
         self.blocks = nn.ModuleList(
             ConditionedBlock(width, shape.n_heads, shape.dropout)
             for _ in range(shape.depth)
@@ -68,12 +92,8 @@ class DriftNetwork(nn.Module):
         self.out = nn.Parameter(torch.zeros(tokens, width, shape.token_size))
         self.register_buffer("theta0", torch.zeros(shape.n_params))
         self.register_buffer("scale", torch.ones(shape.n_params))
-        self.register_buffer("feature_mean", torch.zeros(shape.n_inputs))
-        self.register_buffer("feature_std", torch.ones(shape.n_inputs))
-        self.register_buffer("residual_std", torch.ones(()))
-        nn.init.normal_(
-            self.pooled_in, std=width**-0.5, generator=torch.Generator().manual_seed(1)
-        )
+        self.register_buffer("pace", torch.zeros(()))  # length of the flow per gradient
+        self.register_buffer("image_unit", torch.ones(()))  # of an image's hidden numbers
 
     def forward(
         self,
@@ -81,53 +101,85 @@ class DriftNetwork(nn.Module):
         t: Float[Tensor, " batch"],
         context: Context,
     ) -> Float[Tensor, " batch params"]:
-        self._check(theta, context)
-        classes, present, pooled = self.read(context)
-        condition = F.silu(self.time(t) + pooled)
-        moved = (theta - self.theta0) / self.scale.clamp(min=1e-12) * (self.scale > 0)
-        x = self.theta_in(moved.unflatten(1, (-1, self.shape.token_size))) + self.place
-        x = x + torch.einsum("bw,kwv->bkv", pooled, self.pooled_in)
-        for block in self.blocks:
-            x = block(x, classes, present, condition)
-        return self.scale * torch.einsum("bkw,kws->bks", x, self.out).flatten(1)
+        return self.step(theta, t, self.read(context))
 
-    def _check(self, theta: Tensor, context: Context) -> None:
-        found = theta.shape[-1], context.features.shape[-1], context.residual.shape[-1]
-        shape = self.shape
-        if found != (wanted := (shape.n_params, shape.n_inputs, shape.n_residual)):
-            raise ConfigError(
-                f"theta, context features and residual have {found} numbers, this drift "
-                f"network takes {wanted}: use the target and subset it was trained for"
-            )
-
-    def read(self, context: Context) -> tuple[Tensor, Tensor, Tensor]:
-        """Class tokens, which of them are present, and their mean weighted by class size."""
-        features = (context.features.float() - self.feature_mean) / self.feature_std
-        images = self.encoder(features, context.residual.float() / self.residual_std)
+    def read(self, context: Context) -> Reading:
+        """Everything that stays the same along a path: gates, class tokens and their mean."""
+        self._check(context)
+        with torch.no_grad():
+            gates = self.jacobian.gates(context.features)
+            hidden = self.jacobian.hidden(gates, context.residual.float()) / self.image_unit
         way = int(context.labels.max()) + 1
-        one_hot = (
-            context.labels[..., None] == torch.arange(way, device=images.device)
-        ).float()
-        sizes = one_hot.sum(1)
-        present = sizes > 0
+        names = torch.arange(way, device=hidden.device)
+        one_hot = (context.labels[..., None] == names).float()
+        sizes, weights = one_hot.sum(1), one_hot.sum(2)
+        present, share = sizes > 0, sizes / sizes.sum(1, keepdim=True)
+        images = F.silu(self.image_in(torch.cat([hidden, gates[1]], 2)))
         classes = one_hot.transpose(1, 2) @ images / sizes.clamp(min=1)[..., None]
-        share = sizes / sizes.sum(1, keepdim=True)
         pooled = (share[:, None] @ classes)[:, 0]
         numbers = torch.stack([sizes.sum(1).log(), present.sum(1).float().log()], 1) - 3.0
         classes = classes + self.counts(torch.stack([sizes.clamp(min=1).log(), share], 2))
-        return classes, present, pooled + self.counts(numbers)
+        weights = weights / weights.sum(1, keepdim=True)
+        features = origin(context.features, self.shape.n_residual).float()
+        pooled = pooled + self.counts(numbers)
+        told = gates, features, context.labels, weights, classes, present, pooled
+        reading = Reading(*told, start=self.theta0.expand(len(weights), -1))
+        return reading._replace(start=self.guess(reading.start, reading))
+
+    def step(
+        self,
+        theta: Float[Tensor, " batch params"],
+        t: Float[Tensor, " batch"],
+        reading: Reading,
+    ) -> Float[Tensor, " batch params"]:
+        """The drift at theta and t for support sets that were read before."""
+        if theta.shape[-1] != self.shape.n_params:
+            raise ConfigError(
+                f"theta has {theta.shape[-1]} numbers, this drift network takes "
+                f"{self.shape.n_params}: use the target and subset it was trained for"
+            )
+        guess = self.guess(theta, reading) if self.shape.feedback else reading.start
+        moves = self.scale > 0
+        start = self.pace * reading.start * moves / self.scale.clamp(min=1e-12)
+        condition = F.silu(self.time(t) + reading.pooled)
+        x = self.guess_in(start.unflatten(1, (-1, self.shape.token_size))) + self.place
+        for block in self.blocks:
+            x = block(x, reading.classes, reading.present, condition)
+        corrected = torch.einsum("bkw,kws->bks", x, self.out).flatten(1)
+        return self.pace * guess * moves + self.scale * corrected
+
+    @torch.no_grad()
+    def guess(
+        self, theta: Float[Tensor, " batch params"], reading: Reading
+    ) -> Float[Tensor, " batch params"]:
+        """-d(support loss)/d(theta) as the learned Jacobian has it: push, head, pull."""
+        delta = ((theta - self.theta0) * (self.scale > 0))[:, None]
+        features = reading.features + self.jacobian.push(reading.gates, delta)
+        residual = head_residual(features, reading.labels)
+        return self.jacobian.mean_pull(reading.gates, residual, reading.weights)
+
+    def _check(self, context: Context) -> None:
+        found = context.features.shape[-1], context.residual.shape[-1]
+        if found != (wanted := (self.shape.n_inputs, self.shape.n_residual)):
+            raise ConfigError(
+                f"context features and residual have {found} numbers, this drift network takes "
+                f"{wanted}: use the target it was trained for"
+            )
 
     def given(self, context: Context) -> Velocity:
         """The plain velocity f(t, theta) of one support set, ready for any solver."""
-        batch = Context(
-            context.features[None], context.residual[None], context.labels[None]
-        )
+        with torch.no_grad():
+            reading = self.read(
+                Context(
+                    context.features[None], context.residual[None], context.labels[None]
+                )
+            )
 
         @torch.no_grad()
         def velocity(
             t: Tensor, theta: Float[Tensor, " params"]
         ) -> Float[Tensor, " params"]:
-            return self(theta[None], t.reshape(1).to(theta), batch)[0]
+            return self.step(theta[None], t.reshape(1).to(theta), reading)[0]
 
         return velocity
 

@@ -1,8 +1,7 @@
 """Fitting the drift network to recorded trajectories."""
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,9 +10,10 @@ from torch import Tensor, nn
 
 from .. import interpolants
 from ..base import Progress, choose, silent
-from ..nn import cosine_warmup, ema_update
+from ..nn import cosine_warmup, ema_update, lent
 from .context import Context
 from .drift import DriftNetwork, Shape
+from .jacobian import LearnedJacobian
 from .trajectories import Trajectories
 
 EMA = 0.995  # decay of the averaged network
@@ -29,8 +29,7 @@ class DriftConfig:
     lr: float = 1e-3  # peak, AdamW, cosine
     weight_decay: float = 0.05
     at_start: float = 0.3  # share of the times drawn that are exactly 0
-    jitter: float = 0.1  # noise on theta_t, in units of each parameter's usual displacement
-    width: int = 128
+    width: int = 96
     dropout: float = 0.2
     hide: float = 0.2  # share of the support images left out of a step's context
 
@@ -46,6 +45,7 @@ class DriftConfig:
 def fit_drift(
     data: Trajectories,
     config: DriftConfig,
+    jacobian: LearnedJacobian,
     *,
     generator: torch.Generator,
     progress: Progress = silent,
@@ -53,37 +53,31 @@ def fit_drift(
 ) -> DriftNetwork:
     """Minimise E |h(theta_t, t | S) - v_t|^2 in units of each parameter's displacement.
 
-    For the linear path theta_t gives v away for t > 0, so part of the times are exactly 0 and
-    theta_t is jittered; what counts is the prediction at t = 0 and along roll-outs.
+    Recorded points give velocities away: for the linear path theta_t does for every t > 0, for the
+    others its noise does. So only the Jacobian's guess sees theta_t, at a pace that is set at t = 0
+    and not trained, and part of the times are exactly 0.
 
     Args:
+        jacobian: of the same target; it stays as it is.
         watch: called as watch(step, averaged network) every tenth of the training.
 
-    Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform); the two
+    Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform); the
     departures above are ours.
     """
-    with _lent(generator):
-        return _fit(data, config, generator, progress, watch)
-
-
-@contextmanager
-def _lent(generator: torch.Generator) -> Iterator[None]:
-    # First weights and dropout draw from torch's global stream, so it becomes ours for a while.
-    seed = int(torch.randint(2**62, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+    with lent(generator):
+        return _fit(data, config, jacobian, generator, progress, watch)
 
 
 def _fit(
     data: Trajectories,
     config: DriftConfig,
+    jacobian: LearnedJacobian,
     generator: torch.Generator,
     progress: Progress,
     watch: Callable[[int, nn.Module], None] | None,
 ) -> DriftNetwork:
-    device = data.thetas.device
-    net = build(data, config).to(device)
+    net = build(data, config, jacobian)
+    net.pace.copy_(pace(net, data, config.path))
     average = copy.deepcopy(net).eval()
     optimiser = torch.optim.AdamW(
         net.parameters(), config.lr, weight_decay=config.weight_decay
@@ -93,7 +87,7 @@ def _fit(
         range(config.steps), total=config.steps, desc=f"drift ({config.path})"
     ):
         rows = torch.randint(len(data), (config.batch,), generator=generator)
-        t, theta, v = draw(data.thetas[rows], data.times, config, net.scale, generator)
+        t, theta, v = draw(data.thetas[rows], data.times, config, generator)
         for group in optimiser.param_groups:
             group["lr"] = config.lr * cosine_warmup(step, warmup=50, total=config.steps)
         context = hide_images(data.context(rows), config.hide, generator)
@@ -133,35 +127,56 @@ def draw(
     thetas: Float[Tensor, " batch knots params"],
     times: Float[Tensor, " knots"],
     config: DriftConfig,
-    scale: Float[Tensor, " params"],
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Times t, points theta_t near the path, and the path's velocities there."""
+    """Times t, points theta_t of the path, and its velocities there."""
     path = choose(interpolants.KINDS, config.path)(times, thetas)
     u = torch.rand(2, len(thetas), generator=generator)
+    if (
+        config.path == "piecewise"
+    ):  # at the knots: the noise of the next step is not in theta_t
+        u[0] = times[(u[0] * (len(times) - 1)).long()]
     t = (u[0] * (u[1] >= config.at_start)).to(thetas)
-    noise = torch.randn(thetas[:, 0].shape, generator=generator).to(thetas)
-    theta, v = path.both_each(t)
-    return t, theta + config.jitter * scale * noise * (t > 0)[:, None], v
+    return t, *path.both_each(t)
 
 
-def build(data: Trajectories, config: DriftConfig) -> DriftNetwork:
-    """An untrained network with the units of `data`."""
-    context = data.context(torch.arange(min(len(data), 256)))
-    shape = Shape(
-        n_params=data.thetas.shape[-1],
-        token_size=data.token_size,
-        n_inputs=context.features.shape[-1],
-        n_residual=context.residual.shape[-1],
-        width=config.width,
-        dropout=config.dropout,
-    )
-    net = DriftNetwork(shape)
-    present = context.labels >= 0
-    features = context.features.float()[present]
+def build(
+    data: Trajectories, config: DriftConfig, jacobian: LearnedJacobian
+) -> DriftNetwork:
+    """An untrained network in the units of `data`, with `jacobian` in it."""
+    sample = torch.arange(min(len(data), 256))
+    context = data.context(sample)
+    net = DriftNetwork(
+        Shape(
+            n_params=data.thetas.shape[-1],
+            token_size=data.token_size,
+            n_inputs=context.features.shape[-1],
+            n_residual=context.residual.shape[-1],
+            width=config.width,
+            dropout=config.dropout,
+            jacobian_width=jacobian.near.out_features,
+            feedback=config.path != "linear",
+        )
+    ).to(data.thetas.device)
+    net.jacobian.load_state_dict(jacobian.state_dict())
     net.theta0.copy_(data.thetas[0, 0])
     net.scale.copy_(data.unit())
-    net.feature_mean.copy_(features.mean(0))
-    net.feature_std.copy_(features.std(0).clamp(min=1e-3))
-    net.residual_std.copy_(context.residual.float()[present].std())
+    with torch.no_grad():
+        gates = net.jacobian.gates(context.features)
+        hidden = net.jacobian.hidden(gates, context.residual.float())
+        net.image_unit.copy_(hidden[context.labels >= 0].std().clamp(min=1e-12))
     return net
+
+
+@torch.no_grad()
+def pace(net: DriftNetwork, data: Trajectories, path: str) -> Float[Tensor, ""]:
+    """The least-squares factor from guessed gradients at theta0 to what was recorded there.
+
+    For the straight path that is the whole displacement; for the others the first step, whose
+    factor would be learning rate times number of steps, were the guess exact.
+    """
+    sample = torch.arange(min(len(data), 256))
+    guess = net.read(data.context(sample)).start
+    knot = -1 if path == "linear" else 1
+    moved = (data.thetas[sample, knot] - data.thetas[sample, 0]) / data.times[knot]
+    return (guess * moved).sum() / guess.square().sum().clamp(min=1e-20)

@@ -1,4 +1,10 @@
-"""Supervised pre-training of the course's backbone on many small domains at once."""
+"""Pre-training of the course's backbone: first to see, then to be tuned.
+
+Phase one is ordinary: name the class of an image among the classes of its domain. Phase two
+rehearses what comes later: one gradient step of the qkv biases on a support set, then the same
+losses at the tuned biases, differentiated through that step. A backbone that never rehearsed hardly
+gains from tuning a few biases; the big vision models of the papers gain without it.
+"""
 
 import math
 from dataclasses import dataclass
@@ -6,8 +12,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..base import Progress, choose, silent
+from ..base import ConfigError, Progress, choose, silent
+from ..params import ParamSubset, qkv_biases
 from ..tasks.augment import relight, warp
 from ..tasks.domains import Domain
 from ..tasks.styles import random_style
@@ -16,24 +25,29 @@ from . import targets
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """A generic backbone that still profits from tuning its biases."""
+    """A generic backbone that profits from tuning its biases."""
 
-    steps: int = 2_500
+    steps: int = 500  # of phase one
+    rehearsals: int = 800  # steps of phase two
     batch: int = 128  # images a step
-    lr: float = 2e-3  # peak of a one-cycle cosine, AdamW
-    weight_decay: float = 0.05
-    smoothing: float = 0.1  # of the labels
+    lr: float = 2e-3  # peak of a one-cycle cosine, AdamW; phase two has half of it
     scale: float = 12.0  # of the cosine logits
     n_way: int = 8  # classes of a group
     n_shot: int = 4  # images of each of them
-    episodic: float = 2.0  # weight of the loss within a group, beside the classifier's
     styled: float = 0.3  # share of the groups that are styled at all
+    stride: tuple[float, float] = (0.05, 0.3)  # lengths of a rehearsed step, a token's rms
+
+    def __post_init__(self) -> None:
+        if self.n_shot < 4:
+            raise ConfigError(
+                f"n_shot must be >= 4, got {self.n_shot}: a rehearsal needs two images of each "
+                "class in either half of a group"
+            )
 
     @classmethod
     def at(cls, scale: str) -> "PretrainConfig":
-        return choose(
-            {"smoke": cls(steps=20, batch=32), "laptop": cls(), "paper": cls()}, scale
-        )
+        smoke = cls(steps=12, rehearsals=4, batch=32)
+        return choose({"smoke": smoke, "laptop": cls(), "paper": cls()}, scale)
 
 
 def pretrain(
@@ -44,38 +58,132 @@ def pretrain(
     generator: torch.Generator,
     progress: Progress = silent,
 ) -> nn.Module:
-    """Train `vit_micro` to name the class of an image among the classes of its domain.
-
-    Two losses: a cosine classifier whose softmax runs over the image's own domain, and the few-shot
-    loss within groups of `n_way` classes. The normalisation of the features ends in the head.
+    """Train `vit_micro` in the two phases; the normalisation of its features ends in the head.
 
     Args:
         weights: how often each domain is drawn, in any unit.
+
+    Source: the rehearsal is MAML's (Finn et al. 2017, arXiv:1703.03400) with the inner step on
+    context parameters alone, as in CAVIA (Zintgraf et al. 2019, arXiv:1810.03642).
     """
     model = targets.build("vit_micro").requires_grad_(True)
     _initialise(model, generator)
-    n_classes = [d.n_classes for d in domains]
-    centres = torch.randn(sum(n_classes), model.num_features, generator=generator)
-    centres = nn.Parameter(centres)
-    owner = torch.repeat_interleave(torch.arange(len(domains)), torch.tensor(n_classes))
-    optimiser, schedule = _optimiser([*model.parameters(), centres], config)
-    offsets = torch.tensor([0, *n_classes]).cumsum(0)
     norm = nn.BatchNorm1d(model.num_features, affine=False)
-    for _ in progress(range(config.steps), total=config.steps, desc="pre-training"):
-        images, labels = _batch(domains, torch.tensor(weights), offsets, config, generator)
-        images = relight(warp(images, generator, turn=0.3, shift=0.15), generator)
-        features = norm(model((images - 0.5) / 0.25))
-        logits = config.scale * targets.cosine(features, centres)
-        logits = logits.masked_fill(owner != owner[labels][:, None], -1e4)
-        loss = _smoothed(logits, labels, owner, config.smoothing)
-        loss = loss + config.episodic * _within_groups(features, labels, config)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+    naming = _Naming(domains, model.num_features, config, generator)
+    phases = (
+        ("see", config.steps, config.lr),
+        ("rehearse", config.rehearsals, config.lr / 2),
+    )
+    for phase, steps, lr in phases:
+        optimiser, schedule = _optimiser([*model.parameters(), naming.centres], lr, steps)
+        for _ in progress(range(steps), total=steps, desc=f"pre-training ({phase})"):
+            images, labels = _batch(
+                domains, torch.tensor(weights), naming.offsets, config, generator
+            )
+            images = relight(warp(images, generator, turn=0.3, shift=0.15), generator)
+            rehearsal = generator if phase == "rehearse" else None
+            loss = _loss(model, norm, naming, ((images - 0.5) / 0.25, labels), rehearsal)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
     _fold(norm, model.head)
     return model.eval().requires_grad_(False)
+
+
+def _loss(
+    model: nn.Module,
+    norm: nn.BatchNorm1d,
+    naming: "_Naming",
+    batch: tuple[Tensor, Tensor],
+    rehearsal: torch.Generator | None,
+) -> Float[Tensor, ""]:
+    """Of a batch as it is; in a rehearsal that counts half, beside the loss at tuned biases."""
+    images, labels = batch
+    if rehearsal is None:
+        return naming.loss(norm(model(images)), labels)
+    rows = _one_step(model, norm, images, labels, naming.config, rehearsal)
+    tuned = naming.loss(norm(_with_biases(model, rows, images)), labels)
+    return tuned + 0.5 * naming.loss(norm(model(images)), labels)
+
+
+class _Naming:
+    """The loss of naming classes: among those of the domain, and among those of the group."""
+
+    def __init__(
+        self,
+        domains: list[Domain],
+        width: int,
+        config: PretrainConfig,
+        generator: torch.Generator,
+    ) -> None:
+        counts = torch.tensor([d.n_classes for d in domains])
+        self.config = config
+        self.owner = torch.repeat_interleave(torch.arange(len(domains)), counts)
+        self.offsets = torch.tensor([0, *counts.tolist()]).cumsum(0)
+        self.centres = nn.Parameter(
+            torch.randn(len(self.owner), width, generator=generator)
+        )
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Cosine classifier over the image's own domain, plus twice the few-shot loss."""
+        logits = self.config.scale * targets.cosine(features, self.centres)
+        logits = logits.masked_fill(self.owner != self.owner[labels][:, None], -1e4)
+        named = _smoothed(logits, labels, self.owner, smoothing=0.1)
+        size, scale = self.config.n_way * self.config.n_shot, self.config.scale
+        return named + 2.0 * _within_groups(features, labels, size, scale).mean()
+
+
+def _within_groups(
+    features: Tensor, labels: Tensor, size: int, scale: float
+) -> Float[Tensor, " groups"]:
+    """The few-shot loss of each group: every image against the means of the other images."""
+    losses = []
+    for x, y in zip(features.split(size), labels.split(size), strict=True):
+        names, y = y.unique(return_inverse=True)
+        losses.append(targets.leave_one_out_loss(x, y, len(names), scale))
+    return torch.stack(losses)
+
+
+def _one_step(
+    model: nn.Module,
+    norm: nn.BatchNorm1d,
+    images: Tensor,
+    labels: Tensor,
+    config: PretrainConfig,
+    generator: torch.Generator,
+) -> Float[Tensor, " groups params"]:
+    """Each group's biases after one step on half of its images, every token by its own rms.
+
+    The step can be differentiated, so the weights learn to make its direction a good one.
+    """
+    size = config.n_way * config.n_shot
+    half = size // 2
+    subset = ParamSubset.select(model, qkv_biases)
+    theta = subset.flatten(dict(model.named_parameters()))
+    theta = theta.expand(len(images) // size, -1)
+    support = torch.cat([group[:half] for group in images.split(size)])
+    names = torch.cat([group[:half] for group in labels.split(size)])
+    spread = (norm.running_var + norm.eps).sqrt()
+    features = (_with_biases(model, theta, support) - norm.running_mean) / spread
+    loss = _within_groups(features, names, half, scale=10.0).sum()
+    (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
+    tokens = gradient.unflatten(1, (-1, model.num_features))
+    rms = tokens.detach().square().mean(-1, keepdim=True).sqrt()
+    low, high = config.stride
+    length = low + (high - low) * torch.rand(len(theta), 1, generator=generator)
+    return theta - length * (tokens / (rms + 0.05 * rms.amax(1, keepdim=True))).flatten(1)
+
+
+def _with_biases(
+    model: nn.Module, theta: Float[Tensor, " groups params"], images: Tensor
+) -> Float[Tensor, " n dim"]:
+    """Features under each group's biases, by attention that can be differentiated twice."""
+    rows = theta.repeat_interleave(len(images) // len(theta), 0)
+    moved = ParamSubset.select(model, qkv_biases).unflatten(rows)
+    with sdpa_kernel(SDPBackend.MATH):
+        return functional_call(model, moved, (images,))
 
 
 def _fold(norm: nn.BatchNorm1d, head: nn.Linear) -> None:
@@ -86,24 +194,12 @@ def _fold(norm: nn.BatchNorm1d, head: nn.Linear) -> None:
         head.bias.copy_(-norm.running_mean / spread)
 
 
-def _within_groups(features: Tensor, labels: Tensor, config: PretrainConfig) -> Tensor:
-    """The few-shot loss of each group: every image against the means of the other images."""
-    size = config.n_way * config.n_shot
-    groups = zip(features.split(size), labels.split(size), strict=True)
-    losses = []
-    for x, y in groups:
-        names, y = y.unique(return_inverse=True)
-        losses.append(targets.leave_one_out_loss(x, y, len(names), config.scale))
-    return torch.stack(losses).mean()
-
-
 def _optimiser(
-    parameters: list[nn.Parameter], config: PretrainConfig
+    parameters: list[nn.Parameter], lr: float, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
-    decay = config.weight_decay
-    optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=decay)
-    one_cycle = {"total_steps": config.steps, "pct_start": 0.05}
-    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr, **one_cycle)
+    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.05)
+    one_cycle = {"total_steps": steps, "pct_start": 0.08}
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, **one_cycle)
 
 
 def _smoothed(logits: Tensor, labels: Tensor, owner: Tensor, smoothing: float) -> Tensor:

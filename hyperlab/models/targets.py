@@ -18,6 +18,7 @@ from ..params import ParamSubset, Predicate, qkv_biases
 from ..tasks.episodes import Episode, LabelledImages
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
+LOGIT_SCALE = 10.0  # what cosines are multiplied by (P>M>F: 10 at the start)
 # functional_call puts theta into the shared module for a moment: a second thread would see it,
 # and put it back as if it were the frozen value.
 ONE_AT_A_TIME = threading.Lock()
@@ -163,7 +164,7 @@ class Target:
     Nothing here has state: every method takes the moving parameters `theta`.
 
     Args:
-        logit_scale: what cosines are multiplied by (P>M>F: 10 at the start).
+        logit_scale: what cosines are multiplied by.
         image_size: pixels; other sizes are resized.
 
     Source: Hu et al. 2022 (P>M>F), arXiv:2204.07305, section 3; prototypes: Snell et al. 2017.
@@ -172,7 +173,7 @@ class Target:
     name: str
     model: nn.Module
     subset: ParamSubset
-    logit_scale: float = 10.0
+    logit_scale: float = LOGIT_SCALE
     image_size: int = 32
 
     @property

@@ -8,9 +8,12 @@ from ..tasks import domains, roles, synthetic
 
 WHAT = {
     "vit_micro": "The course's frozen backbone: a timm vision transformer of 17 tokens for 32 px "
-    "images, pre-trained with labels on photographs and their procedural cousins.",
-    "drift_linear": "HyperFlow-L: a drift network fitted to the straight line of each trajectory.",
-    "drift_cubic": "HyperFlow-C: a drift network fitted to the cubic spline of each trajectory.",
+    "images, pre-trained with labels on photographs and their procedural cousins, then on "
+    "rehearsals: one gradient step of the qkv biases on half of a group of images, differentiated.",
+    "drift_linear": "HyperFlow-L: a learned Jacobian and a drift network on it, fitted to the "
+    "straight line of each trajectory.",
+    "drift_cubic": "HyperFlow-C: a learned Jacobian and a drift network on it, fitted to the "
+    "cubic spline of each trajectory.",
 }
 LIMITS = (
     "Made for teaching at 32 px: not a general vision model. The drift networks fit this one "

@@ -80,7 +80,7 @@ def arrows(
 
 
 def choice(options: Mapping[str, go.Figure]) -> go.Figure:
-    """Several figures in one place: a menu shows one of them at a time, needing no kernel."""
+    """Several figures in one place: buttons below show one at a time, needing no kernel."""
     first, *_ = options.values()
     figure = go.Figure(layout=first.layout)
     owners = [name for name, option in options.items() for _ in option.data]
@@ -96,8 +96,9 @@ def choice(options: Mapping[str, go.Figure]) -> go.Figure:
         }
         for name in options
     ]
-    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.14, "yanchor": "bottom"}
-    return figure.update_layout(updatemenus=[menu])
+    place = {"x": 0, "xanchor": "left", "y": -0.1, "yanchor": "top"}
+    menu = {"type": "buttons", "direction": "right", "buttons": buttons, **place}
+    return figure.update_layout(updatemenus=[menu], margin={"b": 90})
 
 
 def _figure(on: go.Figure | None) -> go.Figure:

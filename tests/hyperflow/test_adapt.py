@@ -106,7 +106,7 @@ def test_gradient_methods_move_and_lower_the_loss_on_plain_support():
             TARGET.logits(theta, task, task.images), task.labels
         )
 
-    theta = adapt.bias_tuning(steps=10)(TARGET, task)
+    theta = adapt.bias_tuning(steps=10, lr=0.05, optimiser="adam")(TARGET, task)
     assert loss(theta) < loss(TARGET.theta0)
 
 

@@ -9,6 +9,7 @@ import torch
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
 from hyperlab.hyperflow import collect
 from hyperlab.hyperflow.collect import CollectConfig
+from hyperlab.hyperflow.context import encode
 from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
 from hyperlab.tasks import roles
 from hyperlab.tasks.domains import Domain
@@ -82,6 +83,23 @@ def test_a_collection_holds_every_task_with_its_context(whole):
     assert set(n_support.tolist()) <= {5, 25}
     assert torch.equal(n_support, torch.from_numpy(whole.group["n_support"][:]).long())
     assert torch.equal(data.thetas[:, 0], tiny_target().theta0.expand(5, -1))
+
+
+def test_the_tasks_of_a_store_can_be_drawn_again(whole):
+    target, data = tiny_target(), whole.read()
+    pairs = list(collect.redrawn(whole))
+    assert len(pairs) == len(data) == 5
+    for i, (support, path) in enumerate(pairs):
+        assert torch.equal(path, data.thetas[i])
+        context = encode(target, support)
+        features = data.contexts.features[i, : len(context.labels)]
+        torch.testing.assert_close(features, context.features.half())
+
+
+def test_tasks_are_not_drawn_again_from_other_data(whole, monkeypatch):
+    monkeypatch.setattr(roles, "present", lambda role, root=None: (roles.Source("sand"),))
+    with pytest.raises(ArtifactError, match="was made with domains"):
+        next(collect.redrawn(whole))
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])

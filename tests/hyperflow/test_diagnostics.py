@@ -7,6 +7,7 @@ from hyperlab.base import ConfigError, stream
 from hyperlab.hyperflow import diagnostics, training
 from hyperlab.hyperflow.context import Context
 from hyperlab.hyperflow.drift import DriftNetwork, Shape
+from hyperlab.hyperflow.jacobian import LearnedJacobian
 from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.hyperflow.trajectories import Trajectories
 
@@ -40,7 +41,7 @@ class Oracle(DriftNetwork):
 
     def __init__(self, rule, unit):
         shape = {"n_params": PARAMS, "token_size": SIZE, "n_inputs": 8, "n_residual": 2}
-        super().__init__(Shape(**shape, width=8))
+        super().__init__(Shape(**shape, width=8, jacobian_width=4))
         self.rule = rule
         self.scale.copy_(unit)
 
@@ -76,7 +77,9 @@ def test_tokens_must_fit():
 
 @pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
 def test_an_untrained_network_has_error_one_on_every_path(t):
-    net = training.build(data(), DriftConfig(width=16)).eval()
+    net = training.build(
+        data(), DriftConfig(width=16), LearnedJacobian(8, 2, PARAMS, 4)
+    ).eval()
     for path in ("linear", "piecewise", "cubic"):
         assert diagnostics.on_path(net, data(), t, path=path).error == pytest.approx(1)
     assert torch.equal(
@@ -116,7 +119,12 @@ def test_the_true_displacement_followed_along_ends_where_fine_tuning_ends():
 
 
 def test_the_size_of_a_batch_does_not_matter():
-    runs, net = data(), training.build(data(), DriftConfig(width=16)).eval()
+    runs, net = (
+        data(),
+        training.build(
+            data(), DriftConfig(width=16), LearnedJacobian(8, 2, PARAMS, 4)
+        ).eval(),
+    )
     torch.nn.init.normal_(net.out, generator=stream(0, "out"))
     theta = normal(TASKS, PARAMS)
     whole = diagnostics.drifts(net, runs, theta, 0.2)

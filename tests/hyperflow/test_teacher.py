@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from hyperlab import params
 from hyperlab.base import ConfigError, stream
-from hyperlab.hyperflow.teacher import Supports, TeacherConfig, adam_mini, fine_tune, losses
+from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune, losses
 from hyperlab.tasks import augment
 from tests.tiny import support, tiny_target
 
@@ -92,7 +92,7 @@ def test_in_single_precision_descent_equals_the_loop_to_five_digits():
 
 def test_a_trajectory_does_not_depend_on_its_neighbours():
     target, tasks = exact_target(), [exact(support(*sizes)) for sizes in RAGGED]
-    config = TeacherConfig(steps=3)
+    config = TeacherConfig(steps=3, lr=0.5)
     pair, _ = together(target, tasks[:2], config, [views_of(0), views_of(1)])
     turned, _ = together(target, tasks[::-1], config, [views_of(i) for i in (2, 1, 0)])
     torch.testing.assert_close(pair[1], turned[1], rtol=0, atol=1e-9)
@@ -121,23 +121,9 @@ def test_every_trajectory_begins_at_the_pretrained_parameters():
 
 def test_fine_tuning_lowers_the_loss():
     target = tiny_target()
-    config = TeacherConfig(steps=15, lr=0.03)
+    config = TeacherConfig(steps=15, lr=0.03, optimiser="adam")
     _, curves = together(target, [support(4, 4)], config, [views_of(0)])
     assert curves[0, -3:].mean() < curves[0, :3].mean()
-
-
-def test_adam_mini_divides_by_one_size_per_token():
-    gradient = torch.tensor([[3.0, 4.0, 0.0, 0.0, 1e-6, -1e-6]])
-    step = adam_mini(gradient, {"token": 2})
-    size = torch.tensor([12.5**0.5] * 2 + [1.0] * 2 + [1e-6] * 2)
-    torch.testing.assert_close(step, gradient / (size + 1e-8))
-
-
-def test_adam_mini_needs_whole_tokens():
-    target = tiny_target()
-    target.model.num_features = 7
-    with pytest.raises(ConfigError, match="adam-mini wants tokens of 7 numbers"):
-        next(fine_tune(target, Supports.join([support()]), TeacherConfig(), [views_of(0)]))
 
 
 def test_losses_average_over_the_views():

@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from hyperlab.base import ConfigError, stream
-from hyperlab.models import pretrain
+from hyperlab.models import pretrain, targets
 from hyperlab.models.pretrain import PretrainConfig
 from hyperlab.tasks.domains import Domain
 
-CONFIG = PretrainConfig(steps=2, batch=12, n_way=3, n_shot=2)
+CONFIG = PretrainConfig(steps=2, rehearsals=2, batch=24, n_way=3, n_shot=4)
 
 
 def domain(name, n_classes, *, size=32):
@@ -55,6 +57,31 @@ def test_smoothing_spreads_over_the_classes_of_the_same_domain_alone():
 def test_every_scale_has_whole_groups(scale):
     config = PretrainConfig.at(scale)
     assert config.batch >= config.n_way * config.n_shot
+
+
+def test_both_phases_leave_finite_weights():
+    assert all(p.isfinite().all() for p in trained().parameters())
+
+
+def test_a_rehearsed_step_has_the_length_asked_for_and_can_be_differentiated():
+    model = targets.build("vit_micro").requires_grad_(True)
+    config = replace(CONFIG, stride=(0.2, 0.2))
+    images = torch.randn(24, 3, 32, 32, generator=stream(0, "images"))
+    labels = torch.arange(3).repeat(4).repeat(2)
+    norm = torch.nn.BatchNorm1d(model.num_features, affine=False)
+    rows = pretrain._one_step(model, norm, images, labels, config, stream(0, "step"))
+    biases = torch.cat([block.attn.qkv.bias for block in model.blocks])
+    moved = (rows - biases).detach().unflatten(1, (-1, model.num_features))
+    rms = moved.square().mean(-1).sqrt()
+    assert rms.amax() <= 0.2
+    assert (rms.amax(1) > 0.95 * 0.2).all()  # the token with the largest gradient
+    rows.square().sum().backward()
+    assert model.blocks[0].mlp.fc1.weight.grad.abs().sum() > 0
+
+
+def test_groups_too_small_to_rehearse_are_refused():
+    with pytest.raises(ConfigError, match="n_shot must be >= 4"):
+        PretrainConfig(n_shot=2)
 
 
 def test_an_unknown_scale_is_refused():

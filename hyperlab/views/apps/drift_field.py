@@ -10,6 +10,7 @@ import traitlets as tr
 from jaxtyping import Float
 from plotly.basedatatypes import BaseFigure
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hyperlab import solvers
 from hyperlab.base import ConfigError, Velocity, choose
@@ -130,7 +131,8 @@ class DriftField(tr.HasTraits):
         away = places - self.plane.to_plane(self.theta)
         thetas = self.theta + away @ self.plane.axes
         drift = self.here.drifts[self.objective]
-        velocities = torch.vmap(drift, in_dims=(None, 0))(self.t, thetas)
+        with sdpa_kernel(SDPBackend.MATH):  # the only attention that torch.vmap knows
+            velocities = torch.vmap(drift, in_dims=(None, 0))(self.t, thetas)
         return places, self.plane.arrows(velocities)
 
     def curves(self) -> dict[str, Float[Tensor, " n 2"]]:
@@ -158,11 +160,11 @@ class DriftField(tr.HasTraits):
 
     def read_out(self) -> str:
         """The same in words."""
-        m = self.measures()
+        m, where = self.measures(), "the" if self.along == RECORD else "its"
         return (
-            f"{self.scene}, objective {self.objective}, t = {float(self.t):.2f} on the "
-            f"{self.along}. In all {len(self.theta):,} dimensions: relative error of the drift "
-            f"{m['error']:.2f}, cosine {m['cosine']:.2f}. The plane shows "
+            f"{self.scene}, objective {self.objective}, t = {float(self.t):.2f} on "
+            f"{where} {self.along}. In all {len(self.theta):,} dimensions: relative error "
+            f"of the drift {m['error']:.2f}, cosine {m['cosine']:.2f}. The plane shows "
             f"{m['shown_predicted']:.0%} of the predicted drift's length and "
             f"{m['shown_true']:.0%} of the true one's."
         )
