@@ -37,7 +37,7 @@ def main(
     rows = {}
     try:
         n, steps = choose(TASKS, scale), choose(STEPS, scale)
-        config = TeacherConfig(steps=steps, optimiser="adam")
+        config = TeacherConfig(steps=steps, lr=0.03, optimiser="adam")
         drawn = episodes.seeded(domains.load("digits"), n, seed=seed)
         supports = [episode.support for episode in drawn]
         for place in both if device == "auto" else [device]:

@@ -44,9 +44,7 @@ class Shape:
     n_heads: int = 4
     dropout: float = 0.1
     jacobian_width: int = 384
-    feedback: bool = (
-        True  # guess the gradient at theta; False: at theta0, for straight paths
-    )
+    feedback: bool = True  # guess at theta; False: at theta0, for straight paths
 
 
 class Reading(NamedTuple):
