@@ -100,13 +100,6 @@ class ConditionedBlock(nn.Module):
         return x + g3 * self.mlp((1 + s3) * self.norm(x) + b3)
 
 
-def zero(layer: nn.Linear) -> nn.Linear:
-    """`layer` with weights and bias 0."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 def ema_update(average: nn.Module, model: nn.Module, decay: float) -> None:
     """average <- decay * average + (1 - decay) * model, parameter by parameter."""
     with torch.no_grad():

@@ -12,7 +12,6 @@ from hyperlab.nn import (
     TimeEmbedding,
     cosine_warmup,
     ema_update,
-    zero,
 )
 
 
@@ -68,10 +67,6 @@ def test_a_conditioned_block_learns_from_its_first_step():
     x, memory, present = randn(3, 4, 8), randn(3, 5, 8, name="memory"), torch.ones(3, 5) > 0
     block(x, memory, present, randn(3, 8, name="condition")).square().mean().backward()
     assert block.modulation.weight.grad.abs().sum() > 0
-
-
-def test_a_zeroed_layer_answers_zero():
-    assert not zero(nn.Linear(3, 2))(randn(4, 3)).any()
 
 
 def test_an_average_moves_by_one_minus_decay():

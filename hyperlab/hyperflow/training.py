@@ -132,9 +132,8 @@ def draw(
     """Times t, points theta_t of the path, and its velocities there."""
     path = choose(interpolants.KINDS, config.path)(times, thetas)
     u = torch.rand(2, len(thetas), generator=generator)
-    if (
-        config.path == "piecewise"
-    ):  # at the knots: the noise of the next step is not in theta_t
+    if config.path == "piecewise":
+        # At the knots: the noise of the next step is not in theta_t.
         u[0] = times[(u[0] * (len(times) - 1)).long()]
     t = (u[0] * (u[1] >= config.at_start)).to(thetas)
     return t, *path.both_each(t)
@@ -144,8 +143,7 @@ def build(
     data: Trajectories, config: DriftConfig, jacobian: LearnedJacobian
 ) -> DriftNetwork:
     """An untrained network in the units of `data`, with `jacobian` in it."""
-    sample = torch.arange(min(len(data), 256))
-    context = data.context(sample)
+    context = data.context(torch.arange(min(len(data), 256)))
     net = DriftNetwork(
         Shape(
             n_params=data.thetas.shape[-1],
