@@ -41,7 +41,7 @@ def main(
         only=tuple(filter(None, only.split(","))),
         share=(k, n),
     )
-    methods = claims.teachers()
+    methods = claims.teachers(protocol)
     if store:
         nets = {"HyperFlow-L": drift.load("linear"), "HyperFlow-C": drift.load("cubic")}
         methods += claims.learned(trajectories.Store.open(store).read(), nets, length)

@@ -32,7 +32,7 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
     learned = tmp_path / "jacobian.safetensors"
     said = run("learn_jacobian.py", store, "--scale", "smoke", "--out", learned)
     assert said.returncode == 0, said.stderr
-    assert "of 4 tasks" in said.stdout.splitlines()[-1]
+    assert "of 8 looks" in said.stdout.splitlines()[-1]
     net = tmp_path / "net.safetensors"
     said = run(
         "train_drift.py", store, "--jacobian", learned, "--scale", "smoke", "--steps", 3,
@@ -59,6 +59,13 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
     assert "HyperFlow-C" in (tmp_path / "t.md").read_text()
 
 
+def test_teachers_are_compared_on_validation_domains(tmp_path):
+    plan = ["--scale", "smoke", "--protocol", "5-way 1-shot", "--grid", "1x10,2x5"]
+    said = run("compare_teachers.py", *plan, "--out", tmp_path / "t")
+    assert said.returncode == 0, said.stderr
+    assert "2 steps of 5" in (tmp_path / "t.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "names"),
     [
@@ -67,6 +74,7 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
         ("learn_jacobian.py", ["nowhere"], "collect_trajectories.py"),
         ("train_drift.py", ["nowhere"], "collect_trajectories.py"),
         ("evaluate_methods.py", ["--only", "mars", "--scale", "smoke"], "mars"),
+        ("compare_teachers.py", ["--scale", "smoke", "--grid", "20by10"], "20x10"),
         ("write_table.py", ["--rows", "nowhere"], "evaluate_methods.py"),
     ],
 )

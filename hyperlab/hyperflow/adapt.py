@@ -116,14 +116,14 @@ class HyperFlow:
 
     Args:
         steps: of the solver; the context costs one forward pass of the frozen target. The flow is
-            stiff: with far fewer steps than fine-tuning takes, Euler's method overshoots.
+            stiff: with few steps Euler's method overshoots, chosen on validation domains.
         length: factor on the drift, chosen on validation domains.
 
     Source: HyperFlow, arXiv:2504.15323, section 3.3 (Euler's method, step size alpha).
     """
 
     net: DriftNetwork
-    steps: int = 20
+    steps: int = 40
     method: str = "euler"
     length: float = 1.0
     name: str = "HyperFlow"

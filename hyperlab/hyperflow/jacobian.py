@@ -8,7 +8,7 @@ shows, and is then used in both directions.
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from ..base import ArtifactError, DataMissingError, Progress, choose, silent, whole_file
 from ..models.targets import Target
 from ..nn import cosine_warmup, lent
+from ..tasks import augment
 from ..tasks.episodes import LabelledImages
 from .context import encode, head_residual, origin
 
@@ -95,15 +96,16 @@ class JacobianConfig:
     """How a learned Jacobian is trained."""
 
     n_tasks: int = 1_000  # recorded tasks looked at, at most
-    steps: int = 3_000  # gradient steps
+    looks: int = 3  # at each of them: once as it is, then as augmented views
+    steps: int = 6_000  # gradient steps
     batch: int = 768  # images a step
     width: int = 384
     lr: float = 2e-3  # peak, AdamW, cosine
 
     @classmethod
     def at(cls, scale: str) -> "JacobianConfig":
-        smoke = cls(n_tasks=12, steps=30, batch=64, width=32)
-        laptop = cls(n_tasks=120, steps=400)
+        smoke = cls(n_tasks=12, looks=2, steps=30, batch=64, width=32)
+        laptop = cls(n_tasks=120, looks=2, steps=400)
         return choose({"smoke": smoke, "laptop": laptop, "paper": cls()}, scale)
 
 
@@ -113,16 +115,16 @@ class Examples(NamedTuple):
     Args:
         inputs: context features, at theta0.
         feature, residual, pulled: f, r and J^T r, at theta0 + delta.
-        delta: where each task was looked at, one row per task.
-        task: row of `delta` of each image.
+        delta: where each look was taken, one row per look.
+        look: row of `delta` of each image.
     """
 
     inputs: Float[Tensor, " n inputs"]
     feature: Float[Tensor, " n dim"]
     residual: Float[Tensor, " n dim"]
     pulled: Float[Tensor, " n params"]
-    delta: Float[Tensor, " tasks params"]
-    task: Int[Tensor, " n"]
+    delta: Float[Tensor, " looks params"]
+    look: Int[Tensor, " n"]
 
 
 def look(
@@ -152,17 +154,24 @@ def pulled_by_autograd(
 
 def gather(
     target: Target,
-    tasks: Iterable[tuple[LabelledImages, Float[Tensor, " params"]]],
+    tasks: Iterable[tuple[LabelledImages, Float[Tensor, " knots params"]]],
     config: JacobianConfig,
     *,
+    generator: torch.Generator,
     progress: Progress = silent,
 ) -> Examples:
-    """Look at the first `config.n_tasks` of (support set, theta on its path)."""
+    """Look at the first `config.n_tasks` of (support set, path), at random points of the path.
+
+    Fine-tuning sees augmented views; they are also new images for a network that learns from each.
+    """
     parts: list[Examples] = []
     counted = progress(tasks, total=config.n_tasks, desc="looking at Jacobians")
-    for support, theta in itertools.islice(counted, config.n_tasks):
-        part = look(target, support, theta)
-        parts.append(part._replace(task=part.task + len(parts)))
+    for support, path in itertools.islice(counted, config.n_tasks):
+        for k in range(config.looks):
+            theta = path[torch.randint(len(path), (), generator=generator)]
+            images = augment.view(support.images, generator) if k else support.images
+            part = look(target, replace(support, images=images), theta)
+            parts.append(part._replace(look=part.look + len(parts)))
     return Examples(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -185,13 +194,13 @@ def fit_jacobian(
     spread = moved.square().mean().sqrt().clamp(min=1e-6)
     per_unit = 1 / net.unit.where(net.unit > 0, torch.inf) / data.residual.float().std()
     for step in progress(range(config.steps), total=config.steps, desc="learned Jacobian"):
-        rows = torch.randint(len(data.task), (config.batch,), generator=generator)
+        rows = torch.randint(len(data.look), (config.batch,), generator=generator)
         for group in optimiser.param_groups:
             group["lr"] = config.lr * cosine_warmup(step, warmup=100, total=config.steps)
         gates = net.gates(data.inputs[rows].to(device))
         pulled = net.pull(gates, data.residual[rows].to(device).float())
         backward = (pulled - data.pulled[rows].to(device)) * per_unit
-        pushed = net.push(gates, data.delta[data.task[rows]].to(device))
+        pushed = net.push(gates, data.delta[data.look[rows]].to(device))
         forward = (pushed - moved[rows].to(device)) / spread
         loss = backward.square().mean() + forward.square().mean()
         optimiser.zero_grad()
@@ -208,7 +217,7 @@ def build(
     sizes = data.inputs.shape[1], data.feature.shape[1], data.pulled.shape[1]
     with lent(generator):
         net = LearnedJacobian(*sizes, width)
-    sample = torch.randint(len(data.task), (4_096,), generator=generator)
+    sample = torch.randint(len(data.look), (4_096,), generator=generator)
     inputs, pulled = data.inputs[sample].float(), data.pulled[sample].float()
     tokens = pulled.unflatten(1, (-1, token_size)).square().mean((0, 2)).sqrt()
     tokens = tokens * (tokens > 1e-4 * tokens.max())

@@ -15,6 +15,7 @@ from ..tasks import roles
 from ..tasks.episodes import Episode
 
 BASELINE = "no adaptation"
+TEACHER = "bias-tuning"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +174,7 @@ def compare(table: pd.DataFrame, one: str, other: str) -> tuple[float, float]:
     return float(difference.mean()), interval(difference)
 
 
-def recovery(table: pd.DataFrame, method: str, teacher: str = "bias-tuning") -> float:
+def recovery(table: pd.DataFrame, method: str, teacher: str = TEACHER) -> float:
     """Share of the teacher's gain over no adaptation that a method reaches, over all tasks."""
     gain, _ = compare(table, method, BASELINE)
     whole, _ = compare(table, teacher, BASELINE)

@@ -77,12 +77,21 @@ def test_residuals_of_padded_tasks_are_those_of_each_task_alone():
         assert row[n:].abs().max() == 0
 
 
-def seen(seeds):
+def seen(seeds, *, looks=1):
     tasks = (
-        (support(4, 6, seed=s), TARGET.theta0 + 0.02 * normal(PARAMS, name=str(s)))
+        (support(4, 6, seed=s), TARGET.theta0 + 0.02 * normal(1, PARAMS, name=str(s)))
         for s in seeds
     )
-    return jacobian.gather(TARGET, tasks, JacobianConfig(n_tasks=60))
+    config = JacobianConfig(n_tasks=60, looks=looks)
+    return jacobian.gather(TARGET, tasks, config, generator=stream(0, "looks"))
+
+
+def test_the_first_look_is_plain_and_the_others_are_augmented():
+    once, thrice = seen(range(2)), seen(range(2), looks=3)
+    assert thrice.look.bincount().tolist() == [24] * 6
+    plain, view, _ = thrice.inputs[:72].chunk(3)
+    assert torch.equal(plain, once.inputs[:24])
+    assert not torch.equal(plain, view)
 
 
 def test_it_learns_the_jacobians_of_images_it_never_saw():
@@ -90,10 +99,10 @@ def test_it_learns_the_jacobians_of_images_it_never_saw():
     how = {"token_size": DIM, "generator": stream(0, "fit")}
     net = jacobian.fit_jacobian(seen(range(60)), config, **how)
     new = seen(range(100, 110))
-    assert (len(new.task), len(new.delta)) == (240, 10)
+    assert (len(new.look), len(new.delta)) == (240, 10)
     with torch.no_grad():
         pulled = net.pull(net.gates(new.inputs), new.residual.float())
-        pushed = net.push(net.gates(new.inputs), new.delta[new.task])
+        pushed = net.push(net.gates(new.inputs), new.delta[new.look])
     moved = new.feature - new.inputs[:, -2 * DIM : -DIM]
     assert F.cosine_similarity(pulled, new.pulled.float(), dim=1).mean() > 0.4
     assert F.cosine_similarity(pushed, moved.float(), dim=1).mean() > 0.4
