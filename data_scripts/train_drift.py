@@ -40,7 +40,7 @@ def main(
     out = out or targets.PRETRAINED / f"drift_{path}.safetensors"
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config, "tasks": len(data)}
-    about["domains"] = list(data.domains)
+    about |= {"domains": list(data.domains), "jacobian": jacobian.about(jacobian_file)}
     drift.save(net.cpu(), out, {key: str(value) for key, value in about.items()})
     print(f"wrote {out} ({len(data)} trajectories, {seconds:.0f} s)")
 

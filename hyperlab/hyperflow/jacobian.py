@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -256,3 +256,9 @@ def load(path: Path | str) -> LearnedJacobian:
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise ArtifactError(f"{path} is no whole learned Jacobian ({error})") from error
     return net.eval()
+
+
+def about(path: Path | str) -> dict[str, str]:
+    """What `save` was told about a learned Jacobian: how it was made."""
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}

@@ -20,7 +20,7 @@ LIMITS = (
     "backbone and its qkv biases only. Accuracies: `results/`. The images themselves are not part "
     "of the repository."
 )
-FACTS = ("seed", "seconds", "tasks", "config")
+FACTS = ("seed", "seconds", "tasks", "config", "jacobian")
 
 
 def model_card(path: Path) -> str:

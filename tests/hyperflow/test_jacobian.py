@@ -131,6 +131,7 @@ def test_a_saved_network_comes_back(tmp_path):
     net = LearnedJacobian(6, 4, 10, width=8)
     jacobian.save(net, tmp_path / "j.safetensors", {"seed": "0"})
     back = jacobian.load(tmp_path / "j.safetensors")
+    assert jacobian.about(tmp_path / "j.safetensors") == {"seed": "0"}
     assert all(torch.equal(p, net.state_dict()[n]) for n, p in back.state_dict().items())
 
 
