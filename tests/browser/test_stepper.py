@@ -53,7 +53,7 @@ def test_step_makes_the_path_longer_and_changes_the_read_outs(page):
     page.until(lambda: points(page) == 2)
     page.until(lambda: "by the last step" in said(page, "Query accuracy"))
     assert [said(page, words) for words in ("Query accuracy", "Support loss")] != before
-    assert "1 of 20 euler steps" in said(page, "of the flow")
+    assert "1 of 40 euler steps" in said(page, "of the flow")
     assert page.kernel("state.done") == "1"
     assert not page.external
 
@@ -65,9 +65,9 @@ def test_run_goes_to_the_end_of_the_flow_and_pause_stops_it(page):
     page.tab.wait_for_timeout(600)
     reached = points(page)
     page.tab.wait_for_timeout(1_000)
-    assert points(page) == reached <= 20
+    assert points(page) == reached <= 40
     page.press("Run")
-    page.until(lambda: points(page) == 21)
+    page.until(lambda: points(page) == 41)
     assert "t = 1 of the flow" in said(page, "of the flow")
     page.screenshot("stepper")
 

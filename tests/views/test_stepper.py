@@ -208,7 +208,7 @@ def test_the_read_outs_say_what_the_pictures_show(state):
     state.method = "rk4"
     state.step()
     now = state.readings[-1]
-    assert "1 of 20 rk4 steps, 4 calls of network C" in state.plane_words()
+    assert "1 of 40 rk4 steps, 4 calls of network C" in state.plane_words()
     assert f"Query accuracy {now.accuracy:.0%}" in state.accuracy_words()
     assert f"Support loss {now.loss:.3f}" in state.loss_words()
     right = round(now.accuracy * 12)

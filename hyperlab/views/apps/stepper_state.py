@@ -175,7 +175,7 @@ class Stepper(tr.HasTraits):
 
     net = tr.Unicode()
     method = tr.Enum(tuple(solvers.STEPS), "euler")
-    steps = tr.Int(20, min=1, max=64)  # from t = 0 to t = 1
+    steps = tr.Int(40, min=1, max=64)  # from t = 0 to t = 1
     length = tr.Enum(LENGTHS, 1.0)  # factor on the drift
     pace = tr.Enum(PACES, 5)  # steps a second of a run
     task = tr.Instance(Task)
