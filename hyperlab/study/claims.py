@@ -59,6 +59,7 @@ def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
     """`stem`.json with all figures and `stem`.md with the table, each written whole."""
     summary = summarise(table)
     methods = [m for m in table["method"].unique() if m != BASELINE]
+    emulators = methods if TEACHER in methods else []
     figures = {
         "about": {
             **about,
@@ -66,9 +67,7 @@ def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
             "torch": torch.__version__,
         },
         "summary": summary.round(5).to_dict("records"),
-        "recovery": {
-            m: round(recovery(table, m), 4) for m in methods if TEACHER in methods
-        },
+        "recovery": {m: round(recovery(table, m), 4) for m in emulators},
         "paired": paired(table, [m for m in methods if m.startswith("HyperFlow")]),
     }
     with whole_file(stem.with_suffix(".json")) as draft:
