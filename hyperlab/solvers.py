@@ -36,8 +36,43 @@ def rk4_step(f: Velocity, t: Tensor, x: Tensor, dt: Tensor) -> Tensor:
     return x + dt * (k1 + 2 * k2 + 2 * k3 + k4) / 6
 
 
-STEPS = MappingProxyType({"euler": euler_step, "heun": heun_step, "rk4": rk4_step})
-NFE = MappingProxyType({"euler": 1, "heun": 2, "rk4": 4})  # evaluations of f in one step
+def chebyshev_step(f: Velocity, t: Tensor, x: Tensor, dt: Tensor) -> Tensor:
+    """Five evaluations spent on stability, for stiff flows; order 1.
+
+    On dx/dt = -c x it multiplies x by T(w0 - w1 c dt) / T(w0), T the Chebyshev polynomial of degree
+    5: at most 0.46 in size for 2 < c dt < 31. Five Euler steps of dt / 5 grow from c dt = 10 on.
+
+    Source: Hairer, Wanner 1996, Solving Ordinary Differential Equations II, IV.2, "Chebyshev
+    methods"; here with damping 1.
+    """
+    before, now = x, x + dt * (W1 / W0) * f(t, x)
+    for j in range(2, STAGES + 1):
+        change = dt * W1 * f(t + dt * (W1 * SLOPES[j - 1] / VALUES[j - 1]), now)
+        ahead = 2 * (W0 * now + change) * VALUES[j - 1] - before * VALUES[j - 2]
+        before, now = now, ahead / VALUES[j]
+    return now
+
+
+def chebyshev(degree: int, w: float) -> tuple[list[float], list[float]]:
+    """T_0 to T_degree at w and their derivatives: T_j = 2 w T_(j-1) - T_(j-2)."""
+    values, slopes = [1.0, w], [0.0, 1.0]
+    for _ in range(2, degree + 1):
+        slopes.append(2 * values[-1] + 2 * w * slopes[-1] - slopes[-2])
+        values.append(2 * w * values[-1] - values[-2])
+    return values, slopes
+
+
+STAGES = 5  # evaluations of f in a Chebyshev step
+W0 = 1 + 1 / STAGES**2  # damping 1: a little outside of [-1, 1], where T is at most 1
+VALUES, SLOPES = chebyshev(STAGES, W0)
+W1 = VALUES[-1] / SLOPES[-1]  # so that the step is right to first order
+
+STEPS = MappingProxyType(
+    {"euler": euler_step, "heun": heun_step, "rk4": rk4_step, "chebyshev": chebyshev_step}
+)
+NFE = MappingProxyType(
+    {"euler": 1, "heun": 2, "rk4": 4, "chebyshev": STAGES}
+)  # of f, a step
 
 
 def solve(

@@ -66,6 +66,13 @@ def test_teachers_are_compared_on_validation_domains(tmp_path):
     assert "2 steps of 5" in (tmp_path / "t.md").read_text()
 
 
+def test_solvers_are_compared_on_validation_domains(tmp_path):
+    plan = ["--scale", "smoke", "--protocol", "5-way 1-shot", "--out", tmp_path / "t"]
+    said = run("compare_solvers.py", *plan, "--grid", "C euler 2,L chebyshev 1 x 1.5")
+    assert said.returncode == 0, said.stderr
+    assert "L chebyshev 1 x 1.5" in (tmp_path / "t.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "names"),
     [
@@ -75,6 +82,7 @@ def test_teachers_are_compared_on_validation_domains(tmp_path):
         ("train_drift.py", ["nowhere"], "collect_trajectories.py"),
         ("evaluate_methods.py", ["--only", "mars", "--scale", "smoke"], "mars"),
         ("compare_teachers.py", ["--scale", "smoke", "--grid", "20by10"], "20x10"),
+        ("compare_solvers.py", ["--scale", "smoke", "--grid", "C by 20"], "C euler 40"),
         ("write_table.py", ["--rows", "nowhere"], "evaluate_methods.py"),
     ],
 )

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from numpy.polynomial import Chebyshev
 
 from hyperlab import interpolants, solvers
 from hyperlab.base import ConfigError, HyperlabError, stream
@@ -19,7 +20,9 @@ def error(problem, method, steps):
 
 
 @every_problem
-@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2), ("rk4", 4)])
+@pytest.mark.parametrize(
+    ("method", "order"), [("euler", 1), ("heun", 2), ("rk4", 4), ("chebyshev", 1)]
+)
 def test_halving_the_step_divides_the_error_by_two_to_the_order(problem, method, order):
     ratio = error(problem, method, 64) / error(problem, method, 128)
     assert ratio == pytest.approx(2**order, rel=0.12)
@@ -44,6 +47,35 @@ def test_nfe_counts_the_evaluations_of_one_step(problem, method):
     assert path.shape == (4, *problem.x0.shape) and torch.equal(path[0], problem.x0)
 
 
+def factor(method, c_dt):
+    """What one step multiplies x by on dx/dt = -c x."""
+    return solvers.solve(
+        lambda t, x: -c_dt * x, torch.ones(1).double(), steps=1, method=method
+    )[-1].item()
+
+
+@pytest.mark.parametrize(
+    ("method", "limit"),
+    [("euler", 2.0), ("heun", 2.0), ("rk4", 2.7853), ("chebyshev", 32.3077)],
+)
+def test_a_step_is_stable_up_to_its_limit_and_no_further(method, limit):
+    assert abs(factor(method, 0.999 * limit)) < 1 < abs(factor(method, 1.001 * limit))
+
+
+def test_a_chebyshev_step_damps_every_stiff_direction():
+    assert max(abs(factor("chebyshev", z)) for z in torch.linspace(2, 31, 200)) < 0.462
+
+
+def test_a_chebyshev_step_is_the_damped_polynomial_of_numpy():
+    w0 = 1 + 1 / 25
+    polynomial = Chebyshev.basis(5)
+    w1 = polynomial(w0) / polynomial.deriv()(w0)
+    for z in (0.3, 4.0, 17.0, 30.0):
+        assert factor("chebyshev", z) == pytest.approx(
+            polynomial(w0 - w1 * z) / polynomial(w0), abs=1e-12
+        )
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 50, 64])
 @pytest.mark.parametrize("method", solvers.STEPS)
 def test_any_solver_reaches_the_end_of_a_linear_path_in_any_number_of_steps(steps, method):
@@ -51,7 +83,8 @@ def test_any_solver_reaches_the_end_of_a_linear_path_in_any_number_of_steps(step
     line = interpolants.Linear(torch.linspace(0, 1, 6), thetas)
     f = lambda t, x: line.derivative(t[None])[0]
     end = solvers.solve(f, thetas[0], steps=steps, method=method)[-1]
-    torch.testing.assert_close(end, thetas[-1], rtol=0, atol=1e-14)
+    rounding = 1e-13 if method == "chebyshev" else 1e-14  # its weights are of both signs
+    torch.testing.assert_close(end, thetas[-1], rtol=0, atol=rounding)
 
 
 @pytest.mark.parametrize("kept", [torch.float32, torch.float64])
@@ -84,7 +117,7 @@ def test_gradients_reach_the_start_through_every_solver():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "eular"}, "'euler', 'heun', 'rk4'"),
+        ({"method": "eular"}, "'chebyshev', 'euler', 'heun', 'rk4'"),
         ({"steps": 0}, "at least one step.*steps=0"),
         ({"steps": -3}, "at least one step.*steps=-3"),
         ({"t_end": -1.0}, "t_end > 0"),

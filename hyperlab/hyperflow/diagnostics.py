@@ -143,7 +143,7 @@ def _in_units(
 
 
 def rollouts(
-    net: DriftNetwork, data: Trajectories, *, steps: int = 10, method: str = "euler"
+    net: DriftNetwork, data: Trajectories, *, steps: int = 10, method: str = "chebyshev"
 ) -> Float[Tensor, " knots tasks params"]:
     """d theta/dt = h(theta, t | S) from t = 0 to 1, for every task."""
 

@@ -127,8 +127,9 @@ def test_hyperflow_is_the_solver_on_the_bound_network():
 @pytest.mark.parametrize("length", [0.5, 2.0])
 def test_the_length_factor_multiplies_the_first_euler_step(length):
     task, net = support(), tiny_net(TARGET, seed=1)
-    one = adapt.HyperFlow(net=net, steps=1)(TARGET, task) - TARGET.theta0
-    scaled = adapt.HyperFlow(net=net, steps=1, length=length)(TARGET, task) - TARGET.theta0
+    euler = {"net": net, "steps": 1, "method": "euler"}
+    one = adapt.HyperFlow(**euler)(TARGET, task) - TARGET.theta0
+    scaled = adapt.HyperFlow(**euler, length=length)(TARGET, task) - TARGET.theta0
     torch.testing.assert_close(scaled, length * one, rtol=1e-4, atol=1e-6)
 
 

@@ -12,7 +12,7 @@ from hyperlab import solvers
 from hyperlab.base import ConfigError, stream
 from hyperlab.hyperflow import adapt, teacher
 from hyperlab.hyperflow.teacher import Supports, TeacherConfig
-from hyperlab.tasks import episodes
+from hyperlab.tasks import episodes, roles
 from hyperlab.tasks.domains import Domain
 from hyperlab.views.apps import stepper, stepper_state
 from hyperlab.views.apps.stepper_state import Bench, Stepper, Task
@@ -216,9 +216,12 @@ def test_the_read_outs_say_what_the_pictures_show(state):
     assert re.search(r"A is paper \d, B is paper \d, C is paper \d\.$", state.query_words())
 
 
-def test_held_out_domains_are_offered_digits_first(tmp_path):
-    offered = stepper_state.held_out(tmp_path, n_classes=5, n_per_class=4)
-    assert list(offered) == ["digits", "circuits", "faces", "plants"]
+def test_domains_that_no_network_was_fitted_to_are_offered(tmp_path):
+    offered = stepper_state.unseen(tmp_path, n_classes=5, n_per_class=4)
+    assert list(offered)[:4] == ["circuits", "glyphs", "digits", "plants"]
+    assert set(offered) == {*list(offered)[:4], "leaves", "hands", "faces"}
+    seen = {source.name for source in roles.TRAJECTORIES}
+    assert not seen & set(offered)
     assert (offered["faces"]().n_classes, len(offered["faces"]().labels)) == (5, 20)
     assert offered["faces"]() is offered["faces"]()
 

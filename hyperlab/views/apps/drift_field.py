@@ -88,10 +88,10 @@ class DriftField(tr.HasTraits):
         return torch.tensor(self.moment / MOMENTS)
 
     def rollout(self, objective: str) -> Float[Tensor, " knots params"]:
-        """Where the drift alone leads, by Euler's method."""
+        """Where the drift alone leads."""
         if (self.scene, objective) not in self._rollouts:
             drift = choose(self.here.drifts, objective)
-            run = solvers.solve(drift, self.here.theta0, steps=MOMENTS)
+            run = solvers.solve(drift, self.here.theta0, steps=MOMENTS, method="chebyshev")
             self._rollouts[self.scene, objective] = run
         return self._rollouts[self.scene, objective]
 

@@ -29,23 +29,28 @@ T_MOST = 2  # stepping goes on past t = 1, to here
 LENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # factors on the drift
 PACES = (2, 5, 15)  # steps a second of a run; the drawing follows no faster
 N_TRUE = 10  # knots of the fine-tuning run that are measured, besides the first
+FIRST = ("circuits", "glyphs", "digits", "plants")  # of the domains that are offered
 DRAW = partial(episodes.sample, n_way=5, n_shot=10, n_query=10)
 
 
-def held_out(
+def unseen(
     root: Path | str | None = None, *, n_classes: int = 20, n_per_class: int = 30
 ) -> dict[str, Callable[[], Domain]]:
-    """Name -> what opens it, for every domain of the evaluation that is there, digits first.
+    """Name -> what opens it, for every domain here that no drift network was fitted to.
+
+    First `FIRST`, which need no data. The families of validation are offered too: no network was
+    fitted to them, but numbers of steps were chosen there.
 
     Args:
         n_classes: of a procedural family, as is `n_per_class`.
     """
     sizes = {"n_classes": n_classes, "n_per_class": n_per_class}
-    sources = sorted(roles.present("held_out", root=root), key=lambda s: s.name != "digits")
-    return {
-        s.name: cache(partial(roles.open_source, s, "held_out", root=root, **sizes))
-        for s in sources
+    opens = {
+        s.name: cache(partial(roles.open_source, s, role, root=root, **sizes))
+        for role in ("validation", "held_out")
+        for s in roles.present(role, root=root)
     }
+    return {name: opens[name] for name in dict.fromkeys((*FIRST, *opens))}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

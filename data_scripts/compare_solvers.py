@@ -1,0 +1,59 @@
+"""Compare solvers, steps and lengths of HyperFlow on validation domains; write one table."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from hyperlab.base import ConfigError
+from hyperlab.hyperflow import adapt, drift
+from hyperlab.models import targets
+from hyperlab.study import claims, experiments, script
+
+NETS = {"C": "cubic", "L": "linear"}
+GRID = (
+    "C euler 20,C euler 40,C euler 160,C chebyshev 4,C chebyshev 8,C chebyshev 10,C chebyshev 16,"
+    "C chebyshev 10 x 0.75,C chebyshev 15 x 1.5,C chebyshev 20 x 2,L euler 1,L euler 10,L euler 40,"
+    "L euler 10 x 2"
+)
+SETTING = re.compile(r"([CL]) (\w+) (\d+)(?: x ([\d.]+))?")
+
+
+def main(
+    scale: Annotated[
+        str, typer.Option(help="smoke: 2 tasks a domain; else --n-tasks")
+    ] = "laptop",
+    seed: Annotated[int, typer.Option(help="of every random stream")] = 0,
+    out: Annotated[Path, typer.Option(help="stem of the table")] = Path("results/solvers"),
+    data: Annotated[Path | None, typer.Option(help="root of real data")] = None,
+    protocol: Annotated[str, typer.Option(help="of the episodes")] = "variable",
+    n_tasks: Annotated[int, typer.Option(help="per domain")] = 40,
+    grid: Annotated[str, typer.Option(help="networks, solvers, steps, lengths")] = GRID,
+) -> None:
+    """The shipped drift networks C and L. CPU, one core: 20 minutes."""
+    sizes = {"n_tasks": 2 if scale == "smoke" else n_tasks, "seed": seed}
+    config = experiments.EvalConfig(role="validation", protocol=protocol, **sizes)
+    methods = [adapt.NoAdaptation(), *map(flow, grid.split(","))]
+    target = targets.load("vit_micro")
+    table = experiments.evaluate(target, methods, config, root=data, progress=tqdm)
+    about = {"command": " ".join(["python", *sys.argv]), "role": config.role}
+    claims.write(table, out, {**about, "protocol": protocol, "seed": seed})
+    print(f"wrote {out}.json and {out}.md")
+
+
+def flow(setting: str) -> adapt.Method:
+    """HyperFlow as in "C chebyshev 20 x 2": network, solver, steps, length of the drift."""
+    if not (found := SETTING.fullmatch(setting.strip())):
+        raise ConfigError(
+            f'--grid takes e.g. "C euler 40,C chebyshev 20 x 2", got {setting!r}'
+        )
+    name, method, steps, length = found.groups()
+    net, options = drift.load(NETS[name]), {"steps": int(steps), "method": method}
+    return adapt.HyperFlow(net=net, name=setting, length=float(length or 1), **options)
+
+
+if __name__ == "__main__":
+    script.run(main)
