@@ -26,6 +26,7 @@ def main(
     grid: Annotated[
         str, typer.Option(help="steps x learning rate, with commas")
     ] = "20x10,25x8,30x8,30x10,40x8",
+    backbone: Annotated[Path, typer.Option(help="weights of vit_micro")] = targets.SHIPPED,
 ) -> None:
     """Plain gradient steps of the qkv biases. CPU, two cores: 6 minutes."""
     config = experiments.EvalConfig(
@@ -35,7 +36,7 @@ def main(
         n_tasks=2 if scale == "smoke" else n_tasks,
     )
     methods = [adapt.NoAdaptation(), *map(tuning, grid.split(","))]
-    target = targets.load("vit_micro")
+    target = targets.load("vit_micro", weights=backbone)
     table = experiments.evaluate(target, methods, config, root=data, progress=tqdm)
     about = {"command": " ".join(["python", *sys.argv]), "role": config.role}
     claims.write(table, out, {**about, "protocol": protocol, "seed": seed})

@@ -1,6 +1,7 @@
 """Pre-train the course's backbone `vit_micro` and write it as safetensors."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +18,13 @@ from hyperlab.tasks import roles
 def main(
     scale: Annotated[str, typer.Option(help="smoke, laptop or paper")] = "laptop",
     seed: Annotated[int, typer.Option(help="of every random stream")] = 0,
-    out: Annotated[Path, typer.Option(help="the file to write")] = targets.PRETRAINED
-    / "vit_micro.safetensors",
+    out: Annotated[Path, typer.Option(help="the file to write")] = targets.SHIPPED,
     data: Annotated[Path | None, typer.Option(help="root of real data")] = None,
+    rehearse: Annotated[bool, typer.Option(help="bias-tuning in phase two")] = True,
 ) -> None:
     """Supervised, on the domains of the role `pretrain`; CPU, two cores: about 8 minutes."""
     started = time.perf_counter()
-    config = pretrain.PretrainConfig.at(scale)
+    config = replace(pretrain.PretrainConfig.at(scale), rehearse=rehearse)
     found = list(roles.open_role("pretrain", root=data, progress=tqdm))
     model = pretrain.pretrain(
         [domain for _, domain in found],

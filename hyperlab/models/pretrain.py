@@ -36,6 +36,9 @@ class PretrainConfig:
     n_shot: int = 4  # images of each of them
     styled: float = 0.3  # share of the groups that are styled at all
     stride: tuple[float, float] = (0.05, 0.3)  # lengths of a rehearsed step, a token's rms
+    rehearse: bool = (
+        True  # False: phase two goes on like phase one, to see what it is worth
+    )
 
     def __post_init__(self) -> None:
         if self.n_shot < 4:
@@ -81,7 +84,7 @@ def pretrain(
                 domains, torch.tensor(weights), naming.offsets, config, generator
             )
             images = relight(warp(images, generator, turn=0.3, shift=0.15), generator)
-            rehearsal = generator if phase == "rehearse" else None
+            rehearsal = generator if phase == "rehearse" and config.rehearse else None
             loss = _loss(model, norm, naming, ((images - 0.5) / 0.25, labels), rehearsal)
             optimiser.zero_grad()
             loss.backward()

@@ -18,6 +18,7 @@ from ..params import ParamSubset, Predicate, qkv_biases
 from ..tasks.episodes import Episode, LabelledImages
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
+SHIPPED = PRETRAINED / "vit_micro.safetensors"
 LOGIT_SCALE = 10.0  # what cosines are multiplied by (P>M>F: 10 at the start)
 # functional_call puts theta into the shared module for a moment: a second thread would see it,
 # and put it back as if it were the frozen value.
@@ -323,12 +324,14 @@ def load(
     *,
     subset: Predicate = qkv_biases,
     pretrained: bool = True,
+    weights: Path = SHIPPED,
     image_size: int | None = None,
 ) -> Target:
-    """A target by name: the shipped `vit_micro` or any timm vision transformer.
+    """A target by name: `vit_micro` or any timm vision transformer.
 
     Args:
         pretrained: False gives random weights, enough for a cost audit.
+        weights: of `vit_micro`, the shipped ones or those of another pre-training.
         image_size: pixels; None is the backbone's own.
 
     Raises:
@@ -338,7 +341,7 @@ def load(
     if name == "vit_micro":
         model = build(name)
         if pretrained:
-            model.load_state_dict(read_weights(PRETRAINED / "vit_micro.safetensors", model))
+            model.load_state_dict(read_weights(weights, model))
         size = VIT_MICRO["img_size"]
     else:
         size = image_size or 224

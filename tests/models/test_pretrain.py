@@ -21,16 +21,26 @@ def domain(name, n_classes, *, size=32):
     )
 
 
-def trained(seed=0):
+def trained(config=CONFIG):
     domains = [domain("letters", 4), domain("leaves", 3)]
-    generator = stream(seed, "pretrain")
-    return pretrain.pretrain(domains, [1.0, 2.0], CONFIG, generator=generator)
+    generator = stream(0, "pretrain")
+    return pretrain.pretrain(domains, [1.0, 2.0], config, generator=generator)
 
 
 def test_the_same_seed_gives_the_same_backbone_and_it_is_frozen():
     one, two = trained().state_dict(), trained().state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not any(p.requires_grad for p in trained().parameters())
+
+
+def test_without_rehearsals_no_bias_is_tuned_in_phase_two(monkeypatch):
+    tuned = []
+    one_step = pretrain._one_step
+    monkeypatch.setattr(pretrain, "_one_step", lambda *a: tuned.append(1) or one_step(*a))
+    trained()
+    assert len(tuned) == CONFIG.rehearsals
+    trained(replace(CONFIG, rehearse=False))
+    assert len(tuned) == CONFIG.rehearsals
 
 
 def test_the_head_map_scales_and_shifts_each_feature_by_itself():

@@ -205,6 +205,14 @@ def test_saved_weights_come_back(tmp_path):
     )
 
 
+def test_another_backbone_of_the_same_build_is_loaded_from_its_file(tmp_path):
+    model = targets.build("vit_micro")
+    path = saved(tmp_path / "weights.safetensors", body(model))
+    found = targets.load("vit_micro", weights=path).model
+    assert torch.equal(found.norm.weight, model.norm.weight)
+    assert torch.equal(found.blocks[0].attn.qkv.weight, model.blocks[0].attn.qkv.weight)
+
+
 def test_a_truncated_weight_file_is_an_artifact_error(tmp_path):
     model = tiny_target().model
     path = saved(tmp_path / "weights.safetensors", body(model))
