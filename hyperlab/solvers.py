@@ -45,12 +45,12 @@ def chebyshev_step(f: Velocity, t: Tensor, x: Tensor, dt: Tensor) -> Tensor:
     Source: Hairer, Wanner 1996, Solving Ordinary Differential Equations II, IV.2, "Chebyshev
     methods"; here with damping 1.
     """
-    before, now = x, x + dt * (W1 / W0) * f(t, x)
+    before, now = torch.zeros_like(x), dt * (W1 / W0) * f(t, x)  # ways from x
     for j in range(2, STAGES + 1):
-        change = dt * W1 * f(t + dt * (W1 * SLOPES[j - 1] / VALUES[j - 1]), now)
+        change = dt * W1 * f(t + dt * (W1 * SLOPES[j - 1] / VALUES[j - 1]), x + now)
         ahead = 2 * (W0 * now + change) * VALUES[j - 1] - before * VALUES[j - 2]
         before, now = now, ahead / VALUES[j]
-    return now
+    return x + now
 
 
 def chebyshev(degree: int, w: float) -> tuple[list[float], list[float]]:

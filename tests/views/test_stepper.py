@@ -63,7 +63,8 @@ def test_steps_follow_the_same_path_as_the_method_of_adaptation(state):
 def test_the_length_factor_multiplies_the_drift(state):
     state.steps, state.length = 1, 2.0
     state.step()
-    hyperflow = adapt.HyperFlow(net=state.bench.nets["C"], steps=1, length=2.0)
+    once = {"steps": 1, "method": "euler", "length": 2.0}
+    hyperflow = adapt.HyperFlow(net=state.bench.nets["C"], **once)
     path = hyperflow.path(TARGET, state.task.episode.support)
     torch.testing.assert_close(state.readings[-1].theta, path[-1])
 
