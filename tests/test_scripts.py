@@ -82,7 +82,7 @@ def test_solvers_are_compared_on_validation_domains(tmp_path):
         ("train_drift.py", ["nowhere"], "collect_trajectories.py"),
         ("evaluate_methods.py", ["--only", "mars", "--scale", "smoke"], "mars"),
         ("compare_teachers.py", ["--scale", "smoke", "--grid", "20by10"], "20x10"),
-        ("compare_solvers.py", ["--scale", "smoke", "--grid", "C by 20"], "C euler 40"),
+        ("compare_solvers.py", ["--scale", "smoke", "--grid", "C 20"], "C euler 40"),
         ("write_table.py", ["--rows", "nowhere"], "evaluate_methods.py"),
     ],
 )

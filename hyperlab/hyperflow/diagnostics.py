@@ -142,15 +142,25 @@ def _in_units(
     return compare(predicted, true, unit, token_size=net.shape.token_size)
 
 
+@torch.no_grad()
 def rollouts(
     net: DriftNetwork, data: Trajectories, *, steps: int = 10, method: str = "chebyshev"
 ) -> Float[Tensor, " knots tasks params"]:
     """d theta/dt = h(theta, t | S) from t = 0 to 1, for every task."""
+    readings = [(rows, net.read(data.context(rows))) for rows in parts(len(data))]
 
     def velocity(t: Tensor, theta: Tensor) -> Tensor:
-        return drifts(net, data, theta, float(t))
+        found = [
+            net.step(theta[rows], t.expand(len(rows)), read) for rows, read in readings
+        ]
+        return torch.cat(found)
 
     return solvers.solve(velocity, data.thetas[:, 0], steps=steps, method=method)
+
+
+def parts(n_tasks: int, size: int = 64) -> Sequence[Tensor]:
+    """The numbers of the tasks, a few at a time."""
+    return torch.arange(n_tasks).split(size)
 
 
 def true_flow(
@@ -171,10 +181,9 @@ def drifts(
     batch: int = 64,
 ) -> Float[Tensor, " tasks params"]:
     """h(theta_i, t | S_i) for every task i, a few tasks at a time."""
-    parts: Sequence[Tensor] = torch.arange(len(data)).split(batch)
     return torch.cat(
         [
             net(theta[rows], theta.new_full((len(rows),), t), data.context(rows))
-            for rows in parts
+            for rows in parts(len(data), batch)
         ]
     )

@@ -45,7 +45,7 @@ class Oracle(DriftNetwork):
         self.rule = rule
         self.scale.copy_(unit)
 
-    def forward(self, theta, t, context):
+    def step(self, theta, t, reading):
         return self.rule(theta, t[:, None])
 
 
