@@ -1,7 +1,7 @@
 """Compare solvers, steps and lengths of HyperFlow on validation domains; write one table."""
 
 import re
-import sys
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ GRID = (
     "C chebyshev 10 x 0.75,C chebyshev 15 x 1.5,C chebyshev 20 x 2,L euler 1,L euler 10,L euler 40,"
     "L euler 10 x 2"
 )
+loaded = cache(drift.load)
 SETTING = re.compile(r"([CL]) (\w+) (\d+)(?: x ([\d.]+))?")
 
 
@@ -38,9 +39,7 @@ def main(
     config = experiments.EvalConfig(role="validation", protocol=protocol, **sizes)
     methods = [adapt.NoAdaptation(), *map(flow, grid.split(","))]
     target = targets.load("vit_micro")
-    table = experiments.evaluate(target, methods, config, root=data, progress=tqdm)
-    about = {"command": " ".join(["python", *sys.argv]), "role": config.role}
-    claims.write(table, out, {**about, "protocol": protocol, "seed": seed})
+    claims.tabulate(target, methods, config, out, root=data, progress=tqdm)
     print(f"wrote {out}.json and {out}.md")
 
 
@@ -51,7 +50,7 @@ def flow(setting: str) -> adapt.Method:
             f'--grid takes e.g. "C euler 40,C chebyshev 20 x 2", got {setting!r}'
         )
     name, method, steps, length = found.groups()
-    net, options = drift.load(NETS[name]), {"steps": int(steps), "method": method}
+    net, options = loaded(NETS[name]), {"steps": int(steps), "method": method}
     return adapt.HyperFlow(net=net, name=setting, length=float(length or 1), **options)
 
 

@@ -1,6 +1,5 @@
 """Compare step sizes and numbers of steps of bias-tuning on validation domains; write one table."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -37,9 +36,7 @@ def main(
     )
     methods = [adapt.NoAdaptation(), *map(tuning, grid.split(","))]
     target = targets.load("vit_micro", weights=backbone)
-    table = experiments.evaluate(target, methods, config, root=data, progress=tqdm)
-    about = {"command": " ".join(["python", *sys.argv]), "role": config.role}
-    claims.write(table, out, {**about, "protocol": protocol, "seed": seed})
+    claims.tabulate(target, methods, config, out, root=data, progress=tqdm)
     print(f"wrote {out}.json and {out}.md")
 
 

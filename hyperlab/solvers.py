@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
+from numpy.polynomial import Chebyshev
 from torch import Tensor
 
 from .base import ConfigError, HyperlabError, Velocity, choose
@@ -53,26 +54,17 @@ def chebyshev_step(f: Velocity, t: Tensor, x: Tensor, dt: Tensor) -> Tensor:
     return x + now
 
 
-def chebyshev(degree: int, w: float) -> tuple[list[float], list[float]]:
-    """T_0 to T_degree at w and their derivatives: T_j = 2 w T_(j-1) - T_(j-2)."""
-    values, slopes = [1.0, w], [0.0, 1.0]
-    for _ in range(2, degree + 1):
-        slopes.append(2 * values[-1] + 2 * w * slopes[-1] - slopes[-2])
-        values.append(2 * w * values[-1] - values[-2])
-    return values, slopes
-
-
 STAGES = 5  # evaluations of f in a Chebyshev step
 W0 = 1 + 1 / STAGES**2  # damping 1: a little outside of [-1, 1], where T is at most 1
-VALUES, SLOPES = chebyshev(STAGES, W0)
+BASIS = [Chebyshev.basis(degree) for degree in range(STAGES + 1)]
+VALUES, SLOPES = zip(*((float(T(W0)), float(T.deriv()(W0))) for T in BASIS), strict=True)
 W1 = VALUES[-1] / SLOPES[-1]  # so that the step is right to first order
 
 STEPS = MappingProxyType(
     {"euler": euler_step, "heun": heun_step, "rk4": rk4_step, "chebyshev": chebyshev_step}
 )
-NFE = MappingProxyType(
-    {"euler": 1, "heun": 2, "rk4": 4, "chebyshev": STAGES}
-)  # of f, a step
+# Evaluations of f in one step.
+NFE = MappingProxyType({"euler": 1, "heun": 2, "rk4": 4, "chebyshev": STAGES})
 
 
 def solve(

@@ -6,7 +6,6 @@ path itself says nothing at t > 0, for (theta_t - theta_0) / t is the answer; so
 and along the network's own roll-outs, where theta_t no longer comes from the recorded path.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import interpolants, solvers
-from ..base import ConfigError, choose
+from ..base import ConfigError, Velocity, choose
 from .drift import DriftNetwork
 from .trajectories import Trajectories
 
@@ -115,10 +114,10 @@ def along_rollouts(
     unit: Float[Tensor, " params"] | None = None,
 ) -> list[Fit]:
     """The drift at each knot of the network's own roll-outs against the path's velocity then."""
-    thetas = rollouts(net, data, steps=steps)
-    times = torch.linspace(0, 1, steps + 1).tolist()
+    f, thetas = bound(net, data), rollouts(net, data, steps=steps)
+    times = torch.linspace(0, 1, steps + 1)
     return [
-        _in_units(net, drifts(net, data, theta, t), true_flow(data, t, path=path)[1], unit)
+        _in_units(net, f(t, theta), true_flow(data, float(t), path=path)[1], unit)
         for t, theta in zip(times, thetas, strict=True)
     ]
 
@@ -142,25 +141,12 @@ def _in_units(
     return compare(predicted, true, unit, token_size=net.shape.token_size)
 
 
-@torch.no_grad()
 def rollouts(
     net: DriftNetwork, data: Trajectories, *, steps: int = 10, method: str = "chebyshev"
 ) -> Float[Tensor, " knots tasks params"]:
     """d theta/dt = h(theta, t | S) from t = 0 to 1, for every task."""
-    readings = [(rows, net.read(data.context(rows))) for rows in parts(len(data))]
-
-    def velocity(t: Tensor, theta: Tensor) -> Tensor:
-        found = [
-            net.step(theta[rows], t.expand(len(rows)), read) for rows, read in readings
-        ]
-        return torch.cat(found)
-
-    return solvers.solve(velocity, data.thetas[:, 0], steps=steps, method=method)
-
-
-def parts(n_tasks: int, size: int = 64) -> Sequence[Tensor]:
-    """The numbers of the tasks, a few at a time."""
-    return torch.arange(n_tasks).split(size)
+    f = bound(net, data)
+    return solvers.solve(f, data.thetas[:, 0], steps=steps, method=method)
 
 
 def true_flow(
@@ -171,7 +157,6 @@ def true_flow(
     return curves.both_each(data.thetas.new_full((len(data),), t))
 
 
-@torch.no_grad()
 def drifts(
     net: DriftNetwork,
     data: Trajectories,
@@ -181,9 +166,18 @@ def drifts(
     batch: int = 64,
 ) -> Float[Tensor, " tasks params"]:
     """h(theta_i, t | S_i) for every task i, a few tasks at a time."""
-    return torch.cat(
-        [
-            net(theta[rows], theta.new_full((len(rows),), t), data.context(rows))
-            for rows in parts(len(data), batch)
-        ]
-    )
+    return bound(net, data, batch=batch)(theta.new_tensor(t), theta)
+
+
+@torch.no_grad()
+def bound(net: DriftNetwork, data: Trajectories, *, batch: int = 64) -> Velocity:
+    """The velocity f(t, theta) of all tasks at once; every support set is read here, once."""
+    parts = torch.arange(len(data)).split(batch)
+    readings = [(rows, net.read(data.context(rows))) for rows in parts]
+
+    @torch.no_grad()
+    def velocity(t: Tensor, theta: Tensor) -> Tensor:
+        found = [net.step(theta[rows], t.expand(len(rows)), r) for rows, r in readings]
+        return torch.cat(found)
+
+    return velocity

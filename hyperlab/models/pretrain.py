@@ -36,9 +36,7 @@ class PretrainConfig:
     n_shot: int = 4  # images of each of them
     styled: float = 0.3  # share of the groups that are styled at all
     stride: tuple[float, float] = (0.05, 0.3)  # lengths of a rehearsed step, a token's rms
-    rehearse: bool = (
-        True  # False: phase two goes on like phase one, to see what it is worth
-    )
+    rehearse: bool = True  # False: phase two goes on like phase one
 
     def __post_init__(self) -> None:
         if self.n_shot < 4:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ..base import whole_file
+from ..base import Progress, silent, whole_file
 from ..hyperflow.adapt import (
     Displacement,
     HyperFlow,
@@ -21,7 +22,16 @@ from ..hyperflow.adapt import (
 )
 from ..hyperflow.drift import DriftNetwork
 from ..hyperflow.trajectories import Trajectories
-from .experiments import BASELINE, TEACHER, compare, recovery, summarise
+from ..models.targets import Target
+from .experiments import (
+    BASELINE,
+    TEACHER,
+    EvalConfig,
+    compare,
+    evaluate,
+    recovery,
+    summarise,
+)
 
 CONTROLS = ("mean displacement", "nearest domain's mean", "wrong support")
 
@@ -74,6 +84,21 @@ def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
         draft.write_text(json.dumps(figures, indent=1) + "\n")
     with whole_file(stem.with_suffix(".md")) as draft:
         draft.write_text(markdown(summary, about))
+
+
+def tabulate(
+    target: Target,
+    methods: Sequence[Method],
+    config: EvalConfig,
+    stem: Path,
+    *,
+    root: Path | None = None,
+    progress: Progress = silent,
+) -> None:
+    """Evaluate and `write`: for comparisons that one process makes at once."""
+    table = evaluate(target, methods, config, root=root, progress=progress)
+    about = {"role": config.role, "protocol": config.protocol, "seed": config.seed}
+    write(table, stem, {"command": " ".join(["python", *sys.argv]), **about})
 
 
 def paired(table: pd.DataFrame, flows: Sequence[str]) -> dict[str, list[float]]:
