@@ -40,23 +40,30 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
     assert net.exists() and str(net) in said.stdout.splitlines()[-1]
-    rows = tmp_path / "rows"
-    said = run(
-        "evaluate_methods.py", "--scale", "smoke", "--only", "digits", "--protocol", "5-way 1-shot",
-        "--store", store, "--out", rows,
-    )  # fmt: skip
+    rows, few = tmp_path / "rows", ["--scale", "smoke", "--only", "digits,circuits"]
+    shared = [*few, "--protocol", "5-way 1-shot", "--store", store, "--rows", rows]
+    for k, word in enumerate(("waits", "wrote")):
+        part = ["--share", f"{k}/2", "--out", tmp_path / "t"]
+        said = run("evaluate.py", *shared, *part)
+        assert said.returncode == 0, said.stderr
+        assert word in said.stdout.splitlines()[-1]
+    text = (tmp_path / "t.md").read_text()
+    for name in ("HyperFlow-C", "LoRA", "own domain's mean", "random direction"):
+        assert name in text
+    said = run("recover_training.py", store, "--scale", "smoke", "--out", tmp_path / "r")
     assert said.returncode == 0, said.stderr
-    said = run(
-        "write_table.py",
-        "--rows",
-        rows,
-        "--protocol",
-        "5-way 1-shot",
-        "--out",
-        tmp_path / "t",
-    )
+    said = run("compare_bases.py", store, "--scale", "smoke", "--out", tmp_path / "b")
+    assert said.returncode == 1 and "the store has 4 tasks" in said.stderr
+
+
+@pytest.mark.parametrize("script", ["supports", "subsets", "rules"])
+def test_open_questions_are_asked_at_smoke_scale(script, tmp_path):
+    few = ["--scale", "smoke", "--only", "digits", "--out", tmp_path / "t"]
+    few += ["--protocol", "5-way 1-shot"] if script != "supports" else []
+    few += ["--rows", tmp_path / "rows"] if script == "subsets" else []
+    said = run(f"compare_{script}.py", *few)
     assert said.returncode == 0, said.stderr
-    assert "HyperFlow-C" in (tmp_path / "t.md").read_text()
+    assert list(tmp_path.glob("t*"))
 
 
 def test_teachers_are_compared_on_validation_domains(tmp_path):
@@ -80,16 +87,19 @@ def test_solvers_are_compared_on_validation_domains(tmp_path):
         ("collect_trajectories.py", ["--role", "mars"], "held_out"),
         ("learn_jacobian.py", ["nowhere"], "collect_trajectories.py"),
         ("train_drift.py", ["nowhere"], "collect_trajectories.py"),
-        ("evaluate_methods.py", ["--only", "mars", "--scale", "smoke"], "mars"),
+        ("evaluate.py", ["--only", "mars", "--scale", "smoke"], "mars"),
+        ("evaluate.py", ["--methods", "voodoo"], "bias-tuning"),
+        ("evaluate.py", ["--protocol", "6-way"], "5-way 5-shot"),
+        ("evaluate.py", ["--share", "2/2"], "0/2"),
+        ("evaluate.py", ["--nets", "cubic"], "HyperFlow-C=cubic"),
         ("compare_teachers.py", ["--scale", "smoke", "--grid", "20by10"], "20x10"),
         ("compare_solvers.py", ["--scale", "smoke", "--grid", "C 20"], "C euler 40"),
-        ("write_table.py", ["--rows", "nowhere"], "evaluate_methods.py"),
+        ("recover_training.py", ["nowhere"], "collect_trajectories.py"),
+        ("compare_bases.py", ["nowhere"], "collect_trajectories.py"),
     ],
 )
 def test_an_error_is_one_line_with_what_to_do(script, arguments, names, tmp_path):
-    said = run(
-        script, *arguments, *(["--out", tmp_path / "x"] if "write" not in script else [])
-    )
+    said = run(script, *arguments, "--out", tmp_path / "x")
     assert said.returncode == 1
     last = said.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ") and names in last

@@ -11,7 +11,6 @@ subset that theta belongs to, so that cost audits, tables and figures are writte
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,7 +21,6 @@ from ..tasks.episodes import LabelledImages
 from .context import encode
 from .drift import DriftNetwork
 from .teacher import Supports, TeacherConfig, fine_tune
-from .trajectories import Trajectories
 
 
 @runtime_checkable
@@ -92,25 +90,6 @@ def bias_tuning(**config: float | int | str) -> FineTuning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Displacement:
-    """The same step for every task, theta0 + delta: the control that ignores the support set."""
-
-    delta: Float[Tensor, " params"]
-    name: str = "mean displacement"
-
-    def view(self, target: Target) -> Target:
-        return target
-
-    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
-        if len(self.delta) != len(target.theta0):
-            raise ConfigError(
-                f"the displacement has {len(self.delta)} numbers, the target moves "
-                f"{len(target.theta0)}"
-            )
-        return target.theta0 + self.delta.to(target.theta0)
-
-
-@dataclass(frozen=True, kw_only=True)
 class HyperFlow:
     """theta(1) of d theta/dt = length * h(theta, t | S): no gradients, no backbone passes per step.
 
@@ -151,57 +130,3 @@ class HyperFlow:
             steps=self.steps,
             method=self.method,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class NearestDomain:
-    """The mean displacement of the training domain that the support set resembles most.
-
-    The control that a drift network must beat: a look-up table of domains.
-
-    Args:
-        centres: mean context of every training domain.
-        deltas: mean displacement of every training domain.
-        spread: unit of each context number.
-    """
-
-    centres: Float[Tensor, " domains inputs"]
-    deltas: Float[Tensor, " domains params"]
-    spread: Float[Tensor, " inputs"]
-    name: str = "nearest domain's mean"
-
-    @classmethod
-    def fit(cls, data: Trajectories) -> "NearestDomain":
-        summaries = data.contexts.summary
-        present = data.domain.unique().tolist()
-        centres = torch.stack([summaries[data.domain == d].mean(0) for d in present])
-        deltas = torch.stack([data.displacement[data.domain == d].mean(0) for d in present])
-        return cls(centres, deltas, summaries.std(0).clamp(min=1e-6))
-
-    def view(self, target: Target) -> Target:
-        return target
-
-    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
-        here = encode(target, support).summary
-        distance = ((self.centres - here) / self.spread).square().sum(1)
-        return Displacement(delta=self.deltas[distance.argmin()])(target, support)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WrongSupport:
-    """Another method, given the support set of another task of another domain.
-
-    The control that shows whether the support set is used at all.
-    """
-
-    method: Method
-    support: LabelledImages | None = None
-    name: str = "wrong support"
-
-    def view(self, target: Target) -> Target:
-        return self.method.view(target)
-
-    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
-        if self.support is None:
-            raise ConfigError("WrongSupport needs the support set of another task")
-        return self.method(target, self.support)

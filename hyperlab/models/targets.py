@@ -258,6 +258,15 @@ class Target:
         )
         return self.logit_scale * cosine(self.features(theta, images), centres)
 
+    def support_loss(
+        self, theta: Float[Tensor, " params"], support: LabelledImages
+    ) -> float:
+        """Leave-one-out loss of the plain support images, without a gradient."""
+        with torch.no_grad():
+            features = self.features(theta, support.images)
+        labels = support.labels.to(features.device)
+        return leave_one_out_loss(features, labels, support.n_way, self.logit_scale).item()
+
     def accuracy(self, theta: Float[Tensor, " params"], episode: Episode) -> float:
         """Share of the query images that are classified well, in [0, 1]."""
         with torch.no_grad():

@@ -1,74 +1,40 @@
-"""The table of HyperFlow's claim: methods, controls, and what is written about them."""
+"""What is written about an evaluation: one table as JSON, Markdown and HTML."""
 
 import json
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from ..base import Progress, silent, whole_file
-from ..hyperflow.adapt import (
-    Displacement,
-    HyperFlow,
-    Method,
-    NearestDomain,
-    NoAdaptation,
-    WrongSupport,
-    bias_tuning,
-)
-from ..hyperflow.drift import DriftNetwork
-from ..hyperflow.trajectories import Trajectories
+from ..hyperflow.adapt import Method
 from ..models.targets import Target
-from .experiments import (
-    BASELINE,
-    TEACHER,
-    EvalConfig,
-    compare,
-    evaluate,
-    recovery,
-    summarise,
-)
+from .experiments import EvalConfig, compare, evaluate, recovery, summarise
+from .methods import BASELINE, TEACHER
 
-CONTROLS = ("mean displacement", "nearest domain's mean", "wrong support")
-
-
-def teachers(protocol: str) -> list[Method]:
-    """What needs no drift network: direct transfer and the fine-tuning that is emulated.
-
-    Five small classes are also tuned for longer, which pays and costs little there; the steps were
-    chosen on validation domains (compare_teachers.py).
-    """
-    emulated = [NoAdaptation(), bias_tuning()]
-    longer = replace(bias_tuning(steps=40, lr=8.0), name=f"{TEACHER}, 40 steps of 8")
-    return [*emulated, longer] if protocol == "5-way 5-shot" else emulated
-
-
-def learned(
-    data: Trajectories, nets: Mapping[str, DriftNetwork], length: float
-) -> list[Method]:
-    """HyperFlow with each network, and the controls; the wrong support goes to the last network.
-
-    Args:
-        nets: name -> network, e.g. {"HyperFlow-L": ..., "HyperFlow-C": ...}.
-        length: factor on the drift, chosen on validation domains.
-    """
-    flows = [HyperFlow(net=net, name=name, length=length) for name, net in nets.items()]
-    controls = [
-        Displacement(delta=data.displacement.mean(0), name=CONTROLS[0]),
-        NearestDomain.fit(data),
-        WrongSupport(method=flows[-1]),
-    ]
-    return [*flows, *controls]
+AVERAGES = {"in_domain": "in-domain average", "held_out": "out-of-domain average"}
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{font: 15px/1.5 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff}}
+table {{border-collapse: collapse; font-variant-numeric: tabular-nums}}
+th, td {{padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd}}
+th:first-child, td:first-child {{text-align: left}}
+tr.average td {{font-weight: 600; border-top: 2px solid #444}}
+</style></head><body><h1>{title}</h1><p>{said}</p><p><code>{command}</code></p>
+<table><thead><tr>{head}</tr></thead><tbody>
+{rows}
+</tbody></table></body></html>
+"""
+SAID = "Gains over no adaptation in points of accuracy, paired, with 95 % intervals."
 
 
 def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
-    """`stem`.json with all figures and `stem`.md with the table, each written whole."""
+    """`stem`.json with all figures, `stem`.md and `stem`.html with the table; each file whole."""
     summary = summarise(table)
-    methods = [m for m in table["method"].unique() if m != BASELINE]
+    methods = [m for m in summary["method"].unique() if m != BASELINE]
     emulators = methods if TEACHER in methods else []
     figures = {
         "about": {
@@ -80,10 +46,30 @@ def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
         "recovery": {m: round(recovery(table, m), 4) for m in emulators},
         "paired": paired(table, [m for m in methods if m.startswith("HyperFlow")]),
     }
-    with whole_file(stem.with_suffix(".json")) as draft:
-        draft.write_text(json.dumps(figures, indent=1) + "\n")
-    with whole_file(stem.with_suffix(".md")) as draft:
-        draft.write_text(markdown(summary, about))
+    texts = {
+        ".json": json.dumps(figures, indent=1) + "\n",
+        ".md": markdown(summary, about),
+        ".html": page(summary, about, stem.name),
+    }
+    for suffix, text in texts.items():
+        with whole_file(stem.with_suffix(suffix)) as draft:
+            draft.write_text(text)
+
+
+def finish(
+    table: pd.DataFrame,
+    config: EvalConfig,
+    n_rows: int,
+    stem: Path,
+    facts: Mapping[str, object] | None = None,
+) -> str:
+    """Write the table if all shares are done; says what was written, or what is missing."""
+    if len(table) < n_rows:
+        return (
+            f"{len(table)} of {n_rows} rows are there; the table waits for the other shares"
+        )
+    write(table, stem, about(config) | dict(facts or {}))
+    return f"wrote {stem}.json, .md and .html"
 
 
 def tabulate(
@@ -97,40 +83,59 @@ def tabulate(
 ) -> None:
     """Evaluate and `write`: for comparisons that one process makes at once."""
     table = evaluate(target, methods, config, root=root, progress=progress)
-    about = {"role": config.role, "protocol": config.protocol, "seed": config.seed}
-    write(table, stem, {"command": " ".join(["python", *sys.argv]), **about})
+    write(table, stem, about(config))
+
+
+def about(config: EvalConfig) -> dict[str, object]:
+    """The command that runs and what decides its tasks."""
+    facts = {"role": config.role, "protocol": config.protocol, "seed": config.seed}
+    return {"command": " ".join(["python", *sys.argv]), **facts}
 
 
 def paired(table: pd.DataFrame, flows: Sequence[str]) -> dict[str, list[float]]:
-    """Paired difference of each flow to each control, in accuracy, and its 95 % +-."""
-    here = set(table["method"])
+    """Paired difference of each flow to each other method, in accuracy, and its 95 % +-."""
     return {
-        f"{flow} - {control}": [round(x, 5) for x in compare(table, flow, control)]
+        f"{flow} - {other}": [round(x, 5) for x in compare(table, flow, other)]
         for flow in flows
-        for control in CONTROLS
-        if control in here
+        for other in table["method"].unique()
+        if other not in (flow, BASELINE)
     }
+
+
+def cells(summary: pd.DataFrame) -> list[list[str]]:
+    """The table in words: a head, then per domain n, accuracy of no adaptation, and all gains."""
+    methods = [m for m in summary["method"].unique() if m != BASELINE]
+    found = [["domain", "n", BASELINE, *methods]]
+    for (role, domain), part in summary.groupby(["role", "domain"], sort=False):
+        row = part.set_index("method")
+        name = AVERAGES.get(role, "all") if domain == "all" else domain
+        gains = [f"{100 * row.gain[m]:+.1f} ± {100 * row.gain_pm[m]:.1f}" for m in methods]
+        start = f"{100 * row.accuracy[BASELINE]:.1f}"
+        found.append([name, str(row.n.iloc[0]), start, *gains])
+    return found
 
 
 def markdown(summary: pd.DataFrame, about: Mapping[str, object]) -> str:
     """Accuracy of no adaptation, and every method's gain over it, in points, per domain."""
-    methods = [m for m in summary["method"].unique() if m != BASELINE]
+    head, *rows = (f"| {' | '.join(row)} |" for row in cells(summary))
+    lines = [SAID, "", f"`{about.get('command', '')}`", "", head]
+    return "\n".join([*lines, "|---" * len(cells(summary)[0]) + "|", *rows]) + "\n"
+
+
+def page(summary: pd.DataFrame, about: Mapping[str, object], title: str) -> str:
+    """The same table as one HTML page that needs nothing else."""
+    head, *rows = cells(summary)
+    averages = {"all", *AVERAGES.values()}
     lines = [
-        "Gains over no adaptation in points of accuracy, paired, with 95 % intervals.",
-        "",
-        f"`{about.get('command', '')}`",
-        "",
-        "| domain | n | no adaptation | " + " | ".join(methods) + " |",
-        "|---" * (3 + len(methods)) + "|",
+        f'<tr class="{"average" if row[0] in averages else "domain"}">'
+        + "".join(f"<td>{cell}</td>" for cell in row)
+        + "</tr>"
+        for row in rows
     ]
-    for domain, part in summary.groupby("domain", sort=False):
-        row = part.set_index("method")
-        cells = [f"{100 * row.gain[m]:+.1f} ± {100 * row.gain_pm[m]:.1f}" for m in methods]
-        base = f"{100 * row.accuracy[BASELINE]:.1f}"
-        lines.append(f"| {domain} | {row.n.iloc[0]} | {base} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def stem(role: str, protocol: str, seed: int) -> str:
-    """The beginning of the names of an evaluation's files."""
-    return f"{role}-{protocol.replace(' ', '-')}-{seed}"
+    return PAGE.format(
+        title=title.replace("_", " "),
+        said=SAID,
+        command=about.get("command", ""),
+        head="".join(f"<th>{cell}</th>" for cell in head),
+        rows="\n".join(lines),
+    )

@@ -6,16 +6,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from ..base import ConfigError, Progress, choose, silent, stream
-from ..hyperflow.adapt import Method, WrongSupport
-from ..hyperflow.collect import PROTOCOLS
+from ..base import (
+    ConfigError,
+    DataMissingError,
+    Progress,
+    choose,
+    silent,
+    stream,
+    whole_file,
+)
+from ..hyperflow.adapt import Method
+from ..hyperflow.controls import OwnDomain, WrongSupport
 from ..models.targets import Target
 from ..tasks import roles
+from ..tasks.domains import Domain
 from ..tasks.episodes import Episode
+from ..tasks.protocols import PROTOCOLS
+from .methods import BASELINE, GRADIENT, TEACHER
 
-BASELINE = "no adaptation"
-TEACHER = "bias-tuning"
+Row = dict[str, str | int | float]
+TASK = ["role", "domain", "task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +37,17 @@ class EvalConfig:
     """Which tasks a table is about."""
 
     role: str = "held_out"  # of the domains, see `tasks.roles`
-    protocol: str = "variable"  # how an episode is drawn
+    protocol: str = "variable"  # how an episode is drawn, see `tasks.protocols`
     n_tasks: int = 200  # per domain
     seed: int = 0
     only: tuple[str, ...] = ()  # names of domains; empty: all of the role that are here
     share: tuple[int, int] = (0, 1)  # (k, n): every n-th task from the k-th on
+    size: int = 32  # pixels of the images of real packs
+
+    @property
+    def stem(self) -> str:
+        """The beginning of the names of the files of rows."""
+        return f"{self.role}-{self.protocol.replace(' ', '-')}-{self.seed}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,24 +62,34 @@ class Trial:
 
 def trials(config: EvalConfig, *, root: Path | str | None = None) -> Iterator[Trial]:
     """The tasks of a table, one domain after the other in turn; number i is always the same."""
-    domains = [
-        (s.name, roles.open_source(s, config.role, root=root)) for s in chosen(config, root)
-    ]
-    sample = choose(PROTOCOLS, config.protocol)
-
-    def episode(k: int, i: int) -> Episode:
-        name, domain = domains[k]
-        generator = stream(config.seed, "evaluate", config.protocol, name, i)
-        return sample(domain, generator=generator)
-
+    names = [source.name for source in chosen(config, root)]
+    opened = [domain for _, domain in open_domains(config, root=root)]
     for i in range(config.n_tasks):
-        row = [episode(k, i) for k in range(len(domains))]
-        for k, (name, _) in enumerate(domains):
+        row = [
+            episode(config, name, domain, i)
+            for name, domain in zip(names, opened, strict=True)
+        ]
+        for k, name in enumerate(names):
             yield Trial(name, i, row[k], row[(k + 1) % len(row)])
+
+
+def episode(config: EvalConfig, name: str, domain: Domain, number: int) -> Episode:
+    """Task `number` of a domain: the same whatever else is in the table."""
+    generator = stream(config.seed, "evaluate", config.protocol, name, number)
+    return choose(PROTOCOLS, config.protocol).draw(domain, generator=generator)
+
+
+def open_domains(
+    config: EvalConfig, *, root: Path | str | None = None
+) -> Iterator[tuple[str, Domain]]:
+    """The domains of a table with their images."""
+    for source in chosen(config, root):
+        yield source.name, roles.open_source(source, config.role, root=root)
 
 
 def chosen(config: EvalConfig, root: Path | str | None = None) -> list[roles.Source]:
     """The domains of a table that are here."""
+    choose(PROTOCOLS, config.protocol)
     there = roles.present(config.role, root=root)
     if unknown := set(config.only) - {s.name for s in there}:
         raise ConfigError(
@@ -74,36 +104,43 @@ def evaluate(
     methods: Sequence[Method],
     config: EvalConfig,
     *,
-    path: Path | str | None = None,
+    folder: Path | str | None = None,
     root: Path | str | None = None,
     progress: Progress = silent,
 ) -> pd.DataFrame:
-    """One row per task and method: domain, task, n_way, n_support, method, accuracy in [0, 1].
+    """One row per task and method: role, domain, task, n_way, n_support, method, accuracy.
 
     Args:
-        path: a file that keeps every task's rows as they are made; what it holds is not run again.
+        folder: keeps every task's rows as they are made, a file for each share; what any file
+            there holds of this role, protocol and seed is not run again.
+
+    Returns:
+        The rows of these methods and tasks: with a folder also what other shares have made.
     """
-    rows = read_rows(path) if path else []
+    rows = rows_in(folder, config) if folder else []
+    names, domains = [m.name for m in methods], [s.name for s in chosen(config, root)]
     known = {(row["domain"], row["task"], row["method"]) for row in rows}
-    total = config.n_tasks * len(chosen(config, root))
     k, n = config.share
+    total = config.n_tasks * len(domains)
     drawn = progress(trials(config, root=root), total=total, desc=config.protocol)
     for number, trial in enumerate(drawn):
         todo = [m for m in methods if (trial.domain, trial.number, m.name) not in known]
         if number % n == k and todo:
-            fresh = [_row(target, method, trial) for method in todo]
+            fresh = [_row(target, method, trial, config.role) for method in todo]
             rows += fresh
-            if path:
-                _append(Path(path), fresh)
-    return pd.DataFrame(rows)
+            if folder:
+                _append(Path(folder) / f"{config.stem}-{k}of{n}.jsonl", fresh)
+    table = pd.DataFrame(rows)
+    wanted = table["method"].isin(names) & table["domain"].isin(domains)
+    return table[wanted & (table["task"] < config.n_tasks)].reset_index(drop=True)
 
 
-def _row(target: Target, method: Method, trial: Trial) -> dict[str, str | int | float]:
-    if isinstance(method, WrongSupport):
-        method = replace(method, support=trial.other.support)
+def _row(target: Target, method: Method, trial: Trial, role: str) -> Row:
+    method = _bound(method, trial)
     view = method.view(target)
     theta = method(view, trial.episode.support)
     return {
+        "role": role,
         "domain": trial.domain,
         "task": trial.number,
         "n_way": trial.episode.support.n_way,
@@ -113,8 +150,51 @@ def _row(target: Target, method: Method, trial: Trial) -> dict[str, str | int | 
     }
 
 
-def read_rows(path: Path | str) -> list[dict[str, str | int | float]]:
-    """The rows of a table's file; a last line cut short by a crash is left out."""
+def _bound(method: Method, trial: Trial) -> Method:
+    """What a control must be told of a task that no method may know."""
+    if isinstance(method, WrongSupport):
+        return replace(method, support=trial.other.support)
+    if isinstance(method, OwnDomain):
+        return replace(method, domain=trial.domain)
+    return method
+
+
+def own_means(
+    target: Target,
+    config: EvalConfig,
+    path: Path | str,
+    *,
+    n_tasks: int = 8,
+    root: Path | str | None = None,
+    progress: Progress = silent,
+) -> dict[str, Tensor]:
+    """Mean bias-tuning displacement of other tasks of each domain, kept in a file.
+
+    The tasks have the numbers from -1 down: none is in a table.
+    """
+    path = Path(path)
+    found = load_file(path) if path.exists() else {}
+    lacking = {s.name for s in chosen(config, root)} - found.keys()
+    opened = [x for x in open_domains(config, root=root) if x[0] in lacking]
+    for name, domain in progress(opened, total=len(opened), desc="own domains"):
+        tasks = [episode(config, name, domain, -1 - i).support for i in range(n_tasks)]
+        moved = [GRADIENT[TEACHER](target, support) - target.theta0 for support in tasks]
+        found[name] = torch.stack(moved).mean(0)
+    if lacking:
+        with whole_file(path) as draft:
+            save_file(found, draft)
+    return found
+
+
+def rows_in(folder: Path | str, config: EvalConfig) -> list[Row]:
+    """The rows that all shares have left in a folder, each task and method once."""
+    paths = sorted(Path(folder).glob(f"{config.stem}-*of*.jsonl"))
+    rows = [row for path in paths for row in read_rows(path)]
+    return list({(r["domain"], r["task"], r["method"]): r for r in rows}.values())
+
+
+def read_rows(path: Path | str) -> list[Row]:
+    """The rows of a file; a last line cut short by a crash is left out."""
     rows = []
     for line in Path(path).read_text().splitlines() if Path(path).exists() else []:
         try:
@@ -124,7 +204,7 @@ def read_rows(path: Path | str) -> list[dict[str, str | int | float]]:
     return rows
 
 
-def _append(path: Path, rows: list[dict[str, str | int | float]]) -> None:
+def _append(path: Path, rows: list[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write("".join(json.dumps(row) + "\n" for row in rows))
@@ -135,42 +215,65 @@ def interval(values: pd.Series) -> float:
     return float(1.96 * values.std(ddof=1) / len(values) ** 0.5)
 
 
+def wide(table: pd.DataFrame, *, baseline: str = BASELINE) -> pd.DataFrame:
+    """One row per task, one column per method, in the table's order.
+
+    Raises:
+        DataMissingError: the table is empty.
+        ConfigError: the baseline is missing, a method missed a task, or ran twice on one.
+    """
+    if not len(table):
+        raise DataMissingError("the table is empty; run: python data_scripts/evaluate.py")
+    table = table.assign(role=table.get("role", ""))
+    if len(twice := table[table.duplicated([*TASK, "method"])]):
+        row = twice.iloc[0]
+        raise ConfigError(
+            f"task {row.task} of {row.domain} was met twice by {row.method!r}: the table mixes "
+            "seeds or protocols; make one table for each"
+        )
+    found = table.pivot_table(index=TASK, columns="method", values="accuracy", sort=False)
+    if baseline not in found or found.isna().any(axis=None):
+        lacking = found.isna().sum()
+        raise ConfigError(
+            f"not every method ran on every task, or {baseline!r} did not run at all; "
+            f"missing: {lacking[lacking > 0].to_dict()}; have {list(found.columns)}"
+        )
+    return found
+
+
 def summarise(table: pd.DataFrame, *, baseline: str = BASELINE) -> pd.DataFrame:
     """Per method and domain, and over all domains: mean accuracy and paired gain, each with +-.
 
-    Columns: domain, method, n, accuracy, accuracy_pm, gain, gain_pm (over `baseline` on the same
-    tasks). The row "all" weighs every task alike.
+    Columns: role, domain, method, n, accuracy, accuracy_pm, gain, gain_pm (over `baseline` on the
+    same tasks). The rows "all" of a role weigh every task alike.
     """
-    wide = table.pivot_table(index=["domain", "task"], columns="method", values="accuracy")
-    if baseline not in wide or wide.isna().any(axis=None):
-        lacking = wide.isna().sum()
-        raise ConfigError(
-            f"not every method ran on every task; missing: {lacking.to_dict()}"
-        )
-    rows = []
-    names = wide.index.get_level_values("domain").unique()
-    for domain in [*names, "all"]:
-        part = wide if domain == "all" else wide.loc[domain]
-        for method in wide.columns:
-            gain = part[method] - part[baseline]
-            rows.append(
-                {
-                    "domain": domain,
-                    "method": method,
-                    "n": len(part),
-                    "accuracy": part[method].mean(),
-                    "accuracy_pm": interval(part[method]),
-                    "gain": gain.mean(),
-                    "gain_pm": interval(gain),
-                }
-            )
+    found, rows = wide(table, baseline=baseline), []
+    for role, of_role in found.groupby(level="role", sort=False):
+        parts = list(of_role.groupby(level="domain", sort=False))
+        for domain, part in [*parts, ("all", of_role)]:
+            for method in found.columns:
+                gain = part[method] - part[baseline]
+                rows.append(
+                    {
+                        "role": role,
+                        "domain": domain,
+                        "method": method,
+                        "n": len(part),
+                        "accuracy": part[method].mean(),
+                        "accuracy_pm": interval(part[method]),
+                        "gain": gain.mean(),
+                        "gain_pm": interval(gain),
+                    }
+                )
     return pd.DataFrame(rows)
 
 
 def compare(table: pd.DataFrame, one: str, other: str) -> tuple[float, float]:
     """Mean paired difference of two methods over all tasks, and its +-."""
-    wide = table.pivot_table(index=["domain", "task"], columns="method", values="accuracy")
-    difference = wide[one] - wide[other]
+    found = wide(table, baseline=other)
+    if one not in found:
+        raise ConfigError(f"no method {one!r} in the table; have {list(found.columns)}")
+    difference = found[one] - found[other]
     return float(difference.mean()), interval(difference)
 
 

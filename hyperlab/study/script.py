@@ -2,10 +2,18 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from ..base import HyperlabError
+from ..base import ConfigError, HyperlabError
+
+Scale = Annotated[str, typer.Option(help="smoke, laptop or paper")]
+Seed = Annotated[int, typer.Option(help="of every random stream")]
+Data = Annotated[Path | None, typer.Option(help="root of real data")]
+Device = Annotated[str, typer.Option(help="cpu or cuda; auto: what there is")]
+Share = Annotated[str, typer.Option(help="k/n: every n-th part from the k-th on")]
 
 
 def run(main: Callable[..., None]) -> None:
@@ -18,3 +26,20 @@ def run(main: Callable[..., None]) -> None:
         app()
     except (HyperlabError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def words(text: str) -> tuple[str, ...]:
+    """ "a, b" -> ("a", "b"); nothing -> ()."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def share(text: str) -> tuple[int, int]:
+    """ "0/2" -> (0, 2).
+
+    Raises:
+        ConfigError: it does not read like that, or k is not below n.
+    """
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdigit() and n.isdigit() and int(k) < int(n)):
+        raise ConfigError(f"a share is k/n with k < n, e.g. 0/2 and 1/2; got {text!r}")
+    return int(k), int(n)

@@ -7,7 +7,7 @@ import torch
 
 from hyperlab import params, solvers
 from hyperlab.base import ConfigError, stream
-from hyperlab.hyperflow import adapt
+from hyperlab.hyperflow import adapt, controls
 from hyperlab.hyperflow.context import encode, pad
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.hyperflow.trajectories import Trajectories
@@ -16,6 +16,7 @@ from tests.tiny import support, tiny_net, tiny_target
 
 QUICK = TeacherConfig(steps=2)
 TARGET = tiny_target()
+SIZE = TARGET.model.num_features
 
 
 def recorded(target, *, n=3):
@@ -45,10 +46,14 @@ METHODS = [
     tuning("norms", params.norms),
     tuning("LoRA", params.lora, rank=2),
     tuning("everything", params.everything),
-    adapt.Displacement(delta=torch.ones(TARGET.subset.n_params)),
+    controls.Displacement(delta=torch.ones(TARGET.subset.n_params)),
     adapt.HyperFlow(net=tiny_net(TARGET, seed=0), steps=2),
-    adapt.NearestDomain.fit(recorded(TARGET)),
-    adapt.WrongSupport(method=adapt.bias_tuning(steps=1), support=support(seed=9)),
+    controls.NearestDomain.fit(recorded(TARGET)),
+    controls.OwnDomain(deltas={"a": torch.ones(TARGET.subset.n_params)}, domain="a"),
+    controls.RandomDirection(
+        method=adapt.bias_tuning(steps=1), token_size=TARGET.model.num_features
+    ),
+    controls.WrongSupport(method=adapt.bias_tuning(steps=1), support=support(seed=9)),
 ]
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 
@@ -147,16 +152,26 @@ def test_wrong_support_ignores_the_task_it_is_given():
     assert not torch.equal(adapt.bias_tuning(steps=1)(TARGET, support(seed=0)), inner)
 
 
+def test_a_random_direction_is_as_long_as_the_method_token_by_token():
+    inner, size = adapt.bias_tuning(steps=1), TARGET.model.num_features
+    method = controls.RandomDirection(method=inner, token_size=size)
+    found, true = (m(TARGET, support()) - TARGET.theta0 for m in (method, inner))
+    lengths = [x.unflatten(0, (-1, size)).norm(dim=1) for x in (found, true)]
+    torch.testing.assert_close(*lengths, rtol=1e-4, atol=1e-7)
+    assert torch.cosine_similarity(found, true, dim=0).abs() < 0.5
+    assert not torch.equal(method(TARGET, support(seed=1)), method(TARGET, support()))
+
+
 def test_displacement_adds_the_same_to_every_task():
     delta = torch.randn(TARGET.subset.n_params, generator=stream(0, "delta"))
-    method = adapt.Displacement(delta=delta, name="mean")
+    method = controls.Displacement(delta=delta, name="mean")
     for seed in (0, 1):
         found = method(TARGET, support(seed=seed)) - TARGET.theta0
         torch.testing.assert_close(found, delta, atol=1e-6, rtol=0)
 
 
 def test_nearest_domain_looks_its_displacement_up():
-    method = adapt.NearestDomain.fit(recorded(TARGET))
+    method = controls.NearestDomain.fit(recorded(TARGET))
     for i in range(3):
         moved = method(TARGET, support(seed=i)) - TARGET.theta0
         torch.testing.assert_close(moved, torch.full_like(moved, i + 1.0))
@@ -173,15 +188,15 @@ def test_nearest_domain_averages_over_the_tasks_of_a_domain():
         data.styled,
         data.token_size,
     )
-    moved = adapt.NearestDomain.fit(together)(TARGET, support()) - TARGET.theta0
+    moved = controls.NearestDomain.fit(together)(TARGET, support()) - TARGET.theta0
     torch.testing.assert_close(moved, torch.full_like(moved, 2.0))
 
 
 OTHER = tiny_target(params.norms)
 FOREIGN = {
     "network": adapt.HyperFlow(net=tiny_net(TARGET)),
-    "displacement": adapt.Displacement(delta=torch.ones(3)),
-    "table of domains": adapt.NearestDomain.fit(recorded(TARGET)),
+    "displacement": controls.Displacement(delta=torch.ones(3)),
+    "table of domains": controls.NearestDomain.fit(recorded(TARGET)),
 }
 
 

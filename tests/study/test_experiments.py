@@ -4,11 +4,13 @@ import pandas as pd
 import pytest
 import torch
 
-from hyperlab.base import ConfigError
-from hyperlab.hyperflow.adapt import Displacement, NoAdaptation, WrongSupport
+from hyperlab.base import ConfigError, DataMissingError
+from hyperlab.hyperflow.adapt import NoAdaptation
+from hyperlab.hyperflow.controls import Displacement, OwnDomain, WrongSupport
 from hyperlab.models import targets
 from hyperlab.params import ParamSubset, qkv_biases
 from hyperlab.study import claims, experiments
+from hyperlab.study import methods as methods_of
 
 CONFIG = experiments.EvalConfig(
     protocol="5-way 1-shot", n_tasks=2, only=("digits", "circuits")
@@ -51,12 +53,12 @@ def test_two_shares_make_the_whole_table(target, methods):
 
 
 def test_a_table_goes_on_where_it_was_cut(target, methods, tmp_path):
-    path = tmp_path / "rows.jsonl"
-    whole = experiments.evaluate(target, methods, CONFIG, path=path)
+    whole = experiments.evaluate(target, methods, CONFIG, folder=tmp_path)
+    (path,) = tmp_path.glob("*.jsonl")
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:3]) + "\n" + lines[3][:10])
     assert len(experiments.read_rows(path)) == 3
-    again = experiments.evaluate(target, methods, CONFIG, path=path)
+    again = experiments.evaluate(target, methods, CONFIG, folder=tmp_path)
     keys = ["domain", "task", "method"]
     pd.testing.assert_frame_equal(
         again.sort_values(keys, ignore_index=True),
@@ -81,6 +83,75 @@ def test_gain_is_the_paired_difference_and_its_interval():
     assert experiments.recovery(table, "x") == pytest.approx((0.4 / 3) / 0.3)
 
 
+def test_shares_that_keep_their_rows_in_one_folder_end_in_the_whole_table(
+    target, methods, tmp_path
+):
+    whole = experiments.evaluate(target, methods, CONFIG)
+    for k in range(2):
+        share = experiments.replace(CONFIG, share=(k, 2))
+        table = experiments.evaluate(target, methods, share, folder=tmp_path)
+        said = claims.finish(table, CONFIG, len(whole), tmp_path / "table")
+        assert (tmp_path / "table.md").exists() == (k == 1), said
+    assert len(table) == len(whole)
+
+
+def test_a_table_of_two_seeds_is_refused(target, methods):
+    parts = [
+        experiments.evaluate(target, methods, experiments.replace(CONFIG, seed=seed))
+        for seed in range(2)
+    ]
+    with pytest.raises(ConfigError, match="mixes seeds"):
+        experiments.summarise(pd.concat(parts))
+
+
+def test_an_empty_table_names_the_script():
+    with pytest.raises(DataMissingError, match=r"evaluate\.py"):
+        experiments.summarise(pd.DataFrame())
+
+
+def test_a_role_has_an_average_of_its_own(target, methods):
+    table = experiments.evaluate(target, methods, CONFIG)
+    both = pd.concat([table, table.assign(role="in_domain")])
+    summary = experiments.summarise(both)
+    assert list(summary[summary.domain == "all"]["role"].unique()) == [
+        "held_out",
+        "in_domain",
+    ]
+    assert "in-domain average" in claims.markdown(summary, {})
+
+
+@pytest.mark.parametrize("names", [["voodoo"], ["HyperFlow-C"], ["LoRA 20 x 3"]])
+def test_an_unknown_method_is_named_with_those_there_are(names):
+    with pytest.raises(ConfigError, match=r"no method .*bias-tuning"):
+        methods_of.named(names)
+
+
+def test_unknown_protocol_is_named():
+    config = experiments.replace(CONFIG, protocol="6-way")
+    with pytest.raises(ConfigError, match="5-way 5-shot"):
+        next(experiments.trials(config))
+
+
+def test_gradient_methods_are_named_by_their_setting():
+    (tuned,) = methods_of.named(["LoRA 7x0.5 adam"])
+    assert tuned.config.steps == 7 and tuned.config.optimiser == "adam" and tuned.rank
+    (biases,) = methods_of.named(["40x8"])
+    assert biases.name == "bias-tuning, 40 steps of 8"
+
+
+def test_the_own_domains_mean_is_kept_and_comes_from_other_tasks(target, tmp_path):
+    path, told = tmp_path / "own.safetensors", {"n_tasks": 2}
+    means = experiments.own_means(target, CONFIG, path, **told)
+    assert set(means) == {"digits", "circuits"}
+    again = experiments.own_means(target, CONFIG, path, **told)
+    torch.testing.assert_close(means, again)
+    method = OwnDomain(deltas=means)
+    with pytest.raises(ConfigError, match="circuits"):
+        method(target, next(experiments.trials(CONFIG)).episode.support)
+    table = experiments.evaluate(target, [NoAdaptation(), method], CONFIG)
+    assert set(table["method"]) == {"no adaptation", "own domain's mean"}
+
+
 def test_unknown_domain_is_named():
     with pytest.raises(ConfigError, match="mars"):
         next(experiments.trials(experiments.replace(CONFIG, only=("mars",))))
@@ -95,6 +166,7 @@ def test_a_method_that_missed_a_task_is_named(target, methods):
 def test_the_report_holds_every_domain_and_control(target, methods, tmp_path):
     table = experiments.evaluate(target, methods, CONFIG)
     claims.write(table, tmp_path / "table", {"command": "here"})
-    text = (tmp_path / "table.md").read_text()
-    assert "digits" in text and "circuits" in text and "wrong support" in text
+    text, page = ((tmp_path / f"table.{end}").read_text() for end in ("md", "html"))
+    for word in ("digits", "circuits", "wrong support", "out-of-domain average"):
+        assert word in text and word in page
     assert "HyperFlow-C - wrong support" in (tmp_path / "table.json").read_text()

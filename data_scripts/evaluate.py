@@ -1,0 +1,57 @@
+"""Every method on the same tasks of domains that were never seen: one table, with controls."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from tqdm import tqdm
+
+from hyperlab.hyperflow import trajectories
+from hyperlab.models import targets
+from hyperlab.study import claims, experiments, methods, script
+
+ROWS = Path("artifacts/evaluate")
+NETS = "HyperFlow-L=linear,HyperFlow-C=cubic"
+
+
+def main(
+    scale: script.Scale = "laptop",
+    seed: script.Seed = 0,
+    out: Annotated[Path, typer.Option(help="stem of the table")] = Path("results/held_out"),
+    rows: Annotated[Path, typer.Option(help="folder of the rows")] = ROWS,
+    data: script.Data = None,
+    store: Annotated[Path | None, typer.Option(help="trajectories: adds controls")] = None,
+    role: Annotated[str, typer.Option(help="of the domains: tasks/roles.py")] = "held_out",
+    protocol: Annotated[str, typer.Option(help="see tasks/protocols.py")] = "variable",
+    n_tasks: Annotated[int, typer.Option(help="per domain; 0: the protocol's")] = 0,
+    only: Annotated[str, typer.Option(help="domains, with commas; empty: all here")] = "",
+    compared: Annotated[str, typer.Option("--methods", help="names; empty: all")] = "",
+    nets: Annotated[str, typer.Option(help="name=file or shipped network")] = NETS,
+    share: script.Share = "0/1",
+    backbone: Annotated[str, typer.Option(help="a target: vit_micro, vit_*")] = "vit_micro",
+    image_size: Annotated[int, typer.Option(help="pixels; 0: the backbone's")] = 0,
+) -> None:
+    """Goes on where it was stopped; several processes may share it, the last writes the table."""
+    target = targets.load(backbone, image_size=image_size or None)
+    n = 2 if scale == "smoke" else n_tasks or methods.n_tasks(protocol)
+    which = {"role": role, "protocol": protocol, "only": script.words(only), "seed": seed}
+    which |= {"share": script.share(share), "size": target.image_size}
+    config = experiments.EvalConfig(n_tasks=n, **which)
+    own = rows / f"own-{config.stem}.safetensors"
+    learned = methods.Learned(
+        nets=methods.networks(script.words(nets)),
+        data=trajectories.Store.open(store).read() if store else None,
+        own=experiments.own_means(target, config, own, root=data) if store else {},
+    )
+    chosen = methods.named(script.words(compared), learned)
+    if config.share[1] > 1:
+        torch.set_num_threads(1)
+    where = {"folder": rows, "root": data, "progress": tqdm}
+    table = experiments.evaluate(target, chosen, config, **where)
+    n_rows = config.n_tasks * len(chosen) * len(experiments.chosen(config, data))
+    print(claims.finish(table, config, n_rows, out))
+
+
+if __name__ == "__main__":
+    script.run(main)

@@ -1,0 +1,150 @@
+"""Controls: adaptation that knows less than it seems to. A gain counts if it is above all of these.
+
+The mean displacement ignores the support set; the nearest domain's is a look-up table; the own
+domain's knows the answer to "which domain", which no method has; the wrong support and the random
+direction have the right length and no information.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..base import ConfigError, stream
+from ..models.targets import Target
+from ..tasks.episodes import LabelledImages
+from .adapt import Method
+from .context import encode
+from .trajectories import Trajectories
+
+
+@dataclass(frozen=True, kw_only=True)
+class Displacement:
+    """The same step for every task, theta0 + delta: the control that ignores the support set."""
+
+    delta: Float[Tensor, " params"]
+    name: str = "mean displacement"
+
+    def view(self, target: Target) -> Target:
+        return target
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        if len(self.delta) != len(target.theta0):
+            raise ConfigError(
+                f"the displacement has {len(self.delta)} numbers, the target moves "
+                f"{len(target.theta0)}"
+            )
+        return target.theta0 + self.delta.to(target.theta0)
+
+
+@dataclass(frozen=True, eq=False)
+class NearestDomain:
+    """The mean displacement of the training domain that the support set resembles most.
+
+    The control that a drift network must beat: a look-up table of domains.
+
+    Args:
+        centres: mean context of every training domain.
+        deltas: mean displacement of every training domain.
+        spread: unit of each context number.
+    """
+
+    centres: Float[Tensor, " domains inputs"]
+    deltas: Float[Tensor, " domains params"]
+    spread: Float[Tensor, " inputs"]
+    name: str = "nearest domain's mean"
+
+    @classmethod
+    def fit(cls, data: Trajectories) -> "NearestDomain":
+        summaries = data.contexts.summary
+        present = data.domain.unique().tolist()
+        centres = torch.stack([summaries[data.domain == d].mean(0) for d in present])
+        deltas = torch.stack([data.displacement[data.domain == d].mean(0) for d in present])
+        return cls(centres, deltas, summaries.std(0).clamp(min=1e-6))
+
+    def view(self, target: Target) -> Target:
+        return target
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        here = encode(target, support).summary
+        distance = ((self.centres - here) / self.spread).square().sum(1)
+        return Displacement(delta=self.deltas[distance.argmin()])(target, support)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnDomain:
+    """The mean displacement of other tasks of the very domain, fine-tuned for the purpose.
+
+    What there is to gain from knowing the domain and nothing of the task.
+
+    Args:
+        deltas: name of a domain -> mean displacement of some of its other tasks.
+        domain: of the task at hand; the evaluation fills it in.
+    """
+
+    deltas: Mapping[str, Float[Tensor, " params"]] = field(repr=False)
+    domain: str = ""
+    name: str = "own domain's mean"
+
+    def view(self, target: Target) -> Target:
+        return target
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        if self.domain not in self.deltas:
+            raise ConfigError(
+                f"no mean displacement of domain {self.domain!r}; have {sorted(self.deltas)}"
+            )
+        return Displacement(delta=self.deltas[self.domain])(target, support)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongSupport:
+    """Another method, given the support set of another task of another domain.
+
+    The control that shows whether the support set is used at all.
+    """
+
+    method: Method
+    support: LabelledImages | None = None
+    name: str = "wrong support"
+
+    def view(self, target: Target) -> Target:
+        return self.method.view(target)
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        if self.support is None:
+            raise ConfigError("WrongSupport needs the support set of another task")
+        return self.method(target, self.support)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomDirection:
+    """A random direction as long as another method's displacement, token by token.
+
+    The direction depends on the images and the seed alone, so a task always gets the same one.
+
+    Args:
+        token_size: numbers of theta that belong together; divides its length.
+    """
+
+    method: Method
+    token_size: int
+    seed: int = 0
+    name: str = "random direction"
+
+    def view(self, target: Target) -> Target:
+        return self.method.view(target)
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        moved = self.method(target, support) - target.theta0
+        if len(moved) % self.token_size:
+            raise ConfigError(f"{len(moved)} numbers are no multiple of {self.token_size}")
+        images = zlib.crc32(support.images.cpu().contiguous().numpy().tobytes())
+        generator = stream(self.seed, "random direction", images)
+        noise = torch.randn(len(moved), generator=generator).to(moved)
+        tokens, lengths = (x.unflatten(0, (-1, self.token_size)) for x in (noise, moved))
+        turned = torch.nn.functional.normalize(tokens, dim=1)
+        return target.theta0 + (turned * lengths.norm(dim=1, keepdim=True)).flatten()

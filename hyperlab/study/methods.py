@@ -1,0 +1,139 @@
+"""Every method of adaptation by its name: what the tables of the course compare."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from .. import params
+from ..base import ConfigError, choose
+from ..hyperflow import controls, drift
+from ..hyperflow.adapt import FineTuning, HyperFlow, Method, NoAdaptation
+from ..hyperflow.drift import DriftNetwork
+from ..hyperflow.teacher import TeacherConfig
+from ..hyperflow.trajectories import Trajectories
+from ..tasks import protocols
+
+BASELINE = "no adaptation"
+TEACHER = "bias-tuning"
+CONTROLS = (
+    "mean displacement",
+    "own domain's mean",
+    "nearest domain's mean",
+    "wrong support",
+    "random direction",
+)
+
+
+def _gradient(
+    name: str, match: params.Predicate, rank: int = 0, **how: object
+) -> FineTuning:
+    return FineTuning(name=name, match=match, rank=rank, config=TeacherConfig(**how))
+
+
+# Twenty steps each; rule and rate chosen on validation domains: results/tuning.md, tuning_adam.md.
+GRADIENT = {
+    method.name: method
+    for method in (
+        _gradient("head-only", params.head, lr=0.01, optimiser="adam"),
+        _gradient(TEACHER, params.qkv_biases),
+        _gradient("qv biases", params.qv_biases),
+        _gradient("all biases", params.all_biases, lr=0.01, optimiser="adam"),
+        _gradient("norms", params.norms, lr=0.01, optimiser="adam"),
+        _gradient("LoRA", params.lora, rank=4, lr=0.01, optimiser="adam"),
+        _gradient("full fine-tuning", params.everything, lr=0.0003, optimiser="adam"),
+    )
+}
+SETTING = re.compile(r"(?:(.+?) )?(\d+)x([\d.]+)( adam)?")
+
+
+def tuning(setting: str) -> FineTuning:
+    """A gradient method with other steps: "norms 20x3", "LoRA 20x0.01 adam", "40x8" (biases).
+
+    Raises:
+        ConfigError: the setting does not read like that, or names no gradient method.
+    """
+    if not (found := SETTING.fullmatch(setting.strip())):
+        raise ConfigError(
+            f"a setting is steps x rate, e.g. 20x10 or LoRA 20x0.01 adam; got {setting!r}"
+        )
+    name, steps, lr, adam = found.groups()
+    if (name := name or TEACHER) not in GRADIENT:
+        raise ConfigError(f"no gradient method {name!r}; have {list(GRADIENT)}")
+    rule = {"optimiser": "adam" if adam else "sgd"}
+    config = TeacherConfig(steps=int(steps), lr=float(lr), **rule)
+    words = f"{name}, {steps} {'Adam ' if adam else ''}steps of {float(lr):g}"
+    return replace(GRADIENT[name], name=words, config=config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What the methods without gradients are made of.
+
+    Args:
+        nets: name -> drift network, e.g. {"HyperFlow-C": ...}; the last lends itself to controls.
+        data: the recorded trajectories, for the mean displacements.
+        own: of each test domain the mean displacement of other tasks, see `experiments.own_means`.
+        length: factor on the drift, chosen on validation domains.
+    """
+
+    nets: Mapping[str, DriftNetwork] = field(default_factory=dict)
+    data: Trajectories | None = None
+    own: Mapping[str, Tensor] = field(default_factory=dict)
+    length: float = 1.0
+
+    def methods(self) -> dict[str, Method]:
+        """Every method that can be made of what is here, by name."""
+        flows = {
+            name: HyperFlow(net=net, name=name, length=self.length)
+            for name, net in self.nets.items()
+        }
+        made: list[Method] = list(flows.values())
+        if self.data is not None:
+            made += [
+                controls.Displacement(delta=self.data.displacement.mean(0)),
+                controls.NearestDomain.fit(self.data),
+            ]
+        if self.own:
+            made.append(controls.OwnDomain(deltas=self.own))
+        if flows:
+            last = list(flows.values())[-1]
+            size = last.net.shape.token_size
+            made += [
+                controls.WrongSupport(method=last),
+                controls.RandomDirection(method=last, token_size=size),
+            ]
+        return {method.name: method for method in made}
+
+
+def named(names: Sequence[str], learned: Learned | None = None) -> list[Method]:
+    """The methods of these names, in this order; all there are if there is no name.
+
+    A gradient method with other steps is named by its setting, see `tuning`.
+
+    Raises:
+        ConfigError: an unknown name, or one that needs a network or trajectories that are not here.
+    """
+    made = learned.methods() if learned else {}
+    have = {BASELINE: NoAdaptation(), **GRADIENT, **made}
+    known = [name in have or SETTING.fullmatch(name) for name in names]
+    if unknown := [name for name, ok in zip(names, known, strict=True) if not ok]:
+        raise ConfigError(f"no method {unknown}; have {list(have)}")
+    return [have.get(name) or tuning(name) for name in names or have]
+
+
+def n_tasks(protocol: str) -> int:
+    """How many episodes a domain a protocol asks for."""
+    return choose(protocols.PROTOCOLS, protocol).n_tasks
+
+
+def networks(pairs: Sequence[str]) -> dict[str, DriftNetwork]:
+    """("HyperFlow-C=cubic", ...) -> name -> network: a shipped one or a file.
+
+    Raises:
+        ConfigError: a pair without a name.
+    """
+    if odd := [pair for pair in pairs if not pair.partition("=")[2]]:
+        raise ConfigError(f"networks are given as name=file, e.g. HyperFlow-C=cubic: {odd}")
+    return {name: drift.load(file) for name, _, file in (p.partition("=") for p in pairs)}

@@ -1,0 +1,103 @@
+"""A rule that picks one of several ways to adapt, per task, from the support set alone.
+
+Candidates are adapted on the support set, or on half of it; a score says which of them suits that
+task. What a rule gains is held against every fixed candidate, and against the oracle, which looks
+at the query images and is no method at all.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..base import Progress, silent
+from ..hyperflow.adapt import Method
+from ..models.targets import Target
+from ..tasks.episodes import Episode, LabelledImages
+from .experiments import EvalConfig, trials
+
+Score = Callable[[Target, Method, LabelledImages], float]  # lower is better
+ORACLE = "oracle (sees the queries)"
+
+
+def support_loss(target: Target, method: Method, support: LabelledImages) -> float:
+    """Leave-one-out loss of the support images themselves, after adapting to them."""
+    return target.support_loss(method(target, support), support)
+
+
+def other_half(target: Target, method: Method, support: LabelledImages) -> float:
+    """Loss of one half of the support set after adapting to the other, both ways round."""
+    losses = [
+        held_out_loss(target, method(target, seen), seen, unseen)
+        for seen, unseen in halves(support)
+    ]
+    return sum(losses) / len(losses)
+
+
+def held_out_loss(
+    target: Target, theta: Tensor, seen: LabelledImages, unseen: LabelledImages
+) -> float:
+    """Cross-entropy of the unseen images under the prototypes of the seen ones."""
+    with torch.no_grad():
+        logits = target.logits(theta, seen, unseen.images)
+    return float(torch.nn.functional.cross_entropy(logits, unseen.labels.to(logits.device)))
+
+
+def halves(support: LabelledImages) -> list[tuple[LabelledImages, LabelledImages]]:
+    """Every second image of each class against the others; a lone image is in both halves."""
+    labels = support.labels
+    order = labels.argsort(stable=True)
+    counts = torch.bincount(labels, minlength=support.n_way)
+    rank = torch.empty_like(labels)
+    rank[order] = torch.cat([torch.arange(int(n)) for n in counts])
+    alone = counts[labels] == 1
+    even, odd = (rank % 2 == 0) | alone, (rank % 2 == 1) | alone
+    one, two = (
+        replace(support, images=support.images[keep], labels=labels[keep])
+        for keep in (even, odd)
+    )
+    return [(one, two), (two, one)]
+
+
+RULES: Mapping[str, Score] = {
+    "lowest support loss": support_loss,
+    "lowest loss of the other half": other_half,
+}
+
+
+def pick(
+    target: Target,
+    candidates: Sequence[Method],
+    config: EvalConfig,
+    *,
+    root: Path | str | None = None,
+    progress: Progress = silent,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Accuracy of every candidate, rule and oracle on every task, and who was picked how often.
+
+    Returns:
+        A table as `experiments.evaluate` makes it, and rows (rule, domain, task, picked).
+    """
+    rows, picked = [], []
+    drawn = progress(trials(config, root=root), total=config.n_tasks, desc="rules")
+    for trial in drawn:
+        episode = trial.episode
+        accuracy = {m.name: judged(target, m, episode) for m in candidates}
+        choice = {
+            rule: min(candidates, key=lambda m, s=score: s(target, m, episode.support)).name
+            for rule, score in RULES.items()
+        }
+        choice[ORACLE] = max(accuracy, key=accuracy.get)
+        accuracy |= {rule: accuracy[name] for rule, name in choice.items()}
+        task = {"role": config.role, "domain": trial.domain, "task": trial.number}
+        rows += [task | {"method": m, "accuracy": a} for m, a in accuracy.items()]
+        picked += [task | {"rule": r, "picked": name} for r, name in choice.items()]
+    return pd.DataFrame(rows), pd.DataFrame(picked)
+
+
+def judged(target: Target, method: Method, episode: Episode) -> float:
+    """Accuracy of a method on the queries of an episode."""
+    return target.accuracy(method(target, episode.support), episode)

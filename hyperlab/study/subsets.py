@@ -1,0 +1,105 @@
+"""How many parameters have to move? Gains of smaller and larger subsets, and what a drift costs.
+
+A drift network for a part of the qkv biases is the shipped one with the other numbers held still:
+its Jacobian has one column for each parameter, and columns can be left out.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from .. import params
+from ..base import stream
+from ..hyperflow.adapt import FineTuning, HyperFlow, Method
+from ..hyperflow.drift import DriftNetwork, Shape
+from ..models.targets import Target
+from .methods import GRADIENT, TEACHER
+
+QUERY, KEY, VALUE = 0, 1, 2
+
+
+def part_of_biases(thirds: params.Thirds, blocks: Sequence[int]) -> params.Predicate:
+    """Some thirds of the qkv biases of some blocks."""
+    starts = tuple(f"blocks.{k}." for k in blocks)
+
+    def match(name: str) -> params.Thirds | bool:
+        return thirds if params.qkv_biases(name) and name.startswith(starts) else False
+
+    return match
+
+
+def predicates(depth: int) -> dict[str, params.Predicate]:
+    """Name -> a part of the qkv biases of a model of `depth` blocks."""
+    everywhere, half = range(depth), depth // 2
+    return {
+        "qkv": part_of_biases((QUERY, KEY, VALUE), everywhere),
+        "qv": part_of_biases((QUERY, VALUE), everywhere),
+        "values": part_of_biases((VALUE,), everywhere),
+        "queries": part_of_biases((QUERY,), everywhere),
+        "first half of the blocks": part_of_biases((QUERY, KEY, VALUE), range(half)),
+        "last half of the blocks": part_of_biases((QUERY, KEY, VALUE), range(half, depth)),
+    }
+
+
+def mask(target: Target, match: params.Predicate) -> Bool[Tensor, " params"]:
+    """Which numbers of the target's theta another subset moves too."""
+    state = {}
+    for name, tensor in target.subset.base.items():
+        part = match(name)
+        thirds = part if isinstance(part, tuple) else range(3) if part else ()
+        state[name] = torch.cat(
+            [torch.full_like(x, k in thirds) for k, x in enumerate(tensor.chunk(3))]
+        )
+    return target.subset.flatten(state) > 0
+
+
+def random_mask(n_params: int, share: float, *, seed: int = 0) -> Bool[Tensor, " params"]:
+    """A random choice of that share of the numbers."""
+    return torch.rand(n_params, generator=stream(seed, "subset", str(share))) < share
+
+
+def masked(net: DriftNetwork, keep: Bool[Tensor, " params"]) -> DriftNetwork:
+    """The same drift network with the other numbers held still."""
+    net = copy.deepcopy(net)
+    net.scale.mul_(keep.to(net.scale))
+    return net
+
+
+def methods(target: Target, net: DriftNetwork) -> list[Method]:
+    """Tuning and flow for every part of the qkv biases; tuning for what is larger or other."""
+    biases, lora = GRADIENT[TEACHER], GRADIENT["LoRA"]
+    parts = predicates(len(target.model.blocks))
+    made: list[Method] = []
+    for name, match in parts.items():
+        flow = HyperFlow(net=masked(net, mask(target, match)), name=f"HyperFlow-C: {name}")
+        tuned = replace(biases, name=f"tuning: {name}", match=match)
+        made += [flow, tuned]
+    for share in (0.25, 0.5):
+        keep = random_mask(target.subset.n_params, share)
+        name = f"HyperFlow-C: {share:.0%} of the numbers"
+        made.append(HyperFlow(net=masked(net, keep), name=name))
+    ranks = [replace(lora, name=f"tuning: LoRA, rank {r}", rank=r) for r in (1, 2, 4)]
+    others = ("norms", "all biases", "full fine-tuning")
+    return [
+        *made,
+        *ranks,
+        *(replace(GRADIENT[name], name=f"tuning: {name}") for name in others),
+    ]
+
+
+def n_moved(target: Target, method: Method) -> int:
+    """How many numbers a method can move."""
+    if isinstance(method, FineTuning):
+        return method.view(target).subset.n_params
+    return int((method.net.scale > 0).sum())
+
+
+def network_size(shape: Shape, n_params: int) -> int:
+    """Numbers in a drift network like this one for a subset of another size."""
+    wanted = replace(shape, n_params=-(-n_params // shape.token_size) * shape.token_size)
+    with torch.device("meta"):
+        return sum(p.numel() for p in DriftNetwork(wanted).parameters())

@@ -1,0 +1,151 @@
+"""What more support images change: accuracy, and how much of a displacement is the task's own.
+
+A displacement is split in two. Its domain's mean is what any task of the domain would do; the rest
+is the task's own, plus the noise of having seen these images and not others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..base import ConfigError, Progress, silent, stream
+from ..hyperflow.adapt import Method
+from ..models.targets import Target
+from ..tasks import episodes
+from ..tasks.episodes import Episode
+from .experiments import EvalConfig, open_domains, summarise
+from .methods import TEACHER
+
+Displacements = Mapping[str, Float[Tensor, " tasks params"]]  # of each domain
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """The same tasks with more and more support images.
+
+    Args:
+        table: one row per domain, task, method and n_support: accuracy in [0, 1].
+        moved: (method, n_support) -> displacements of each domain's tasks.
+    """
+
+    table: pd.DataFrame
+    moved: Mapping[tuple[str, int], Displacements]
+
+
+def first_shots(episode: Episode, n_shot: int) -> Episode:
+    """The same task with the first `n_shot` support images of each class."""
+    labels = episode.support.labels
+    rank = torch.cat([torch.arange(int(n)) for n in torch.bincount(labels)])
+    keep = rank < n_shot
+    support = replace(
+        episode.support, images=episode.support.images[keep], labels=labels[keep]
+    )
+    return replace(episode, support=support)
+
+
+def grow(
+    target: Target,
+    methods: Sequence[Method],
+    config: EvalConfig,
+    shots: Sequence[int] = (5, 10, 20, 40, 80),
+    *,
+    root: Path | str | None = None,
+    progress: Progress = silent,
+) -> Sizes:
+    """Every method on 5-way tasks with 5 shots, then 10, and so on: 25 to 400 support images.
+
+    Queries stay, and small support sets lie in the large ones. Domains with smaller classes are
+    left out.
+    """
+    most = max(shots)
+    opened = [
+        (name, domain)
+        for name, domain in open_domains(config, root=root)
+        if int(domain.counts.min()) >= most + 15
+    ]
+    if not opened:
+        raise ConfigError(
+            f"no domain of role {config.role!r} has {most + 15} images a class"
+        )
+    rows, moved = [], {}
+    tasks = [(name, domain, i) for i in range(config.n_tasks) for name, domain in opened]
+    for name, domain, i in progress(tasks, total=len(tasks), desc="support sizes"):
+        generator = stream(config.seed, "supports", name, i)
+        whole = episodes.sample(domain, n_shot=most, generator=generator)
+        for n_shot in shots:
+            episode = first_shots(whole, n_shot)
+            for method in methods:
+                theta = method(target, episode.support)
+                told = {"domain": name, "task": i, "n_support": 5 * n_shot}
+                told |= {"method": method.name, "accuracy": target.accuracy(theta, episode)}
+                rows.append(told)
+                here = moved.setdefault((method.name, 5 * n_shot), {}).setdefault(name, [])
+                here.append(theta - target.theta0)
+    stacked = {k: {d: torch.stack(x) for d, x in by.items()} for k, by in moved.items()}
+    return Sizes(pd.DataFrame(rows), stacked)
+
+
+def common_share(moved: Displacements) -> float:
+    """Share of the squared displacement that a domain's tasks have in common, without bias.
+
+    With m the mean and s^2 the variance (ddof 1, summed over the parameters) of n tasks,
+    |m|^2 - s^2 / n estimates the square of the true mean; the share is that over |m|^2 - s^2/n
+    + s^2, averaged over the domains.
+    """
+    shares = []
+    for delta in moved.values():
+        if len(delta) < 2:
+            raise ConfigError("a share of a domain needs two tasks or more")
+        spread = float(delta.var(0).sum())
+        common = float(delta.mean(0).square().sum()) - spread / len(delta)
+        shares.append(max(common, 0.0) / (max(common, 0.0) + spread))
+    return sum(shares) / len(shares)
+
+
+def foretold(predicted: Displacements, true: Displacements) -> tuple[float, float]:
+    """Cosine of predicted and true domain means, and of what is left of each task: own parts."""
+    common, own = [], []
+    for domain, p in predicted.items():
+        t = true[domain]
+        common.append(torch.cosine_similarity(p.mean(0), t.mean(0), dim=0))
+        own.append(torch.cosine_similarity(p - p.mean(0), t - t.mean(0), dim=1).mean())
+    return float(torch.stack(common).mean()), float(torch.stack(own).mean())
+
+
+def report(sizes: Sizes, *, learned: str) -> dict[str, list[dict[str, object]]]:
+    """Accuracies and gains by support size; shares of fine-tuning's displacement by size."""
+    accuracies, shares = [], []
+    for n_support, part in sizes.table.groupby("n_support"):
+        summary = summarise(part.assign(role="held_out"))
+        accuracies += [
+            {"n_support": int(n_support), **row}
+            for row in summary[summary.domain == "all"].round(5).to_dict("records")
+        ]
+        true, predicted = (sizes.moved[name, n_support] for name in (TEACHER, learned))
+        common, own = foretold(predicted, true)
+        shares.append(
+            {
+                "n_support": int(n_support),
+                "common share of fine-tuning": round(common_share(true), 4),
+                f"common share of {learned}": round(common_share(predicted), 4),
+                "cosine of the common parts": round(common, 4),
+                "cosine of the own parts": round(own, 4),
+                "length of fine-tuning": round(length(true), 4),
+                f"length of {learned}": round(length(predicted), 4),
+            }
+        )
+    return {
+        "domains": sorted(sizes.table.domain.unique()),
+        "rows": accuracies,
+        "shares": shares,
+    }
+
+
+def length(moved: Displacements) -> float:
+    """Mean length of the displacements."""
+    return float(torch.cat(list(moved.values())).norm(dim=1).mean())
