@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ..base import Progress, silent, whole_file
+from ..base import DataMissingError, Progress, silent, whole_file
 from ..hyperflow.adapt import Method
 from ..models.targets import Target
 from .experiments import EvalConfig, compare, evaluate, recovery, summarise
@@ -54,6 +54,20 @@ def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
     for suffix, text in texts.items():
         with whole_file(stem.with_suffix(suffix)) as draft:
             draft.write_text(text)
+
+
+def read(stem: Path | str) -> tuple[pd.DataFrame, dict[str, object]]:
+    """The summary of a written table, and what is said about it (command, role, seed ...).
+
+    Raises:
+        DataMissingError: there is no such table.
+    """
+    path = Path(stem).with_suffix(".json")
+    if not path.exists():
+        raise DataMissingError(f"no table {path}; run: python data_scripts/evaluate.py")
+    found = json.loads(path.read_text())
+    facts = {key: value for key, value in found.items() if key != "summary"}
+    return pd.DataFrame(found["summary"]), facts.pop("about") | facts
 
 
 def finish(

@@ -169,4 +169,8 @@ def test_the_report_holds_every_domain_and_control(target, methods, tmp_path):
     text, page = ((tmp_path / f"table.{end}").read_text() for end in ("md", "html"))
     for word in ("digits", "circuits", "wrong support", "out-of-domain average"):
         assert word in text and word in page
-    assert "HyperFlow-C - wrong support" in (tmp_path / "table.json").read_text()
+    summary, facts = claims.read(tmp_path / "table")
+    assert "HyperFlow-C - wrong support" in facts["paired"]
+    assert facts["command"] == "here" and len(summary) == 3 * len(methods)
+    with pytest.raises(DataMissingError, match="no table"):
+        claims.read(tmp_path / "chair")
