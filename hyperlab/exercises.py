@@ -1,7 +1,7 @@
 """Checks of a reader's answers: every `check_*` returns a `Verdict`, and raises none."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -220,3 +220,36 @@ def check_piece_velocity(velocity: Callable[..., Tensor]) -> None:
             f"(Knots at 0, 0.1, 0.5 and 1, t = {t}: rise over run of the piece around t.)"
         )
         expect(velocity(times, thetas, t), right(torch.tensor([t]))[0], hint)
+
+
+@check(
+    "the difficulty of the tasks is gone from your interval; what is left is the method."
+)
+def check_paired(paired: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+    """`paired(a, b)` -> mean of b - a and half of its 95 % interval (notebook 08)."""
+    g = torch.Generator().manual_seed(8)
+    difficulty = torch.rand(40, generator=g, dtype=torch.float64)
+    a, b = difficulty, difficulty + 0.02 + 0.01 * torch.rand(40, generator=g)
+    d = b - a
+    right = torch.stack([d.mean(), 1.96 * d.std(correction=1) / 40**0.5])
+    found = paired(a, b)
+    if not isinstance(found, tuple) or len(found) != 2 or found[0] is ...:
+        raise NotYet(f"found {found!r:.60}, expected two numbers: a mean and a half width.")
+    hint = "(40 tasks: first take the difference of each task, then its mean and spread, n - 1.)"
+    expect([float(x) for x in found], right, hint, rtol=1e-4)
+
+
+@check("you know what such networks lack and where a few images can add it.")
+def check_most_helped(answer: tuple[object, Mapping[str, float]]) -> None:
+    """(three domains, gain of every domain) -> two of them among the four largest (08)."""
+    names, gains = answer
+    if names is ... or names is None:
+        raise NotYet(f"there is no answer yet. Name three of {sorted(gains)}.")
+    if len(set(names)) != 3 or set(names) - set(gains):
+        raise NotYet(f"found {names}, expected three different ones of {sorted(gains)}.")
+    best = sorted(gains, key=gains.get, reverse=True)[:4]
+    if len(hits := set(names) & set(best)) < 2:
+        raise NotYet(
+            f"{len(hits)} of your three are among the four that gain most. Think of images that "
+            "differ from photographs, in which nevertheless a few strokes decide."
+        )

@@ -119,3 +119,28 @@ def test_the_velocity_of_a_piece_is_rise_over_run_from_its_own_knot_on():
     rise = lambda times, thetas, t: thetas[1] - thetas[0]
     for wrong in (whole, rise, lambda times, thetas, t: ...):
         assert not exercises.check_piece_velocity(wrong).passed
+
+
+def test_a_paired_interval_knows_nothing_of_the_difficulty():
+    def paired(a, b):
+        d = b - a
+        return d.mean(), 1.96 * d.std() / len(d) ** 0.5
+
+    def apart(a, b):
+        return b.mean() - a.mean(), 1.96 * (a.var() + b.var()).sqrt() / len(a) ** 0.5
+
+    assert exercises.check_paired(paired).passed
+    for wrong in (
+        apart,
+        lambda a, b: paired(b, a),
+        lambda a, b: ...,
+        lambda a, b: (..., ...),
+    ):
+        assert not exercises.check_paired(wrong).passed
+
+
+def test_two_of_three_guesses_must_be_among_the_four_that_gain_most():
+    gains = {name: float(k) for k, name in enumerate("abcdefgh")}
+    assert exercises.check_most_helped((("h", "g", "a"), gains)).passed
+    for names in (("a", "b", "h"), ("h", "h", "g"), ("h", "g", "z"), ..., None):
+        assert not exercises.check_most_helped((names, gains)).passed
