@@ -3,8 +3,8 @@
 import dataclasses
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +17,13 @@ from ..base import ConfigError, Progress, choose, silent, stream
 from ..models.targets import Target
 from ..tasks import roles
 from ..tasks.domains import Domain
-from ..tasks.episodes import (
-    COURSE_RULES,
-    Episode,
-    LabelledImages,
-    sample,
-    sample_variable,
-)
+from ..tasks.episodes import Episode, LabelledImages
+from ..tasks.protocols import PROTOCOLS
 from ..tasks.styles import Style, random_style
 from .context import encode, pad
 from .teacher import Supports, TeacherConfig, fine_tune
 from .trajectories import Store
 
-VARIABLE = partial(sample_variable, rules=COURSE_RULES)
-SMALLER = partial(sample_variable, rules=replace(COURSE_RULES, max_support_set_size=160))
-PROTOCOLS = {
-    "variable": VARIABLE,  # 5 to 20 ways, 50 to 250 support images
-    "smaller": SMALLER,  # the same with at most 160, cheaper to record
-    "5-way 1-shot": partial(sample, n_way=5, n_shot=1, n_query=15),
-    "5-way 5-shot": partial(sample, n_way=5, n_shot=5, n_query=15),
-    "5-way 20-shot": partial(sample, n_way=5, n_shot=20, n_query=15),
-}
 MAX_SUPPORT = 250  # images; the width of the store
 
 
@@ -46,7 +32,7 @@ class CollectConfig:
     """Which tasks are recorded, and how they are fine-tuned."""
 
     role: str = "trajectories"  # of the domains, see `tasks.roles`
-    protocol: str = "smaller"  # how an episode is drawn
+    protocol: str = "smaller"  # how an episode is drawn, see `tasks.protocols`
     other: str = "5-way 5-shot"  # the protocol of the share `mixed` of the tasks
     mixed: float = 0.2
     styled: float = 0.8  # share of the tasks under a random style of their own
@@ -98,12 +84,9 @@ def draw_domain(
     place = int(torch.multinomial(weights, 1, generator=generator))
     if not sources[place].procedural:
         return place, _opened(sources[place], config.role, root)
-    looks = {
-        "seed": 1 + config.seed * 1_000_000 + batch,
-        "n_classes": 24,
-        "n_per_class": 40,
-    }
-    return place, roles.open_source(sources[place], config.role, **looks)
+    look = 1 + config.seed * 1_000_000 + batch
+    drawing = roles.Drawing(n_classes=24, n_per_class=40, seed=look)
+    return place, roles.open_source(sources[place], config.role, drawing=drawing)
 
 
 @lru_cache(maxsize=32)
@@ -123,8 +106,8 @@ def draw_tasks(
         styled = bool(dice[0] < config.styled)
         style = random_style(generator) if styled else Style()
         other = dice[1] < config.mixed
-        draw = choose(PROTOCOLS, config.other if other else config.protocol)
-        episode = draw(domain, style=style.apply, generator=generator)
+        protocol = choose(PROTOCOLS, config.other if other else config.protocol)
+        episode = protocol.draw(domain, style=style.apply, generator=generator)
         yield DrawnTask(episode, source, styled)
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from ..base import ConfigError, Progress, choose, silent, stream
 from ..hyperflow.adapt import Method, WrongSupport
-from ..hyperflow.collect import PROTOCOLS
 from ..models.targets import Target
 from ..tasks import roles
 from ..tasks.episodes import Episode
+from ..tasks.protocols import PROTOCOLS
 
 BASELINE = "no adaptation"
 TEACHER = "bias-tuning"
@@ -23,7 +23,7 @@ class EvalConfig:
     """Which tasks a table is about."""
 
     role: str = "held_out"  # of the domains, see `tasks.roles`
-    protocol: str = "variable"  # how an episode is drawn
+    protocol: str = "variable"  # how an episode is drawn, see `tasks.protocols`
     n_tasks: int = 200  # per domain
     seed: int = 0
     only: tuple[str, ...] = ()  # names of domains; empty: all of the role that are here
@@ -45,7 +45,7 @@ def trials(config: EvalConfig, *, root: Path | str | None = None) -> Iterator[Tr
     domains = [
         (s.name, roles.open_source(s, config.role, root=root)) for s in chosen(config, root)
     ]
-    sample = choose(PROTOCOLS, config.protocol)
+    sample = choose(PROTOCOLS, config.protocol).draw
 
     def episode(k: int, i: int) -> Episode:
         name, domain = domains[k]
