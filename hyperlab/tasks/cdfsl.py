@@ -74,7 +74,7 @@ def _there(path: Path, name: str) -> Path:
 
 def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, restval="")
         rows = list(reader)
     if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
         raise ArtifactError(f"{table} lacks the columns {missing}; has {reader.fieldnames}")

@@ -16,6 +16,7 @@ from ..base import ArtifactError
 
 HEADER = struct.Struct("<QI")  # bytes of the record, checksum of that number
 FOOTER_BYTES = 4  # checksum of the record; not verified, a damaged image fails to decode
+POLYNOMIAL = 0x82F63B78  # Castagnoli's, bits reversed
 Span = tuple[int, int]  # first byte and the one after the last
 
 
@@ -144,16 +145,23 @@ def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
 def crc32c(data: bytes) -> int:
     """The Castagnoli checksum of a few bytes.
 
-    Source: RFC 3720, appendix B.4; 0x82F63B78 is its polynomial, bits reversed.
+    Source: RFC 3720, section 12.1 (polynomial) and appendix B.4 (examples).
     """
     crc = 0xFFFFFFFF
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]
     return crc ^ 0xFFFFFFFF
+
+
+def _after_eight_bits(crc: int) -> int:
+    for _ in range(8):
+        crc = crc >> 1 ^ (POLYNOMIAL if crc & 1 else 0)
+    return crc
 
 
 def masked(crc: int) -> int:
     """A checksum as TFRecord files keep it: turned by 15 bits, plus a constant."""
     return (crc >> 15 | crc << 17) + 0xA282EAD8 & 0xFFFFFFFF
+
+
+TABLE = tuple(map(_after_eight_bits, range(256)))
