@@ -174,7 +174,8 @@ def load(
 
     Args:
         root: see `data_root`; each data set has a folder of its own there.
-        split: "train", "test" or "val" of the source; None is everything that is there.
+        split: "train", "test" or "val" of the source; None is everything that is there,
+            without a graph, for Meta-Dataset has one for each split.
 
     Raises:
         ConfigError: if there is no domain of that name, or it has no such parts.
