@@ -32,7 +32,7 @@ class CollectConfig:
     """Which tasks are recorded, and how they are fine-tuned."""
 
     role: str = "trajectories"  # of the domains, see `tasks.roles`
-    protocol: str = "smaller"  # how an episode is drawn
+    protocol: str = "smaller"  # how an episode is drawn, see `tasks.protocols`
     other: str = "5-way 5-shot"  # the protocol of the share `mixed` of the tasks
     mixed: float = 0.2
     styled: float = 0.8  # share of the tasks under a random style of their own
@@ -84,12 +84,9 @@ def draw_domain(
     place = int(torch.multinomial(weights, 1, generator=generator))
     if not sources[place].procedural:
         return place, _opened(sources[place], config.role, root)
-    looks = {
-        "seed": 1 + config.seed * 1_000_000 + batch,
-        "n_classes": 24,
-        "n_per_class": 40,
-    }
-    return place, roles.open_source(sources[place], config.role, **looks)
+    look = 1 + config.seed * 1_000_000 + batch
+    drawing = roles.Drawing(n_classes=24, n_per_class=40, seed=look)
+    return place, roles.open_source(sources[place], config.role, drawing=drawing)
 
 
 @lru_cache(maxsize=32)
@@ -109,8 +106,8 @@ def draw_tasks(
         styled = bool(dice[0] < config.styled)
         style = random_style(generator) if styled else Style()
         other = dice[1] < config.mixed
-        draw = choose(PROTOCOLS, config.other if other else config.protocol).draw
-        episode = draw(domain, style=style.apply, generator=generator)
+        protocol = choose(PROTOCOLS, config.other if other else config.protocol)
+        episode = protocol.draw(domain, style=style.apply, generator=generator)
         yield DrawnTask(episode, source, styled)
 
 

@@ -47,7 +47,7 @@ def licence(name: str) -> str:
 
 def roles_table() -> str:
     """Which domain is used for what, one row a domain."""
-    used = {role: {s.name: s for s in sources} for role, sources in roles.ROLES.items()}
+    used = {role: {s.name: s for s in sources} for role, sources in roles.COURSE.items()}
     names = dict.fromkeys(name for sources in used.values() for name in sources)
     lines = [
         "# Which domain is used for what",

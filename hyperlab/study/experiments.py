@@ -84,7 +84,10 @@ def open_domains(
 ) -> Iterator[tuple[str, Domain]]:
     """The domains of a table with their images."""
     for source in chosen(config, root):
-        yield source.name, roles.open_source(source, config.role, root=root)
+        yield (
+            source.name,
+            roles.open_source(source, config.role, root=root, size=config.size),
+        )
 
 
 def chosen(config: EvalConfig, root: Path | str | None = None) -> list[roles.Source]:

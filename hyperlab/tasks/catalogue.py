@@ -5,38 +5,10 @@ Hashes are those of torchvision 0.24 (`torchvision/datasets/*.py`) and of MedMNI
 not downloaded; its `source` says where it comes from.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-from . import cifar, formats, pictures
-from .formats import Part
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemoteFile:
-    """One file to download."""
-
-    name: str  # on disk, in the folder of its data set
-    urls: tuple[str, ...]  # the same bytes at each; tried in order
-    digest: str  # "md5:..." or "sha256:..."
-    unpack: bool = False  # a zip or tar archive that is read unpacked
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What is known of a named domain before it is read."""
-
-    n_classes: int
-    licence: str
-    source: str  # address of the official source
-    read: Callable[[Path], Part] | None = None  # reader of the official files
-    marks: tuple[str, ...] = ()  # files or folders of which one shows that they are there
-    files: tuple[RemoteFile, ...] = ()  # empty: no automatic download
-    folder: str = ""  # below the root, if it is not the domain's name
-    embedded: bool = False  # part of an installed package: no files at all
-
+from . import cdfsl, cifar, formats, meta_dataset, pictures
+from .entries import NONE_STATED, Entry, RemoteFile
 
 TEN = tuple("0123456789")
 FASHION = (
@@ -52,7 +24,6 @@ FASHION = (
     "Ankle boot",
 )
 KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
-NONE_STATED = "none stated"
 
 
 def _idx(addresses: tuple[str, ...], **digests: str) -> tuple[RemoteFile, ...]:
@@ -384,4 +355,6 @@ CATALOGUE: dict[str, Entry] = {
     "organa_mnist": _medmnist("organamnist", "68e3f8846a6bd62f0c9bf841c0d9eacc", ORGANS),
     "organc_mnist": _medmnist("organcmnist", "b9ceb9546e10131b32923c5bbeaea2b1", ORGANS),
     "organs_mnist": _medmnist("organsmnist", "9ab87b696fb54e2a387ebe992d6ed5f1", ORGANS),
+    **meta_dataset.ENTRIES,
+    **cdfsl.ENTRIES,
 }

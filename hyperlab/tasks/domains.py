@@ -21,8 +21,10 @@ from ..base import (
     silent,
 )
 from . import formats, pictures
-from .catalogue import CATALOGUE, Entry
+from .catalogue import CATALOGUE
+from .entries import Entry
 from .formats import Part
+from .hierarchy import ClassGraph
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class Domain:
         images: uint8 N x C x H x W, C = 1 or 3; a tensor, an array or a memory map.
         labels: class of each image.
         groups: of each class the one above it: Omniglot's alphabet, a node of a hierarchy.
+        graph: the hierarchy above the classes, if they have a deeper one than groups.
 
     Raises:
         ConfigError: if the lengths disagree, a label is out of range or a class is empty.
@@ -45,6 +48,7 @@ class Domain:
     groups: tuple[int | str, ...] | None = None
     licence: str = ""
     source: str = ""
+    graph: ClassGraph | None = None
 
     def __post_init__(self) -> None:
         _check_images(self)
@@ -170,7 +174,8 @@ def load(
 
     Args:
         root: see `data_root`; each data set has a folder of its own there.
-        split: "train", "test" or "val" of the source; None is everything that is there.
+        split: "train", "test" or "val" of the source; None is everything that is there,
+            without a graph, for Meta-Dataset has one for each split.
 
     Raises:
         ConfigError: if there is no domain of that name, or it has no such parts.
@@ -232,6 +237,8 @@ def _seen(folder: Path, mark: str) -> list[Path]:
 
 def _missing(name: str, entry: Entry, root: Path) -> str:
     folder = _folder(name, root).absolute()
+    if entry.how:
+        return f"no {name} in {folder}; {entry.how}"
     if entry.files:
         return f"no {name} in {folder}; run: python data_scripts/download_data.py {name}"
     return f"no {name} in {folder}; put a pack data.npz there, made from {entry.source}"
@@ -247,4 +254,7 @@ def _domain(
         images = formats.fit(part.images, size)
     else:
         images = pictures.decode(part.images, size, progress)
-    return Domain(name, images, part.labels, part.class_names, part.groups)
+    graph = (part.graphs or {}).get(split)
+    return Domain(
+        name, images, part.labels, part.class_names, groups=part.groups, graph=graph
+    )

@@ -1,7 +1,7 @@
 """Few-shot episodes: fixed n-way k-shot, and Meta-Dataset's variable way and shot."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from hyperlab.base import ConfigError, choose, stream
 
 from .domains import Domain
+from .hierarchy import ClassGraph
 
 Style = Callable[[Tensor], Tensor]  # images -> images, one change for a whole episode
 Draw = Callable[..., "Episode"]  # draw(domain, generator=g) -> Episode
@@ -116,7 +117,7 @@ def sample_variable(
     domain: Domain,
     rules: MetaDatasetRules = OFFICIAL_RULES,
     *,
-    graph: "ClassGraph | None" = None,
+    graph: ClassGraph | None = None,
     style: Style | None = None,
     generator: torch.Generator,
 ) -> Episode:
@@ -127,7 +128,8 @@ def sample_variable(
 
     Args:
         graph: choose the classes through this hierarchy, as for ILSVRC-2012; without it
-            through `domain.groups` if there are any, as for Omniglot's alphabets.
+            through `domain.graph` if there is one, else through `domain.groups` if there
+            are any, as for Omniglot's alphabets.
 
     Raises:
         ConfigError: too few classes or images; the message names the class and the count.
@@ -163,7 +165,7 @@ def draw_classes(
     domain: Domain,
     rules: MetaDatasetRules,
     *,
-    graph: "ClassGraph | None" = None,
+    graph: ClassGraph | None = None,
     generator: torch.Generator,
 ) -> Int[Tensor, " way"]:
     """Step 1: which classes. Uniform, or inside one group, or all below one node.
@@ -171,6 +173,7 @@ def draw_classes(
     Raises:
         ConfigError: if no choice of `rules.min_ways` classes exists.
     """
+    graph = graph or domain.graph
     if graph is not None:
         pool = _pick(graph.pools(domain.class_names, at_least=rules.min_ways), generator)
         n_way = min(len(pool), rules.max_ways)
@@ -211,51 +214,6 @@ def draw_sizes(
     weights = counts * torch.exp(rules.min_log_weight + spread * uniform)
     shots = (weights / weights.sum() * (size - len(counts))).floor().long() + 1
     return torch.minimum(shots, left), n_query
-
-
-@dataclass(frozen=True)
-class ClassGraph:
-    """A hierarchy of classes, e.g. WordNet above ILSVRC-2012's; many parents are allowed.
-
-    Args:
-        parents: node -> the nodes right above it. Classes are found by their names.
-    """
-
-    parents: Mapping[str, Collection[str]]
-
-    def pools(
-        self, class_names: Sequence[str], *, at_least: int, at_most: int = 392
-    ) -> list[list[int]]:
-        """The classes below each inner node that spans neither too few nor too many.
-
-        Raises:
-            ConfigError: if no node does.
-
-        Source: `meta_dataset/data/sampling.py`, which takes between 5 and 392 leaves.
-        """
-        below: dict[str, list[int]] = {}
-        for number, name in enumerate(class_names):
-            for node in self._ancestors(name):
-                below.setdefault(node, []).append(number)
-        pools = [below[node] for node in sorted(below)]
-        eligible = [pool for pool in pools if at_least <= len(pool) <= at_most]
-        if not eligible:
-            sizes = sorted({len(pool) for pool in pools})
-            raise ConfigError(
-                f"no node of the graph spans {at_least} to {at_most} of the "
-                f"{len(class_names)} classes; its nodes span {sizes}"
-            )
-        return eligible
-
-    def _ancestors(self, name: str) -> set[str]:
-        found: set[str] = set()
-        waiting = list(self.parents.get(name, ()))
-        while waiting:
-            node = waiting.pop()
-            if node not in found:
-                found.add(node)
-                waiting.extend(self.parents.get(node, ()))
-        return found
 
 
 def _groups(domain: Domain, *, at_least: int) -> list[list[int]]:

@@ -20,9 +20,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..base import ArtifactError, ConfigError, DataMissingError, choose
+from .hierarchy import ClassGraph
+from .records import Record
 
 SPLITS = {"train": 0, "test": 1, "val": 2}
 TRAIN, TEST, VAL = SPLITS.values()
+File = Path | zipfile.Path | Record
 BROKEN = (EOFError, ValueError, OSError, zlib.error, zipfile.BadZipFile)
 
 
@@ -35,13 +38,12 @@ class Part:
     """
 
     where: Path
-    images: (
-        UInt8[Tensor, " n c h w"] | Sequence[Path | zipfile.Path]
-    )  # pixels or image files
+    images: UInt8[Tensor, " n c h w"] | Sequence[File]  # pixels or image files
     labels: Int64[Tensor, " n"]
     class_names: tuple[str, ...]
     groups: tuple[str, ...] | None = None  # of each class: its alphabet or superclass
     split: Int64[Tensor, " n"] | None = None  # see SPLITS; None: the set has no such parts
+    graphs: Mapping[str, ClassGraph] | None = None  # split -> hierarchy above its classes
 
     def __post_init__(self) -> None:
         sizes = [len(self.images), len(self.labels)]

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..base import ArtifactError, ConfigError, Progress
-from .formats import SPLITS, TEST, TRAIN, Part, find, pack
+from .formats import SPLITS, TEST, TRAIN, File, Part, find, pack
 
 RASTER = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 SUFFIXES = RASTER | {".pbm", ".pgm", ".ppm"}
@@ -22,7 +22,6 @@ GREY = ("1", "L", "LA", "La")  # pixel kinds of Pillow
 COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
 LIMIT_BYTES = 4 * 2**30  # images of one domain, decoded
 PARTS = {**SPLITS, "valid": SPLITS["val"], "validation": SPLITS["val"]}
-File = Path | zipfile.Path
 Listing = list[tuple[str, File, int]]  # class name, image file, split number
 
 
@@ -99,6 +98,14 @@ def _images(path: Path) -> list[Path]:
 
 def _classes(path: Path, split: int = TRAIN) -> Listing:
     return [(top.name, image, split) for top in _folders(path) for image in _images(top)]
+
+
+def listed(
+    where: Path, listing: Sequence[tuple[str, File]], classes: Sequence[str]
+) -> Part:
+    """Image files with the names of their classes, of a set without official split."""
+    rows = [(name, file, TRAIN) for name, file in listing]
+    return _listed(where, rows, classes, has_split=False)
 
 
 def _listed(

@@ -2,14 +2,15 @@
 
 A domain has one role. `PRETRAIN` shapes the backbone, `TRAJECTORIES` feeds the drift network, and
 nothing in `HELD_OUT` is ever seen before the evaluation. Families are procedural and always there;
-real packs are used where they are found under `HYPERLAB_DATA`.
+real packs are used where they are found under `HYPERLAB_DATA`. The roles of `BENCHMARKS` are those
+of Meta-Dataset and CDFSL, and hold nothing else.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..base import Progress, choose, silent
+from ..base import DataMissingError, Progress, choose, silent
 from . import domains, synthetic
 from .domains import Domain
 
@@ -72,12 +73,11 @@ HELD_OUT = tuple(map(Source, (*HELD_OUT_REAL, *synthetic.HELD_OUT)))
 # New tasks of the domains that gave trajectories: drawn families with new classes, packs with the
 # same images. To be held against `HELD_OUT`, not a test of anything new.
 IN_DOMAIN = tuple(replace(source, weight=1.0) for source in TRAJECTORIES)
-ROLES = {
+COURSE = {
     "pretrain": PRETRAIN,
     "trajectories": TRAJECTORIES,
     "validation": VALIDATION,
     "held_out": HELD_OUT,
-    "in_domain": IN_DOMAIN,
 }
 FIRST_CLASS = {
     "pretrain": 0,
@@ -87,40 +87,89 @@ FIRST_CLASS = {
     "held_out": 0,
 }
 
+META_DATASET = (  # the eight that are trained on, each with classes of its own for every split
+    "md_ilsvrc_2012",
+    "md_omniglot",
+    "md_aircraft",
+    "md_cu_birds",
+    "md_dtd",
+    "md_quickdraw",
+    "md_fungi",
+    "md_vgg_flower",
+)
+# Source: Triantafillou et al. 2020, arXiv:1903.03096, section 3.1; the last three, and that they
+# are the official test images, Requeima et al. 2019, `src/prepare_extra_datasets.py`.
+TEST_ONLY = ("md_traffic_sign", "md_mscoco", "mnist", "cifar10", "cifar100")
+CDFSL = ("crop_disease", "eurosat_cdfsl", "isic", "chest_x")
+BENCHMARKS = {
+    "meta_dataset_train": tuple(Source(name, split="train") for name in META_DATASET),
+    "meta_dataset_val": tuple(Source(name, split="val") for name in META_DATASET),
+    "meta_dataset_test": tuple(
+        Source(name, split="test") for name in (*META_DATASET, *TEST_ONLY)
+    ),
+    "cdfsl": tuple(map(Source, CDFSL)),
+}
+ROLES = {**COURSE, "in_domain": IN_DOMAIN, **BENCHMARKS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How much is drawn of a procedural family, and in which look."""
+
+    n_classes: int = 60
+    n_per_class: int = 60
+    seed: int = 0  # of the look: script, palette, background
+
+
+DRAWING = Drawing()
+
 
 def open_source(
     source: Source,
     role: str,
     *,
     root: Path | str | None = None,
-    seed: int = 0,
-    n_classes: int = 60,
-    n_per_class: int = 60,
+    size: int = 32,
+    drawing: Drawing = DRAWING,
 ) -> Domain:
-    """The images of one source; the last three arguments are for procedural families alone.
+    """The images of one source, `size` x `size` pixels; `drawing` is for families alone.
 
     Raises:
         DataMissingError: a real pack that is not on disk.
     """
     if source.procedural:
-        counts = {"n_classes": n_classes, "n_per_class": n_per_class}
+        first = FIRST_CLASS[role]
         return synthetic.render(
-            source.name, **counts, seed=seed, first_class=FIRST_CLASS[role]
+            source.name, **asdict(drawing), size=size, first_class=first
         )
-    domain = domains.load(source.name, root=root, split=source.split)
+    domain = domains.load(source.name, root=root, size=size, split=source.split)
     return domain.only(range(*source.classes)) if source.classes else domain
 
 
 def present(role: str, *, root: Path | str | None = None) -> tuple[Source, ...]:
-    """The sources of a role that can be opened here: families always, packs where they lie."""
+    """The sources of a role that can be opened here: families always, packs where they lie.
+
+    Raises:
+        DataMissingError: not one of them is here.
+    """
     there = {"digits", *domains.available(root)}
-    return tuple(s for s in choose(ROLES, role) if s.procedural or s.name in there)
+    sources = choose(ROLES, role)
+    if found := tuple(s for s in sources if s.procedural or s.name in there):
+        return found
+    raise DataMissingError(
+        f"nothing of role {role!r} in {domains.data_root(root).absolute()}; it takes one or "
+        f"more of {[s.name for s in sources]}, see python data_scripts/download_data.py --list"
+    )
 
 
 def open_role(
-    role: str, *, root: Path | str | None = None, progress: Progress = silent
+    role: str,
+    *,
+    root: Path | str | None = None,
+    size: int = 32,
+    progress: Progress = silent,
 ) -> Iterator[tuple[Source, Domain]]:
     """Every source of a role that is there, one after another."""
     sources = present(role, root=root)
     for source in progress(sources, total=len(sources), desc=f"domains ({role})"):
-        yield source, open_source(source, role, root=root)
+        yield source, open_source(source, role, root=root, size=size)

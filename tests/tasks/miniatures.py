@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import os
 import pickle
 import struct
@@ -11,6 +12,9 @@ import zipfile
 import numpy as np
 import scipy.io
 from PIL import Image
+
+from hyperlab.tasks import records
+from hyperlab.tasks.catalogue import CATALOGUE
 
 
 def pixels(*shape, seed=0):
@@ -194,7 +198,173 @@ def write_eurosat(folder):
     return images.transpose(0, 3, 1, 2), labels, None
 
 
+def varint(n):
+    low, rest = n & 0x7F, n >> 7
+    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
+
+
+def message(number, content):
+    """A protobuf field of bytes, of text or of another message."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def example(image, label, *, packed=True):
+    """A tf.train.Example as `write_example` of the official conversion makes it."""
+    numbers = message(1, varint(label)) if packed else varint(1 << 3) + varint(label)
+    features = {b"image": message(1, message(1, image)), b"label": message(3, numbers)}
+    entries = (message(1, name) + message(2, f) for name, f in features.items())
+    return message(1, b"".join(message(1, entry) for entry in entries))
+
+
+def write_tfrecords(path, examples):
+    with path.open("wb") as file:
+        for data in examples:
+            size = struct.pack("<Q", len(data))
+            for part in (size, data):
+                file.write(part + struct.pack("<I", records.masked(records.crc32c(part))))
+
+
+def jpeg(array):
+    """An encoded image and the pixels that come back from it."""
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, format="jpeg")
+    return file.getvalue(), np.array(Image.open(file))
+
+
+def write_classes(folder, counts):
+    """`<class id>.tfrecords` with that many images of each class."""
+    found = []
+    for k, count in enumerate(counts):
+        encoded, decoded = zip(*map(jpeg, pixels(count, 12, 12, 3, seed=k)), strict=True)
+        write_tfrecords(folder / f"{k}.tfrecords", [example(data, k) for data in encoded])
+        found += decoded
+    return np.stack(found).transpose(0, 3, 1, 2), np.arange(len(counts)).repeat(counts)
+
+
+def write_spec(folder, kind, **items):
+    common = {"name": folder.name, "path": "/path/to/records", "__class__": kind}
+    spec = {**items, **common, "file_pattern": "{}.tfrecords"}
+    (folder / "dataset_spec.json").write_text(json.dumps(spec, indent=2))
+
+
+def write_plain(folder, counts=(5, 4, 3, 4, 5, 6, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5)):
+    """Six classes to train on, five to validate, five to test; their names are numbers."""
+    write_spec(
+        folder,
+        "DatasetSpecification",
+        classes_per_split={"TRAIN": 6, "VALID": 5, "TEST": 5},
+        images_per_class={str(k): n for k, n in reversed([*enumerate(counts)])},
+        class_names={str(k): k for k in range(16)},
+    )
+    images, labels = write_classes(folder, counts)
+    return images, labels, sum(counts[:6])
+
+
+def write_two_levels(folder):
+    """Alphabets of 5 and 6 characters to train on, one of 5 to validate and one to test."""
+    sizes, alphabets = (5, 6, 5, 5), ("Greek", "Latin", "Runes", "Angelic")
+    above = [
+        alphabet for alphabet, n in zip(alphabets, sizes, strict=True) for _ in range(n)
+    ]
+    write_spec(
+        folder,
+        "BiLevelDatasetSpecification",
+        superclasses_per_split={"TRAIN": 2, "VALID": 1, "TEST": 1},
+        classes_per_superclass={str(k): n for k, n in enumerate(sizes)},
+        images_per_class={str(k): 4 for k in range(21)},
+        superclass_names={str(k): name for k, name in enumerate(alphabets)},
+        class_names={str(k): f"{name}-character{k:02}" for k, name in enumerate(above)},
+    )
+    images, labels = write_classes(folder, [4] * 21)
+    return images, labels, 44
+
+
+def subgraph(root, leaves):
+    """Nodes of one split: below the root a node for each group of leaves."""
+    nodes = [(root, [*leaves], [])]
+    for name, names in leaves.items():
+        nodes += [(name, names, [root]), *((leaf, [], [name]) for leaf in names)]
+    keys = ("wn_id", "children_ids", "parents_ids")
+    return [{**dict(zip(keys, node, strict=True)), "words": "of it"} for node in nodes]
+
+
+def write_hierarchy(folder):
+    """Eleven classes to train on below two nodes, five to validate and five to test."""
+    names = [f"n{k:08}" for k in range(21)]
+    graphs = {
+        "TRAIN": subgraph("entity", {"animal": names[:5], "object": names[5:11]}),
+        "VALID": subgraph("carnivore", {"dog": names[11:16]}),
+        "TEST": subgraph("device", {"clock": names[16:]}),
+    }
+    counts = {k: {n["wn_id"]: 4 for n in nodes} for k, nodes in graphs.items()}
+    write_spec(
+        folder,
+        "HierarchicalDatasetSpecification",
+        split_subgraphs=graphs,
+        images_per_class=counts,
+        class_names={str(k): name for k, name in enumerate(names)},
+    )
+    images, labels = write_classes(folder, [4] * 21)
+    return images, labels, 44
+
+
+def write_crop_disease(folder, n=2):
+    images, labels = pixels(5 * n, 16, 16, 3), np.arange(5).repeat(n)
+    for i, k in enumerate(labels):
+        for part in ("train", "test"):
+            place = folder / "dataset" / part / f"Leaf___{k}" / f"{i:03}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(png(images[i] if part == "train" else 0 * images[i]))
+    return images.transpose(0, 3, 1, 2), labels, None
+
+
+def write_table(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(",".join(map(str, row)) for row in rows) + "\n")
+
+
+def write_isic(folder):
+    decoded, labels = [], np.arange(14) % 7
+    inputs, rows = folder / "ISIC2018_Task3_Training_Input", []
+    inputs.mkdir()
+    for i, array in enumerate(pixels(14, 16, 16, 3)):
+        data, back = jpeg(array)
+        (inputs / f"ISIC_{i:07}.jpg").write_bytes(data)
+        decoded.append(back)
+        rows.append([f"ISIC_{i:07}", *(float(k == labels[i]) for k in range(7))])
+    header = ["image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
+    truth = "ISIC2018_Task3_Training_GroundTruth"
+    write_table(folder / truth / f"{truth}.csv", [header, *rows])
+    return np.stack(decoded).transpose(0, 3, 1, 2), labels, None
+
+
+def write_chest_x(folder):
+    findings = ["Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule"]
+    findings += ["Pneumothorax", "No Finding", "Pneumonia", "Hernia", "Mass|Nodule"]
+    images, rows = pixels(22, 16, 16), [["Image Index", "Finding Labels", "Follow-up #"]]
+    (folder / "images").mkdir()
+    for i, array in enumerate(images):
+        (folder / "images" / f"{i:08}_000.png").write_bytes(png(array))
+        rows.append([f"{i:08}_000.png", findings[i % 11], 0])
+    write_table(folder / "Data_Entry_2017.csv", rows)
+    used = np.flatnonzero(np.arange(22) % 11 < 7)
+    return images[used, None], used % 11, None
+
+
+def write_tiles(folder):
+    images, labels, _ = write_eurosat(folder)
+    (folder / "EuroSAT" / "2750").rename(folder / "2750")
+    return images, labels, None
+
+
 OFFICIAL = {
+    "md_aircraft": write_plain,
+    "md_omniglot": write_two_levels,
+    "md_ilsvrc_2012": write_hierarchy,
+    "crop_disease": write_crop_disease,
+    "eurosat_cdfsl": write_tiles,
+    "isic": write_isic,
+    "chest_x": write_chest_x,
     "mnist": write_mnist,
     "cifar10": write_cifar10,
     "cifar100": write_cifar100,
@@ -215,3 +385,10 @@ class Command:
 
     def __reduce__(self):
         return os.mkdir, (str(self.flag),)
+
+
+def place(name, root, **options):
+    """Write that domain where `domains.load` looks for it; its folder and what it holds."""
+    folder = root / (CATALOGUE[name].folder or name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder, OFFICIAL[name](folder, **options)

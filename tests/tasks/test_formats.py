@@ -9,14 +9,12 @@ import torch
 from hyperlab.base import ArtifactError, ConfigError
 from hyperlab.tasks import domains, formats
 from hyperlab.tasks.catalogue import CATALOGUE
-from tests.tasks.miniatures import OFFICIAL, Command, pixels, write_idx, write_mnist
+from tests.tasks.miniatures import OFFICIAL, Command, pixels, place, write_idx, write_mnist
 
 
 @pytest.fixture(params=OFFICIAL)
 def official(request, tmp_path):
-    folder = tmp_path / request.param
-    folder.mkdir()
-    images, labels, train = OFFICIAL[request.param](folder)
+    _, (images, labels, train) = place(request.param, tmp_path)
     return request.param, images, labels, train
 
 
@@ -76,15 +74,16 @@ DAMAGED = {
     "usps": ("usps.bz2", 300),
     "blood_mnist": ("bloodmnist.npz", 900),
     "omniglot": ("images_background.zip", 300),
+    "md_aircraft": ("3.tfrecords", 900),
+    "isic": ("ISIC2018_Task3_Training_Input/ISIC_0000003.jpg", 300),
+    "chest_x": ("images/00000003_000.png", 100),
     "gtsrb": ("GTSRB-Training_fixed/GTSRB/Training/00000/00000.ppm", 500),
 }
 
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_cut_official_file_is_refused_by_its_name(name, tmp_path):
-    folder = tmp_path / name
-    folder.mkdir()
-    OFFICIAL[name](folder)
+    folder, _ = place(name, tmp_path)
     file, length = DAMAGED[name]
     (folder / file).write_bytes((folder / file).read_bytes()[:length])
     with pytest.raises(ArtifactError, match=Path(file).name):
@@ -96,16 +95,18 @@ LACKING = {
     "stl10": "stl10_binary/class_names.txt",
     "mnist": "train-labels-idx1-ubyte.gz",
     "dtd": "dtd-r1.0.1/dtd/labels/test1.txt",
+    "md_omniglot": "7.tfrecords",
+    "isic": "ISIC2018_Task3_Training_GroundTruth/ISIC2018_Task3_Training_GroundTruth.csv",
+    "chest_x": "images/00000001_000.png",
     "gtsrb": "GTSRB_Final_Test_Images/GTSRB/Final_Test/Images/00001.ppm",
 }
 
 
 @pytest.mark.parametrize("name", LACKING)
 def test_incomplete_official_set_is_refused(name, tmp_path):
-    (tmp_path / name).mkdir()
-    OFFICIAL[name](tmp_path / name)
-    (tmp_path / name / LACKING[name]).unlink()
-    with pytest.raises(ArtifactError, match=name):
+    folder, _ = place(name, tmp_path)
+    (folder / LACKING[name]).unlink()
+    with pytest.raises(ArtifactError, match=folder.name):
         domains.load(name, root=tmp_path)
 
 

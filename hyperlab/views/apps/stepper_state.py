@@ -44,9 +44,9 @@ def unseen(
     Args:
         n_classes: of a procedural family, as is `n_per_class`.
     """
-    sizes = {"n_classes": n_classes, "n_per_class": n_per_class}
+    drawing = roles.Drawing(n_classes=n_classes, n_per_class=n_per_class)
     opens = {
-        s.name: cache(partial(roles.open_source, s, role, root=root, **sizes))
+        s.name: cache(partial(roles.open_source, s, role, root=root, drawing=drawing))
         for role in ("validation", "held_out")
         for s in roles.present(role, root=root)
     }
