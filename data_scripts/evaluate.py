@@ -29,8 +29,8 @@ def main(
     compared: Annotated[str, typer.Option("--methods", help="names; empty: all")] = "",
     nets: Annotated[str, typer.Option(help="name=file or shipped network")] = NETS,
     share: script.Share = "0/1",
-    backbone: Annotated[str, typer.Option(help="a target: vit_micro, vit_*")] = "vit_micro",
-    image_size: Annotated[int, typer.Option(help="pixels; 0: the backbone's")] = 0,
+    backbone: script.Backbone = "vit_micro",
+    image_size: script.ImageSize = 0,
 ) -> None:
     """Goes on where it was stopped; several processes may share it, the last writes the table."""
     target = targets.load(backbone, image_size=image_size or None)

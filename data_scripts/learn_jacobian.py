@@ -15,19 +15,21 @@ from hyperlab.study import script
 
 def main(
     store: Annotated[Path, typer.Argument(help="made by collect_trajectories.py")],
-    scale: Annotated[str, typer.Option(help="smoke, laptop or paper")] = "paper",
-    seed: Annotated[int, typer.Option(help="of every random stream")] = 0,
+    scale: script.Scale = "paper",
+    seed: script.Seed = 0,
     out: Annotated[Path, typer.Option(help="the file to write")] = Path(
         "artifacts/jacobian.safetensors"
     ),
-    device: Annotated[str, typer.Option(help="cpu or cuda; auto: what there is")] = "auto",
-    data: Annotated[Path | None, typer.Option(help="root of real data")] = None,
+    device: script.Device = "auto",
+    data: script.Data = None,
+    backbone: script.Backbone = "vit_micro",
+    image_size: script.ImageSize = 0,
 ) -> None:
     """Three backward passes a task, at random points of its path; CPU, one core: 18 minutes."""
     started = time.perf_counter()
     place = base.default_device() if device == "auto" else device
     config = jacobian.JacobianConfig.at(scale)
-    target = targets.load("vit_micro").to(place)
+    target = targets.load(backbone, image_size=image_size or None).to(place)
     generator = base.stream(seed, "jacobian")
     tasks = collect.redrawn(trajectories.Store.open(store), root=data)
     seen = jacobian.gather(target, tasks, config, generator=generator, progress=tqdm)

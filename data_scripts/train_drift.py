@@ -20,10 +20,10 @@ def main(
         Path, typer.Option("--jacobian", help="made by learn_jacobian.py")
     ] = Path("artifacts/jacobian.safetensors"),
     path: Annotated[str, typer.Option(help="linear (L), piecewise or cubic (C)")] = "cubic",
-    scale: Annotated[str, typer.Option(help="smoke, laptop or paper")] = "paper",
-    seed: Annotated[int, typer.Option(help="of every random stream")] = 0,
+    scale: script.Scale = "paper",
+    seed: script.Seed = 0,
     out: Annotated[Path | None, typer.Option(help="the file to write")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda; auto: what there is")] = "auto",
+    device: script.Device = "auto",
     steps: Annotated[
         int, typer.Option(help="of the correction; 0: the guess alone; -1: the scale's")
     ] = -1,

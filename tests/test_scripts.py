@@ -1,5 +1,6 @@
 """Every data script explains itself, says what it wrote, and fails in one line."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ SCRIPTS = sorted((ROOT / "data_scripts").glob("*.py"))
 
 def run(name, *arguments):
     command = [sys.executable, str(ROOT / "data_scripts" / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    here = os.environ | {"HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=here)
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
@@ -92,6 +94,9 @@ def test_solvers_are_compared_on_validation_domains(tmp_path):
         ("evaluate.py", ["--protocol", "6-way"], "5-way 5-shot"),
         ("evaluate.py", ["--share", "2/2"], "0/2"),
         ("evaluate.py", ["--nets", "cubic"], "HyperFlow-C=cubic"),
+        ("evaluate.py", ["--role", "cdfsl"], "download_data.py"),
+        ("evaluate.py", ["--backbone", "vit_small_patch16_224.dino"], "no weights of"),
+        ("collect_trajectories.py", ["--steps", "fifty"], "20x10"),
         ("compare_teachers.py", ["--scale", "smoke", "--grid", "20by10"], "20x10"),
         ("compare_solvers.py", ["--scale", "smoke", "--grid", "C 20"], "C euler 40"),
         ("recover_training.py", ["nowhere"], "collect_trajectories.py"),

@@ -24,8 +24,6 @@ from .context import encode, pad
 from .teacher import Supports, TeacherConfig, fine_tune
 from .trajectories import Store
 
-MAX_SUPPORT = 250  # images; the width of the store
-
 
 @dataclass(frozen=True, kw_only=True)
 class CollectConfig:
@@ -39,6 +37,7 @@ class CollectConfig:
     n_tasks: int = 2_400
     batch: int = 8  # tasks that share a domain and are fine-tuned together
     seed: int = 0
+    size: int = 32  # pixels of the images of real packs
     teacher: TeacherConfig = TeacherConfig()
 
     def __post_init__(self) -> None:
@@ -47,6 +46,11 @@ class CollectConfig:
         choose(PROTOCOLS, self.other)
         if self.n_tasks < 1 or self.batch < 1:
             raise ConfigError(f"n_tasks and batch must be >= 1, got {self}")
+
+    @property
+    def max_support(self) -> int:
+        """The most support images that a task may have: the width of the store."""
+        return max(PROTOCOLS[name].max_support for name in (self.protocol, self.other))
 
     @classmethod
     def at(cls, scale: str) -> "CollectConfig":
@@ -78,20 +82,21 @@ def draw_domain(
     sources = roles.present(config.role, root=root)
     if config.role != "trajectories":
         place = batch % len(sources)
-        return place, _opened(sources[place], config.role, root)
+        return place, _opened(sources[place], config.role, root, config.size)
     weights = torch.tensor([s.weight for s in sources])
     generator = stream(config.seed, config.role, "domain", batch)
     place = int(torch.multinomial(weights, 1, generator=generator))
     if not sources[place].procedural:
-        return place, _opened(sources[place], config.role, root)
+        return place, _opened(sources[place], config.role, root, config.size)
     look = 1 + config.seed * 1_000_000 + batch
     drawing = roles.Drawing(n_classes=24, n_per_class=40, seed=look)
-    return place, roles.open_source(sources[place], config.role, drawing=drawing)
+    how = {"size": config.size, "drawing": drawing}
+    return place, roles.open_source(sources[place], config.role, **how)
 
 
 @lru_cache(maxsize=32)
-def _opened(source: roles.Source, role: str, root: Path | str | None) -> Domain:
-    return roles.open_source(source, role, root=root)
+def _opened(source: roles.Source, role: str, root: Path | str | None, size: int) -> Domain:
+    return roles.open_source(source, role, root=root, size=size)
 
 
 def draw_tasks(
@@ -123,7 +128,7 @@ def record(
     steps = list(fine_tune(target, Supports.join(supports), config.teacher, views))
     thetas = torch.stack([theta for theta, _ in steps], 1)
     losses = torch.stack([loss for _, loss in steps], 1)
-    contexts = pad([encode(target, support) for support in supports], MAX_SUPPORT)
+    contexts = pad([encode(target, support) for support in supports], config.max_support)
     explodes = losses[:, -1] > 2 * losses[:, 0] + 1
     arrays = {
         "thetas": thetas,
@@ -168,8 +173,8 @@ def collect(
         "token_size": target.model.num_features,
         "version": __version__,
     }
-    first = record_sizes(target)
-    sizes = {**first, "task": config.n_tasks, "knot": config.teacher.steps + 1}
+    counts = {"task": config.n_tasks, "knot": config.teacher.steps + 1}
+    sizes = {**record_sizes(target), **counts, "image": config.max_support}
     store = Store.create(path, sizes, batch=config.batch, about=about)
     k, n = share
     missing = [b for b in sorted({*store.missing, *store.damaged()}) if b % n == k]
@@ -206,7 +211,6 @@ def record_sizes(target: Target) -> dict[str, int]:
     inputs = (2 * depth + 2) * dim
     return {
         "param": target.subset.n_params,
-        "image": MAX_SUPPORT,
         "input": inputs,
         "dim": dim,
     }

@@ -13,6 +13,8 @@ Scale = Annotated[str, typer.Option(help="smoke, laptop or paper")]
 Seed = Annotated[int, typer.Option(help="of every random stream")]
 Data = Annotated[Path | None, typer.Option(help="root of real data")]
 Device = Annotated[str, typer.Option(help="cpu or cuda; auto: what there is")]
+Backbone = Annotated[str, typer.Option(help="a target: vit_micro or timm's vit_*")]
+ImageSize = Annotated[int, typer.Option(help="pixels; 0: the backbone's own")]
 Share = Annotated[str, typer.Option(help="k/n: every n-th part from the k-th on")]
 
 

@@ -20,6 +20,7 @@ class Protocol:
 
     draw: Draw
     n_tasks: int  # episodes of a domain
+    max_support: int = 250  # images
 
 
 SMALLER_RULES = replace(COURSE_RULES, max_support_set_size=160)
@@ -36,7 +37,7 @@ PROTOCOLS = {
     "5-way 20-shot": Protocol(partial(sample, n_way=5, n_shot=20, n_query=15), QUICK),
     # Source: Triantafillou et al. 2020, arXiv:1903.03096, section 4. Classes come through the
     # domain's hierarchy or groups where it has any: ILSVRC-2012's and Omniglot's.
-    "Meta-Dataset": Protocol(partial(sample_variable, rules=OFFICIAL_RULES), 600),
+    "Meta-Dataset": Protocol(partial(sample_variable, rules=OFFICIAL_RULES), 600, 500),
     **{
         f"CDFSL {n_shot}-shot": Protocol(partial(sample, **sizes), CDFSL_EPISODES)
         for n_shot, sizes in CDFSL.items()
