@@ -133,9 +133,13 @@ def evaluate(
             rows += fresh
             if folder:
                 _append(Path(folder) / f"{config.stem}-{k}of{n}.jsonl", fresh)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows_in(folder, config) if folder else rows)
     wanted = table["method"].isin(names) & table["domain"].isin(domains)
-    return table[wanted & (table["task"] < config.n_tasks)].reset_index(drop=True)
+    table = table[wanted & (table["task"] < config.n_tasks)]
+    place = {name: k for k, name in enumerate([*domains, *names])}
+    ranks = {"domain": table["domain"].map(place), "method": table["method"].map(place)}
+    order = table.assign(**ranks).sort_values(["domain", "task", "method"]).index
+    return table.loc[order].reset_index(drop=True)
 
 
 def _row(target: Target, method: Method, trial: Trial, role: str) -> Row:
@@ -197,20 +201,21 @@ def rows_in(folder: Path | str, config: EvalConfig) -> list[Row]:
 
 
 def read_rows(path: Path | str) -> list[Row]:
-    """The rows of a file; a last line cut short by a crash is left out."""
+    """The rows of a file; a line cut short by a crash is left out."""
     rows = []
     for line in Path(path).read_text().splitlines() if Path(path).exists() else []:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
-            break
+            continue
     return rows
 
 
 def _append(path: Path, rows: list[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    cut = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a") as file:
-        file.write("".join(json.dumps(row) + "\n" for row in rows))
+        file.write("\n" * cut + "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def interval(values: pd.Series) -> float:

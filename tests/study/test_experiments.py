@@ -95,6 +95,22 @@ def test_shares_that_keep_their_rows_in_one_folder_end_in_the_whole_table(
     assert len(table) == len(whole)
 
 
+def test_the_last_of_two_shares_that_ran_side_by_side_has_the_whole_table(
+    target, methods, tmp_path
+):
+    halves = [experiments.replace(CONFIG, share=(k, 2)) for k in range(2)]
+
+    def meanwhile(items, **_):
+        yield from items
+        experiments.evaluate(target, methods, halves[1], folder=tmp_path)
+
+    table = experiments.evaluate(
+        target, methods, halves[0], folder=tmp_path, progress=meanwhile
+    )
+    whole = experiments.evaluate(target, methods, CONFIG)
+    pd.testing.assert_frame_equal(table, whole)
+
+
 def test_a_table_of_two_seeds_is_refused(target, methods):
     parts = [
         experiments.evaluate(target, methods, experiments.replace(CONFIG, seed=seed))
