@@ -45,9 +45,15 @@ class Context:
         return (self.features.float() * present).sum(-2) / present.sum(-2)
 
 
-def encode(target: Target, support: LabelledImages) -> Context:
-    """The context of one support set, by one forward pass of the frozen target."""
-    blocks, last = target.block_features(support.images)
+def encode(target: Target, support: LabelledImages, *, chunk: int | None = None) -> Context:
+    """The context of one support set, by one forward pass of the frozen target.
+
+    Args:
+        chunk: images in memory at a time; None: all.
+    """
+    parts = support.images.split(chunk or len(support.images))
+    pairs = [target.block_features(part) for part in parts]
+    blocks, last = (torch.cat(column) for column in zip(*pairs, strict=True))
     labels = support.labels.to(last.device)
     centres = prototypes(last, labels, support.n_way)
     residual = head_residual(last, labels, target.logit_scale)

@@ -65,11 +65,21 @@ def learned(
     return [*flows, *controls]
 
 
-def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
-    """`stem`.json with all figures and `stem`.md with the table, each written whole."""
+def write(
+    table: pd.DataFrame,
+    stem: Path,
+    about: Mapping[str, object],
+    controls: Sequence[str] = CONTROLS,
+) -> None:
+    """`stem`.json with all figures and `stem`.md with the table, each written whole.
+
+    Args:
+        controls: methods from which each HyperFlow's paired difference is taken.
+    """
     summary = summarise(table)
     methods = [m for m in table["method"].unique() if m != BASELINE]
     emulators = methods if TEACHER in methods else []
+    flows = [m for m in methods if m.startswith("HyperFlow")]
     figures = {
         "about": {
             **about,
@@ -78,7 +88,7 @@ def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
         },
         "summary": summary.round(5).to_dict("records"),
         "recovery": {m: round(recovery(table, m), 4) for m in emulators},
-        "paired": paired(table, [m for m in methods if m.startswith("HyperFlow")]),
+        "paired": paired(table, flows, controls),
     }
     with whole_file(stem.with_suffix(".json")) as draft:
         draft.write_text(json.dumps(figures, indent=1) + "\n")
@@ -97,18 +107,25 @@ def tabulate(
 ) -> None:
     """Evaluate and `write`: for comparisons that one process makes at once."""
     table = evaluate(target, methods, config, root=root, progress=progress)
-    about = {"role": config.role, "protocol": config.protocol, "seed": config.seed}
-    write(table, stem, {"command": " ".join(["python", *sys.argv]), **about})
+    write(table, stem, made_by(config))
 
 
-def paired(table: pd.DataFrame, flows: Sequence[str]) -> dict[str, list[float]]:
+def made_by(config: EvalConfig) -> dict[str, object]:
+    """What a table's file says of itself: the command line and the tasks."""
+    tasks = {"role": config.role, "protocol": config.protocol, "seed": config.seed}
+    return {"command": " ".join(["python", *sys.argv]), **tasks}
+
+
+def paired(
+    table: pd.DataFrame, flows: Sequence[str], controls: Sequence[str] = CONTROLS
+) -> dict[str, list[float]]:
     """Paired difference of each flow to each control, in accuracy, and its 95 % +-."""
     here = set(table["method"])
     return {
         f"{flow} - {control}": [round(x, 5) for x in compare(table, flow, control)]
         for flow in flows
-        for control in CONTROLS
-        if control in here
+        for control in controls
+        if control in here and control != flow
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..base import ConfigError, Progress, choose, silent, stream
-from ..hyperflow.adapt import Method, WrongSupport
+from ..hyperflow.adapt import Method, WrongSupport, classifier
 from ..hyperflow.collect import PROTOCOLS
 from ..models.targets import Target
 from ..tasks import roles
@@ -102,14 +102,14 @@ def _row(target: Target, method: Method, trial: Trial) -> dict[str, str | int | 
     if isinstance(method, WrongSupport):
         method = replace(method, support=trial.other.support)
     view = method.view(target)
-    theta = method(view, trial.episode.support)
+    theta, centres = classifier(method, view, trial.episode.support)
     return {
         "domain": trial.domain,
         "task": trial.number,
         "n_way": trial.episode.support.n_way,
         "n_support": len(trial.episode.support.labels),
         "method": method.name,
-        "accuracy": view.accuracy(theta, trial.episode),
+        "accuracy": view.accuracy(theta, trial.episode, centres),
     }
 
 
