@@ -170,7 +170,7 @@ class HyperFlow:
     def classifier(self, target: Target, support: LabelledImages) -> Classifier:
         """theta(1) and the class means there, by one look at the support set or by two."""
         context = encode(target, support, chunk=self.chunk)
-        theta = self.follow(target, context)[-1]
+        theta = self.follow(target.theta0, context)[-1]
         with torch.no_grad():
             if not self.push:
                 return Classifier(theta, target.centres(theta, support, chunk=self.chunk))
@@ -181,19 +181,21 @@ class HyperFlow:
         self, target: Target, support: LabelledImages
     ) -> Float[Tensor, " knots params"]:
         """theta before the first and after every solver step."""
-        return self.follow(target, encode(target, support, chunk=self.chunk))
+        return self.follow(target.theta0, encode(target, support, chunk=self.chunk))
 
-    def follow(self, target: Target, context: Context) -> Float[Tensor, " knots params"]:
-        """The path for a support set that was encoded before."""
-        if len(target.theta0) != self.net.shape.n_params:
+    def follow(
+        self, theta0: Float[Tensor, " params"], context: Context
+    ) -> Float[Tensor, " knots params"]:
+        """The path from theta0 for a support set that was encoded before."""
+        if len(theta0) != self.net.shape.n_params:
             raise ConfigError(
                 f"the drift network moves {self.net.shape.n_params} numbers, the target "
-                f"{len(target.theta0)}: load the target with the subset it was trained for"
+                f"{len(theta0)}: load the target with the subset it was trained for"
             )
         drift = self.net.given(context)
         return solvers.solve(
             lambda t, theta: self.length * drift(t, theta),
-            target.theta0,
+            theta0,
             steps=self.steps,
             method=self.method,
         )

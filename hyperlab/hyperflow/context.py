@@ -55,11 +55,19 @@ def encode(target: Target, support: LabelledImages, *, chunk: int | None = None)
     pairs = [target.block_features(part) for part in parts]
     blocks, last = (torch.cat(column) for column in zip(*pairs, strict=True))
     labels = support.labels.to(last.device)
-    centres = prototypes(last, labels, support.n_way)
-    residual = head_residual(last, labels, target.logit_scale)
-    return Context(
-        torch.cat([blocks.flatten(1), last, centres[labels]], 1), residual, labels
-    )
+    return assemble(blocks, last, labels, target.logit_scale)
+
+
+def assemble(
+    blocks: Float[Tensor, " n depth 2 dim"],
+    last: Float[Tensor, " n dim"],
+    labels: Int[Tensor, " n"],
+    scale: float = LOGIT_SCALE,
+) -> Context:
+    """The context that `Target.block_features` gives: with class means and the head's residual."""
+    centres = prototypes(last, labels, int(labels.max()) + 1)
+    features = torch.cat([blocks.flatten(1), last, centres[labels]], 1)
+    return Context(features, head_residual(last, labels, scale), labels)
 
 
 def pad(contexts: Sequence[Context], n_images: int | None = None) -> Context:

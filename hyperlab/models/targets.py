@@ -328,14 +328,15 @@ def leave_one_out(
     tasks, way = len(n_way), int(n_way.max())
     slot = task * way + labels
     sums = features.new_zeros(tasks * way, features.shape[1]).index_add(0, slot, features)
-    alone = torch.bincount(slot, minlength=tasks * way)[slot] == 1
+    sizes = features.new_zeros(tasks * way).index_add(0, slot, features.new_ones(len(slot)))
+    alone = sizes[slot] == 1
     unit = F.normalize(features, dim=1)
     centres = F.normalize(sums, dim=1, eps=1e-6).view(tasks, way, -1)
     logits = torch.einsum("nd,nwd->nw", unit, centres[task])
     others = F.normalize(sums[slot] - features, dim=1, eps=1e-6)
     own = (others * unit).sum(1).masked_fill(alone, 1.0)
     logits = logits.scatter(1, labels[:, None], own[:, None])
-    absent = torch.arange(way, device=task.device) >= n_way[task, None]
+    absent = torch.arange(way, device=task.device) >= n_way.to(task.device)[task, None]
     logits = (scale * logits).masked_fill(absent, float("-inf"))
     return F.cross_entropy(logits, labels, reduction="none")
 
