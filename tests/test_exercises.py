@@ -119,3 +119,21 @@ def test_the_velocity_of_a_piece_is_rise_over_run_from_its_own_knot_on():
     rise = lambda times, thetas, t: thetas[1] - thetas[0]
     for wrong in (whole, rise, lambda times, thetas, t: ...):
         assert not exercises.check_piece_velocity(wrong).passed
+
+
+def test_the_share_of_a_look_counts_backward_and_the_images_not_seen():
+    assert exercises.check_look_share(
+        lambda seen, n, passes: seen / (3 * passes * n)
+    ).passed
+    for wrong in (lambda s, n, p: s / (p * n), lambda s, n, p: 1 / (3 * p), lambda *_: ...):
+        assert not exercises.check_look_share(wrong).passed
+
+
+def test_breaking_even_divides_by_what_is_saved_and_rounds_up():
+    assert exercises.check_break_even(lambda c, f, h: math.ceil(c / (f - h))).passed
+    for wrong in (
+        lambda c, f, h: c / (f - h),
+        lambda c, f, h: math.ceil(c / f),
+        lambda *_: ...,
+    ):
+        assert not exercises.check_break_even(wrong).passed
