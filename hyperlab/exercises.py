@@ -253,3 +253,28 @@ def check_most_helped(answer: tuple[object, Mapping[str, float]]) -> None:
             f"{len(hits)} of your three are among the four that gain most. Think of images that "
             "differ from photographs, in which nevertheless a few strokes decide."
         )
+
+
+@check(
+    "one pass forward against all passes forward and back: only fewer images make it less."
+)
+def check_look_share(share: Callable[[int, int, int], float]) -> None:
+    """`share(n_seen, n_images, passes)` -> of full fine-tuning's operations (notebook 09)."""
+    for n_seen, n_images, passes in ((400, 400, 100), (100, 400, 100), (25, 25, 20)):
+        hint = (
+            f"(A look at {n_seen} of {n_images} images, fine-tuning in {passes} passes of three "
+            "times forward: divide.)"
+        )
+        right = n_seen / (3 * passes * n_images)
+        expect(share(n_seen, n_images, passes), right, hint)
+
+
+@check("what was paid once, over what each task saves, rounded up.")
+def check_break_even(tasks: Callable[[float, float, float], int]) -> None:
+    """`tasks(offline, fine_tuning, hyperflow)` -> smallest n that has paid off (notebook 09)."""
+    for offline, tuning, flow, right in ((100, 3, 1, 50), (100, 4, 1, 34), (7, 8, 0.5, 1)):
+        hint = (
+            f"({offline} offline, {tuning} a fine-tuning, {flow} a task with HyperFlow: solve "
+            "C + n H = n F for n and round up.)"
+        )
+        expect(tasks(offline, tuning, flow), right, hint)

@@ -144,3 +144,21 @@ def test_two_of_three_guesses_must_be_among_the_four_that_gain_most():
     assert exercises.check_most_helped((("h", "g", "a"), gains)).passed
     for names in (("a", "b", "h"), ("h", "h", "g"), ("h", "g", "z"), ..., None):
         assert not exercises.check_most_helped((names, gains)).passed
+
+
+def test_the_share_of_a_look_counts_backward_and_the_images_not_seen():
+    assert exercises.check_look_share(
+        lambda seen, n, passes: seen / (3 * passes * n)
+    ).passed
+    for wrong in (lambda s, n, p: s / (p * n), lambda s, n, p: 1 / (3 * p), lambda *_: ...):
+        assert not exercises.check_look_share(wrong).passed
+
+
+def test_breaking_even_divides_by_what_is_saved_and_rounds_up():
+    assert exercises.check_break_even(lambda c, f, h: math.ceil(c / (f - h))).passed
+    for wrong in (
+        lambda c, f, h: c / (f - h),
+        lambda c, f, h: math.ceil(c / f),
+        lambda *_: ...,
+    ):
+        assert not exercises.check_break_even(wrong).passed

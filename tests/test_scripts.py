@@ -82,6 +82,20 @@ def test_solvers_are_compared_on_validation_domains(tmp_path):
     assert "L chebyshev 1 x 1.5" in (tmp_path / "t.md").read_text()
 
 
+def test_looks_are_compared_on_validation_domains_and_go_on_from_their_rows(tmp_path):
+    plan = ["--scale", "smoke", "--protocol", "5-way 1-shot", "--out", tmp_path / "t"]
+    for _ in range(2):
+        said = run("compare_contexts.py", *plan, "--rows", tmp_path / "rows")
+        assert said.returncode == 0, said.stderr
+    assert "HyperFlow-C, quarter, pushed" in (tmp_path / "t.md").read_text()
+
+
+def test_the_audit_of_costs_writes_its_parts(tmp_path):
+    said = run("audit_cost.py", "--scale", "smoke", "--repeats", 1, "--out", tmp_path / "t")
+    assert said.returncode == 0, said.stderr
+    assert "| class means |" in (tmp_path / "t.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "names"),
     [
@@ -101,6 +115,7 @@ def test_solvers_are_compared_on_validation_domains(tmp_path):
         ("compare_solvers.py", ["--scale", "smoke", "--grid", "C 20"], "C euler 40"),
         ("recover_training.py", ["nowhere"], "collect_trajectories.py"),
         ("compare_bases.py", ["nowhere"], "collect_trajectories.py"),
+        ("audit_cost.py", ["--device", "abacus"], "cpu or cuda"),
     ],
 )
 def test_an_error_is_one_line_with_what_to_do(script, arguments, names, tmp_path):

@@ -6,19 +6,24 @@ subset that theta belongs to, so that cost audits, tables and figures are writte
     view = method.view(target)
     theta = method(view, episode.support)
     view.accuracy(theta, episode)
+
+`classifier(method, view, support)` gives theta and the class means under it; a `Frugal` method has
+means of its own that cost less than another pass over the support images.
 """
 
+import math
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from .. import params, solvers
 from ..base import ConfigError, stream
-from ..models.targets import Target
+from ..models.targets import Target, prototypes
 from ..tasks.episodes import LabelledImages
-from .context import encode
+from .context import Context, encode
 from .drift import DriftNetwork
 from .teacher import Supports, TeacherConfig, fine_tune
 
@@ -33,6 +38,29 @@ class Method(Protocol):
     def view(self, target: Target) -> Target: ...
 
     def __call__(self, target: Target, support: LabelledImages) -> Tensor: ...
+
+
+class Classifier(NamedTuple):
+    """What an adaptation leaves behind: parameters, and the class means under them."""
+
+    theta: Float[Tensor, " params"]
+    centres: Float[Tensor, " way dim"]
+
+
+@runtime_checkable
+class Frugal(Method, Protocol):
+    """A method that also gives the class means, its own way."""
+
+    def classifier(self, target: Target, support: LabelledImages) -> Classifier: ...
+
+
+def classifier(method: Method, target: Target, support: LabelledImages) -> Classifier:
+    """Adapt; the class means are the method's own, or those of all support images at theta."""
+    if isinstance(method, Frugal):
+        return method.classifier(target, support)
+    theta = method(target, support)
+    with torch.no_grad():
+        return Classifier(theta, target.centres(theta, support))
 
 
 @dataclass(frozen=True)
@@ -98,6 +126,9 @@ class HyperFlow:
         method: of the solver. The flow is stiff: on validation domains Euler's method needs 160
             steps for what ten Chebyshev steps of five looks reach (results/solvers.md).
         length: factor on the drift, chosen on validation domains.
+        chunk: images in memory at a time; None: all.
+        push: take the class means from the context's features, moved by the learned Jacobian;
+            False: from another pass over the support images, at theta(1).
 
     Source: HyperFlow, arXiv:2504.15323, section 3.3 (there: Euler's method, step size alpha).
     """
@@ -106,6 +137,8 @@ class HyperFlow:
     steps: int = 10
     method: str = "chebyshev"
     length: float = 1.0
+    chunk: int | None = None
+    push: bool = False
     name: str = "HyperFlow"
 
     def view(self, target: Target) -> Target:
@@ -114,19 +147,74 @@ class HyperFlow:
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
         return self.path(target, support)[-1]
 
+    def classifier(self, target: Target, support: LabelledImages) -> Classifier:
+        """theta(1) and the class means there, by one look at the support set or by two."""
+        context = encode(target, support, chunk=self.chunk)
+        theta = self.follow(target.theta0, context)[-1]
+        with torch.no_grad():
+            if not self.push:
+                return Classifier(theta, target.centres(theta, support, chunk=self.chunk))
+            moved = self.net.features(context, theta)
+            return Classifier(theta, prototypes(moved, support.labels, support.n_way))
+
     def path(
         self, target: Target, support: LabelledImages
     ) -> Float[Tensor, " knots params"]:
         """theta before the first and after every solver step."""
-        if len(target.theta0) != self.net.shape.n_params:
+        return self.follow(target.theta0, encode(target, support, chunk=self.chunk))
+
+    def follow(
+        self, theta0: Float[Tensor, " params"], context: Context
+    ) -> Float[Tensor, " knots params"]:
+        """The path from theta0 for a support set that was encoded before."""
+        if len(theta0) != self.net.shape.n_params:
             raise ConfigError(
                 f"the drift network moves {self.net.shape.n_params} numbers, the target "
-                f"{len(target.theta0)}: load the target with the subset it was trained for"
+                f"{len(theta0)}: load the target with the subset it was trained for"
             )
-        drift = self.net.given(encode(target, support))
+        drift = self.net.given(context)
         return solvers.solve(
             lambda t, theta: self.length * drift(t, theta),
-            target.theta0,
+            theta0,
             steps=self.steps,
             method=self.method,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewerImages:
+    """Another method, shown some of the support images, evenly over the classes.
+
+    Args:
+        share: of the images, rounded up; at least one of every class is shown.
+        max_images: and no more than so many in all; None: no bound.
+        means_of_all: take the class means at theta from all images, by a pass over them; False:
+            from the shown ones, as the method does.
+    """
+
+    method: Method
+    name: str
+    share: float = 1.0
+    max_images: int | None = None
+    means_of_all: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1 or (self.max_images or 1) < 1:
+            raise ConfigError(f"share must lie in (0, 1], max_images be >= 1, got {self}")
+
+    def view(self, target: Target) -> Target:
+        return self.method.view(target)
+
+    def shown(self, support: LabelledImages) -> LabelledImages:
+        n = math.ceil(self.share * len(support.labels))
+        return support.at_most(max(min(n, self.max_images or n), support.n_way))
+
+    def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        return self.method(target, self.shown(support))
+
+    def classifier(self, target: Target, support: LabelledImages) -> Classifier:
+        if not self.means_of_all:
+            return classifier(self.method, target, self.shown(support))
+        theta = self(target, support)
+        with torch.no_grad():
+            return Classifier(theta, target.centres(theta, support))

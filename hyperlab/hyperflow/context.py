@@ -45,15 +45,29 @@ class Context:
         return (self.features.float() * present).sum(-2) / present.sum(-2)
 
 
-def encode(target: Target, support: LabelledImages) -> Context:
-    """The context of one support set, by one forward pass of the frozen target."""
-    blocks, last = target.block_features(support.images)
+def encode(target: Target, support: LabelledImages, *, chunk: int | None = None) -> Context:
+    """The context of one support set, by one forward pass of the frozen target.
+
+    Args:
+        chunk: images in memory at a time; None: all.
+    """
+    parts = support.images.split(chunk or len(support.images))
+    pairs = [target.block_features(part) for part in parts]
+    blocks, last = (torch.cat(column) for column in zip(*pairs, strict=True))
     labels = support.labels.to(last.device)
-    centres = prototypes(last, labels, support.n_way)
-    residual = head_residual(last, labels, target.logit_scale)
-    return Context(
-        torch.cat([blocks.flatten(1), last, centres[labels]], 1), residual, labels
-    )
+    return assemble(blocks, last, labels, target.logit_scale)
+
+
+def assemble(
+    blocks: Float[Tensor, " n depth 2 dim"],
+    last: Float[Tensor, " n dim"],
+    labels: Int[Tensor, " n"],
+    scale: float = LOGIT_SCALE,
+) -> Context:
+    """The context that `Target.block_features` gives: with class means and the head's residual."""
+    centres = prototypes(last, labels, int(labels.max()) + 1)
+    features = torch.cat([blocks.flatten(1), last, centres[labels]], 1)
+    return Context(features, head_residual(last, labels, scale), labels)
 
 
 def pad(contexts: Sequence[Context], n_images: int | None = None) -> Context:

@@ -156,6 +156,16 @@ class DriftNetwork(nn.Module):
         residual = head_residual(features, reading.labels)
         return self.jacobian.mean_pull(reading.gates, residual, reading.weights)
 
+    @torch.no_grad()
+    def features(
+        self, context: Context, theta: Float[Tensor, " params"]
+    ) -> Float[Tensor, " n dim"]:
+        """f(theta) ~ f(theta0) + J (theta - theta0) of every image, without the backbone."""
+        self._check(context)
+        delta = (theta - self.theta0) * (self.scale > 0)
+        moved = self.jacobian.push(self.jacobian.gates(context.features), delta)
+        return origin(context.features, self.shape.n_residual) + moved
+
     def _check(self, context: Context) -> None:
         found = context.features.shape[-1], context.residual.shape[-1]
         if found != (wanted := (self.shape.n_inputs, self.shape.n_residual)):

@@ -40,7 +40,7 @@ class Supports:
 
     Args:
         task: which task each image belongs to.
-        n_way: the number of classes of each task.
+        n_way: the number of classes of each task; stays on the CPU.
     """
 
     images: Float[Tensor, " n 3 h w"]
@@ -66,9 +66,8 @@ class Supports:
         )
 
     def to(self, device: torch.device | str) -> "Supports":
-        return Supports(
-            *(x.to(device) for x in (self.images, self.labels, self.task, self.n_way))
-        )
+        moved = (x.to(device) for x in (self.images, self.labels, self.task))
+        return Supports(*moved, self.n_way)
 
 
 def _require_sound(support: LabelledImages) -> None:
@@ -108,7 +107,10 @@ def losses(
         supports.n_way.repeat(copies),
         target.logit_scale,
     )
-    return each.new_zeros(tasks).index_add(0, task, each) / torch.bincount(task)
+    sums = each.new_zeros(2, tasks).index_add(
+        1, task, torch.stack([each, each.new_ones(len(each))])
+    )
+    return sums[0] / sums[1]
 
 
 def sgd(gradient: Tensor, state: dict[str, Tensor | int]) -> Tensor:  # noqa: ARG001
@@ -140,8 +142,8 @@ def fine_tune(
             trajectory does not depend on the tasks beside it.
     """
     rule = choose(RULES, config.optimiser)
+    sizes = torch.bincount(supports.task.cpu()).tolist()
     supports = supports.to(target.device)
-    sizes = torch.bincount(supports.task).tolist()
     theta = target.theta0.expand(len(sizes), -1).clone()
     state: dict[str, Tensor | int] = {}
     for step in range(config.steps + 1):

@@ -246,6 +246,27 @@ class Target:
         tokens = [torch.stack([prefix[:, 0], patch.mean(1)], 1) for patch, prefix in layers]
         return torch.stack(tokens, 1), features
 
+    def centres(
+        self,
+        theta: Float[Tensor, " params"],
+        support: LabelledImages,
+        *,
+        chunk: int | None = None,
+    ) -> Float[Tensor, " way dim"]:
+        """The class means of `support` under theta, `chunk` images a pass (None: all)."""
+        parts = support.images.split(chunk or len(support.images))
+        features = torch.cat([self.features(theta, part) for part in parts])
+        return prototypes(features, support.labels, support.n_way)
+
+    def scores(
+        self,
+        theta: Float[Tensor, " params"],
+        centres: Float[Tensor, " way dim"],
+        images: Float[Tensor, " n 3 h w"],
+    ) -> Float[Tensor, " n way"]:
+        """Scaled cosines between `images` under theta and given class means."""
+        return self.logit_scale * cosine(self.features(theta, images), centres)
+
     def logits(
         self,
         theta: Float[Tensor, " params"],
@@ -253,10 +274,7 @@ class Target:
         images: Float[Tensor, " n 3 h w"],
     ) -> Float[Tensor, " n way"]:
         """Scaled cosines between `images` and the class means of `support`, both under theta."""
-        centres = prototypes(
-            self.features(theta, support.images), support.labels, support.n_way
-        )
-        return self.logit_scale * cosine(self.features(theta, images), centres)
+        return self.scores(theta, self.centres(theta, support), images)
 
     def support_loss(
         self, theta: Float[Tensor, " params"], support: LabelledImages
@@ -267,10 +285,21 @@ class Target:
         labels = support.labels.to(features.device)
         return leave_one_out_loss(features, labels, support.n_way, self.logit_scale).item()
 
-    def accuracy(self, theta: Float[Tensor, " params"], episode: Episode) -> float:
-        """Share of the query images that are classified well, in [0, 1]."""
+    def accuracy(
+        self,
+        theta: Float[Tensor, " params"],
+        episode: Episode,
+        centres: Float[Tensor, " way dim"] | None = None,
+    ) -> float:
+        """Share of the query images that are classified well, in [0, 1].
+
+        Args:
+            centres: class means; None: those of the support under theta.
+        """
         with torch.no_grad():
-            logits = self.logits(theta, episode.support, episode.query.images)
+            if centres is None:
+                centres = self.centres(theta, episode.support)
+            logits = self.scores(theta, centres, episode.query.images)
         return (
             (logits.argmax(1) == episode.query.labels.to(logits.device))
             .float()
@@ -308,14 +337,15 @@ def leave_one_out(
     tasks, way = len(n_way), int(n_way.max())
     slot = task * way + labels
     sums = features.new_zeros(tasks * way, features.shape[1]).index_add(0, slot, features)
-    alone = torch.bincount(slot, minlength=tasks * way)[slot] == 1
+    sizes = features.new_zeros(tasks * way).index_add(0, slot, features.new_ones(len(slot)))
+    alone = sizes[slot] == 1
     unit = F.normalize(features, dim=1)
     centres = F.normalize(sums, dim=1, eps=1e-6).view(tasks, way, -1)
     logits = torch.einsum("nd,nwd->nw", unit, centres[task])
     others = F.normalize(sums[slot] - features, dim=1, eps=1e-6)
     own = (others * unit).sum(1).masked_fill(alone, 1.0)
     logits = logits.scatter(1, labels[:, None], own[:, None])
-    absent = torch.arange(way, device=task.device) >= n_way[task, None]
+    absent = torch.arange(way, device=task.device) >= n_way.to(task.device)[task, None]
     logits = (scale * logits).masked_fill(absent, float("-inf"))
     return F.cross_entropy(logits, labels, reduction="none")
 

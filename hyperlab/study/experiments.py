@@ -19,7 +19,7 @@ from ..base import (
     stream,
     whole_file,
 )
-from ..hyperflow.adapt import Method
+from ..hyperflow.adapt import Method, classifier
 from ..hyperflow.controls import OwnDomain, WrongSupport
 from ..models.targets import Target
 from ..tasks import roles
@@ -145,7 +145,7 @@ def evaluate(
 def _row(target: Target, method: Method, trial: Trial, role: str) -> Row:
     method = _bound(method, trial)
     view = method.view(target)
-    theta = method(view, trial.episode.support)
+    theta, centres = classifier(method, view, trial.episode.support)
     return {
         "role": role,
         "domain": trial.domain,
@@ -153,7 +153,7 @@ def _row(target: Target, method: Method, trial: Trial, role: str) -> Row:
         "n_way": trial.episode.support.n_way,
         "n_support": len(trial.episode.support.labels),
         "method": method.name,
-        "accuracy": view.accuracy(theta, trial.episode),
+        "accuracy": view.accuracy(theta, trial.episode, centres),
     }
 
 

@@ -11,6 +11,7 @@ from hyperlab.hyperflow import adapt, controls
 from hyperlab.hyperflow.context import encode, pad
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.hyperflow.trajectories import Trajectories
+from hyperlab.models.targets import Target
 from hyperlab.tasks.episodes import Episode
 from tests.tiny import support, tiny_net, tiny_target
 
@@ -54,6 +55,7 @@ METHODS = [
         method=adapt.bias_tuning(steps=1), token_size=TARGET.model.num_features
     ),
     controls.WrongSupport(method=adapt.bias_tuning(steps=1), support=support(seed=9)),
+    adapt.FewerImages(method=adapt.bias_tuning(steps=1), name="half", share=0.5),
 ]
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 
@@ -145,7 +147,7 @@ def test_hyperflow_needs_no_gradient():
 
 
 def test_wrong_support_ignores_the_task_it_is_given():
-    method = METHODS[-1]
+    method = METHODS[-2]
     inner = adapt.bias_tuning(steps=1)(TARGET, support(seed=9))
     assert torch.equal(method(TARGET, support(seed=0)), inner)
     assert torch.equal(method(TARGET, support(seed=1)), inner)
@@ -190,6 +192,60 @@ def test_nearest_domain_averages_over_the_tasks_of_a_domain():
     )
     moved = controls.NearestDomain.fit(together)(TARGET, support()) - TARGET.theta0
     torch.testing.assert_close(moved, torch.full_like(moved, 2.0))
+
+
+class LinearTarget(Target):
+    """A target whose features answer to theta by one matrix, the same for every image."""
+
+    def features(self, theta, images, task=None):
+        start, delta = super().features(self.theta0, images), theta - self.theta0
+        return start + self.answer(delta)
+
+    @staticmethod
+    def answer(delta):
+        matrix = torch.randn(32, len(delta), generator=stream(0, "matrix")) / len(delta)
+        return matrix @ delta
+
+
+def test_pushed_class_means_are_the_recomputed_ones_where_features_are_linear(monkeypatch):
+    target, net = LinearTarget(**vars(TARGET)), tiny_net(TARGET, seed=1)
+    monkeypatch.setattr(
+        net.jacobian, "push", lambda _, delta: target.answer(delta.flatten())
+    )
+    options = {"net": net, "steps": 1, "method": "euler"}
+    pushed = adapt.HyperFlow(**options, push=True).classifier(target, support())
+    again = adapt.HyperFlow(**options).classifier(target, support())
+    assert not torch.equal(again.theta, target.theta0)
+    assert torch.equal(pushed.theta, again.theta)
+    torch.testing.assert_close(pushed.centres, again.centres, rtol=1e-4, atol=1e-5)
+
+
+def test_a_context_in_chunks_is_the_whole_context():
+    task = support(n_shot=3)
+    whole, parts = encode(TARGET, task), encode(TARGET, task, chunk=2)
+    for name in ("features", "residual", "labels"):
+        torch.testing.assert_close(
+            getattr(parts, name), getattr(whole, name), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_fewer_images_are_what_the_inner_method_sees():
+    task, flow = support(n_shot=4), METHODS[7]
+    seen = task.at_most(6)
+    own = adapt.FewerImages(method=flow, name="half", share=0.5)
+    both = adapt.FewerImages(method=flow, name="half", max_images=6, means_of_all=True)
+    theta = flow(TARGET, seen)
+    for method, means_of in ((own, seen), (both, task)):
+        found = adapt.classifier(method, TARGET, task)
+        assert torch.equal(found.theta, theta)
+        torch.testing.assert_close(found.centres, TARGET.centres(theta, means_of))
+
+
+def test_no_class_goes_without_an_image_and_shares_lie_between_0_and_1():
+    method = adapt.FewerImages(method=adapt.NoAdaptation(), name="", share=0.01)
+    assert method.shown(support(n_way=3, n_shot=4)).labels.tolist() == [0, 1, 2]
+    with pytest.raises(ConfigError, match="share"):
+        adapt.FewerImages(method=adapt.NoAdaptation(), name="", share=1.5)
 
 
 OTHER = tiny_target(params.norms)

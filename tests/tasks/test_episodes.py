@@ -215,3 +215,15 @@ def test_an_infeasible_request_names_the_class_and_the_count(draw, counts, group
 def test_rules_that_contradict_themselves_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         MetaDatasetRules(**options)
+
+
+def test_at_most_takes_the_first_of_every_class_as_evenly_as_they_allow():
+    labels = torch.tensor([0] * 6 + [1] * 1 + [2] * 5)
+    images = torch.arange(12.0)[:, None, None, None].expand(-1, 3, 2, 2)
+    whole = episodes.LabelledImages(images, labels, 3)
+    few = whole.at_most(7)
+    assert torch.bincount(few.labels).tolist() == [3, 1, 3]
+    assert few.images[:, 0, 0, 0].tolist() == [0, 1, 2, 6, 7, 8, 9]
+    assert torch.equal(whole.at_most(99).labels, labels)
+    with pytest.raises(ConfigError, match="3 classes need an image each"):
+        whole.at_most(2)
