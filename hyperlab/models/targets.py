@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ..base import ArtifactError, ConfigError, DataMissingError
 from ..params import ParamSubset, Predicate, qkv_biases
 from ..tasks.episodes import Episode, LabelledImages
+from .rows import RowLayerNorm, RowLinear, row_layers
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 SHIPPED = PRETRAINED / "vit_micro.safetensors"
@@ -57,33 +58,6 @@ VIT_MICRO = {  # the course's backbone: 17 tokens of 96 numbers
 }
 
 
-class RowLinear(nn.Linear):
-    """A linear layer whose bias may differ from row to row of the batch.
-
-    With biases (n, out) for inputs (n, tokens, in), one fused product serves every task.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.bias is None or self.bias.ndim == 1:
-            return F.linear(x, self.weight, self.bias)
-        as_rows = (1,) * (x.ndim - 2) + (-1,)
-        return F.linear(x, self.weight).add_(self.bias.unflatten(-1, as_rows))
-
-
-class RowLayerNorm(nn.LayerNorm):
-    """A layer norm whose scale and shift may differ from row to row of the batch."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.weight.ndim == 1 and self.bias.ndim == 1:
-            return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
-        as_rows = (1,) * (x.ndim - 2) + (-1,)
-        plain = F.layer_norm(x, self.normalized_shape, eps=self.eps)
-        scale, shift = (
-            p.unflatten(-1, as_rows) if p.ndim > 1 else p for p in (self.weight, self.bias)
-        )
-        return plain * scale + shift
-
-
 class ClassTokenViT(timm.models.VisionTransformer):
     """A vision transformer whose last block is computed for the class token alone.
 
@@ -116,16 +90,6 @@ def reads_class_token_alone(model: nn.Module) -> bool:
         type(model.blocks[-1]).__name__ == "Block" and type(attn).__name__ == "Attention"
     )
     return plain and extras == (None, None) and all(type(n) is nn.Identity for n in norms)
-
-
-def row_layers(model: nn.Module) -> nn.Module:
-    """`model` with its linear and norm layers able to take one bias row per image."""
-    for layer in model.modules():
-        if type(layer) is nn.Linear:
-            layer.__class__ = RowLinear
-        elif isinstance(layer, nn.LayerNorm):
-            layer.__class__ = RowLayerNorm
-    return model
 
 
 def build(name: str, **options: object) -> nn.Module:
