@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from hyperlab import base
 from hyperlab.hyperflow import collect
 from hyperlab.models import targets
 from hyperlab.study import methods, script
@@ -34,7 +33,7 @@ def main(
     ] = "",
 ) -> None:
     """CPU, two cores: about one task a second at the laptop scale's task sizes."""
-    place = base.default_device() if device == "auto" else device
+    place = script.place(device)
     target = targets.load(backbone, image_size=image_size or None).to(place)
     config = replace(collect.CollectConfig.at(scale), role=role, seed=seed)
     config = replace(config, size=target.image_size, n_tasks=n_tasks or config.n_tasks)

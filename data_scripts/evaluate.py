@@ -31,17 +31,19 @@ def main(
     share: script.Share = "0/1",
     backbone: script.Backbone = "vit_micro",
     image_size: script.ImageSize = 0,
+    device: script.Device = "cpu",
 ) -> None:
     """Goes on where it was stopped; several processes may share it, the last writes the table."""
-    target = targets.load(backbone, image_size=image_size or None)
+    place = script.place(device)
+    target = targets.load(backbone, image_size=image_size or None).to(place)
     n = 2 if scale == "smoke" else n_tasks or methods.n_tasks(protocol)
     which = {"role": role, "protocol": protocol, "only": script.words(only), "seed": seed}
     which |= {"share": script.share(share), "size": target.image_size}
     config = experiments.EvalConfig(n_tasks=n, **which)
     own = rows / f"own-{config.stem}.safetensors"
     learned = methods.Learned(
-        nets=methods.networks(script.words(nets)),
-        data=trajectories.Store.open(store).read() if store else None,
+        nets=methods.networks(script.words(nets), place),
+        data=trajectories.Store.open(store).read().to(place) if store else None,
         own=experiments.own_means(target, config, own, root=data) if store else {},
     )
     chosen = methods.named(script.words(compared), learned)

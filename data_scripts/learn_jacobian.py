@@ -27,7 +27,7 @@ def main(
 ) -> None:
     """Three backward passes a task, at random points of its path; CPU, one core: 18 minutes."""
     started = time.perf_counter()
-    place = base.default_device() if device == "auto" else device
+    place = script.place(device)
     config = jacobian.JacobianConfig.at(scale)
     target = targets.load(backbone, image_size=image_size or None).to(place)
     generator = base.stream(seed, "jacobian")

@@ -30,7 +30,7 @@ def main(
 ) -> None:
     """HyperFlow-L or -C for `vit_micro`; CPU, two cores: minutes."""
     started = time.perf_counter()
-    place = base.default_device() if device == "auto" else device
+    place = script.place(device)
     data = trajectories.Store.open(store).read().to(place)
     config = replace(training.DriftConfig.at(scale), path=path)
     config = replace(config, steps=config.steps if steps < 0 else steps)

@@ -108,6 +108,7 @@ def test_the_audit_of_costs_writes_its_parts(tmp_path):
         ("evaluate.py", ["--protocol", "6-way"], "5-way 5-shot"),
         ("evaluate.py", ["--share", "2/2"], "0/2"),
         ("evaluate.py", ["--nets", "cubic"], "HyperFlow-C=cubic"),
+        ("evaluate.py", ["--device", "abacus"], "have cpu"),
         ("evaluate.py", ["--role", "cdfsl"], "download_data.py"),
         ("evaluate.py", ["--backbone", "vit_small_patch16_224.dino"], "no weights of"),
         ("collect_trajectories.py", ["--steps", "fifty"], "20x10"),

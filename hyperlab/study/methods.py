@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from .. import params
@@ -128,7 +129,9 @@ def n_tasks(protocol: str) -> int:
     return choose(protocols.PROTOCOLS, protocol).n_tasks
 
 
-def networks(pairs: Sequence[str]) -> dict[str, DriftNetwork]:
+def networks(
+    pairs: Sequence[str], device: torch.device | str = "cpu"
+) -> dict[str, DriftNetwork]:
     """("HyperFlow-C=cubic", ...) -> name -> network: a shipped one or a file.
 
     Raises:
@@ -136,4 +139,5 @@ def networks(pairs: Sequence[str]) -> dict[str, DriftNetwork]:
     """
     if odd := [pair for pair in pairs if not pair.partition("=")[2]]:
         raise ConfigError(f"networks are given as name=file, e.g. HyperFlow-C=cubic: {odd}")
-    return {name: drift.load(file) for name, _, file in (p.partition("=") for p in pairs)}
+    named_files = (pair.split("=", 1) for pair in pairs)
+    return {name: drift.load(file).to(device) for name, file in named_files}

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
-from ..base import ConfigError, HyperlabError
+from ..base import ConfigError, HyperlabError, default_device
 
 Scale = Annotated[str, typer.Option(help="smoke, laptop or paper")]
 Seed = Annotated[int, typer.Option(help="of every random stream")]
@@ -45,3 +46,18 @@ def share(text: str) -> tuple[int, int]:
     if not (slash and k.isdigit() and n.isdigit() and int(k) < int(n)):
         raise ConfigError(f"a share is k/n with k < n, e.g. 0/2 and 1/2; got {text!r}")
     return int(k), int(n)
+
+
+def place(device: str) -> torch.device:
+    """ "auto" -> what there is; else the device of that name.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    try:
+        found = default_device() if device == "auto" else torch.device(device)
+        torch.zeros(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        have = "cpu, cuda" if torch.cuda.is_available() else "cpu"
+        raise ConfigError(f"no device {device!r} here; have {have} and auto") from error
+    return found
