@@ -47,7 +47,7 @@ def main(
     except (HyperlabError, RuntimeError) as error:
         raise SystemExit(f"bench_collection: {error}") from error
     counts = {"tasks": n, "steps": config.steps, "repeats": repeats}
-    about = {"command": " ".join(["python", *sys.argv]), "what": WHAT, "n": counts}
+    about = {"command": shlex.join(["python", *sys.argv]), "what": WHAT, "n": counts}
     facts = {"machine": timing.machine(), "versions": timing.versions(["torch", "timm"])}
     with whole_file(out) as draft:
         draft.write_text(json.dumps(about | facts | {"ways": rows}, indent=2) + "\n")

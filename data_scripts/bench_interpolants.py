@@ -38,7 +38,7 @@ def main(
     except (HyperlabError, RuntimeError) as error:
         raise SystemExit(f"bench_interpolants: {error}") from error
     record = {
-        "command": " ".join(["python", *sys.argv]),
+        "command": shlex.join(["python", *sys.argv]),
         "what": WHAT,
         "n": {"trajectories": n, "knots": knots, "params": params, "repeats": repeats},
         "device": device,

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,7 +104,7 @@ def tabulate(
 def about(config: EvalConfig) -> dict[str, object]:
     """The command that runs and what decides its tasks."""
     facts = {"role": config.role, "protocol": config.protocol, "seed": config.seed}
-    return {"command": " ".join(["python", *sys.argv]), **facts}
+    return {"command": shlex.join(["python", *sys.argv]), **facts}
 
 
 def paired(table: pd.DataFrame, flows: Sequence[str]) -> dict[str, list[float]]:
