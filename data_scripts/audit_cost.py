@@ -1,8 +1,6 @@
 """What adapting to one task costs, part by part, beside full fine-tuning; JSON and table."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +28,7 @@ def main(
             f"want --repeats >= 1 and --device cpu or cuda, got {repeats}, {device}"
         )
     found = ledger.report(scale, device, repeats, progress=tqdm)
-    facts = {"command": shlex.join(["python", *sys.argv]), "scale": scale, "seed": seed}
+    facts = {"command": script.command(), "scale": scale, "seed": seed}
     facts |= {"device": device, "machine": timing.machine()}
     facts |= {"versions": timing.versions(["torch", "timm"])}
     with whole_file(out.with_suffix(".json")) as draft:

@@ -1,7 +1,6 @@
 """Cost of adapting to one task: HyperFlow against bias-tuning; write one JSON file."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -48,7 +47,7 @@ def main(
             "seconds, bias-tuning / HyperFlow": round(tuning.seconds / learned.seconds, 2),
             "flops, bias-tuning / HyperFlow": round(tuning.flops / learned.flops, 2),
         }
-    about = {"command": " ".join(sys.argv), "repeats": repeats, "seed": seed}
+    about = {"command": script.command(), "repeats": repeats, "seed": seed}
     facts = {"machine": timing.machine(), "versions": timing.versions(["torch", "timm"])}
     with whole_file(out) as draft:
         draft.write_text(json.dumps(about | facts | results, indent=2) + "\n")

@@ -1,7 +1,6 @@
 """Time the recording of fine-tunings, in groups against one by one; write one JSON file."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +46,7 @@ def main(
     except (HyperlabError, RuntimeError) as error:
         raise SystemExit(f"bench_collection: {error}") from error
     counts = {"tasks": n, "steps": config.steps, "repeats": repeats}
-    about = {"command": shlex.join(["python", *sys.argv]), "what": WHAT, "n": counts}
+    about = {"command": script.command(), "what": WHAT, "n": counts}
     facts = {"machine": timing.machine(), "versions": timing.versions(["torch", "timm"])}
     with whole_file(out) as draft:
         draft.write_text(json.dumps(about | facts | {"ways": rows}, indent=2) + "\n")

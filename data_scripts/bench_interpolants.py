@@ -1,7 +1,6 @@
 """Time the cubic interpolant against scipy and torchcde; write one JSON file."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +37,7 @@ def main(
     except (HyperlabError, RuntimeError) as error:
         raise SystemExit(f"bench_interpolants: {error}") from error
     record = {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": script.command(),
         "what": WHAT,
         "n": {"trajectories": n, "knots": knots, "params": params, "repeats": repeats},
         "device": device,

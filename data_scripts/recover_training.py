@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +35,7 @@ def main(
         progress=tqdm,
     )
     numbers = table.drop(columns="task").groupby("method")
-    about = {"command": shlex.join(["python", *sys.argv]), "n": n}
+    about = {"command": script.command(), "n": n}
     quartiles = numbers.quantile([0.25, 0.5, 0.75]).round(4)
     rows = quartiles.rename_axis(["method", "quantile"]).reset_index().to_dict("records")
     with whole_file(out) as draft:

@@ -2,8 +2,6 @@
 
 import json
 import platform
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import torch
 from ..base import DataMissingError, Progress, silent, whole_file
 from ..hyperflow.adapt import Method
 from ..models.targets import Target
+from . import script
 from .experiments import EvalConfig, compare, evaluate, recovery, summarise
 from .methods import BASELINE, TEACHER
 
@@ -104,7 +103,7 @@ def tabulate(
 def about(config: EvalConfig) -> dict[str, object]:
     """The command that runs and what decides its tasks."""
     facts = {"role": config.role, "protocol": config.protocol, "seed": config.seed}
-    return {"command": shlex.join(["python", *sys.argv]), **facts}
+    return {"command": script.command(), **facts}
 
 
 def paired(table: pd.DataFrame, flows: Sequence[str]) -> dict[str, list[float]]:

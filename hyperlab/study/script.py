@@ -1,5 +1,6 @@
 """The frame of every data script: options in, one line of error out."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,11 @@ def run(main: Callable[..., None]) -> None:
         app()
     except (HyperlabError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def command() -> str:
+    """The command line that runs, ready to be pasted: what stands beside every number."""
+    return shlex.join(["python", *sys.argv])
 
 
 def words(text: str) -> tuple[str, ...]:
