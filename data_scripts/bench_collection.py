@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from hyperlab.base import HyperlabError, choose, whole_file
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.models import targets
-from hyperlab.study import collection_speed, timing
+from hyperlab.study import collection_speed, script, timing
 from hyperlab.tasks import domains, episodes
 
 TASKS = {"smoke": 2, "laptop": 16, "paper": 64}

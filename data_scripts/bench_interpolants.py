@@ -9,7 +9,7 @@ import typer
 from tqdm.auto import tqdm
 
 from hyperlab.base import HyperlabError, choose, stream, whole_file
-from hyperlab.study import interpolant_speed, timing
+from hyperlab.study import interpolant_speed, script, timing
 
 SHAPES = {  # trajectories, knots, parameters (13,824: the qkv biases of ViT-S/16)
     "smoke": (16, 11, 256),
