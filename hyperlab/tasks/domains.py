@@ -25,6 +25,7 @@ from .catalogue import CATALOGUE
 from .entries import Entry
 from .formats import Part
 from .hierarchy import ClassGraph
+from .pictures import OnDemand
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,8 @@ class Domain:
     """Images of one kind with their classes; episodes are drawn from it.
 
     Args:
-        images: uint8 N x C x H x W, C = 1 or 3; a tensor, an array or a memory map.
+        images: uint8 N x C x H x W, C = 1 or 3; a tensor, an array, a memory map, or files
+            that are decoded on demand.
         labels: class of each image.
         groups: of each class the one above it: Omniglot's alphabet, a node of a hierarchy.
         graph: the hierarchy above the classes, if they have a deeper one than groups.
@@ -42,7 +44,7 @@ class Domain:
     """
 
     name: str
-    images: Tensor | np.ndarray
+    images: Tensor | np.ndarray | OnDemand
     labels: Int[Tensor, " n"]
     class_names: tuple[str, ...]
     groups: tuple[int | str, ...] | None = None
@@ -80,7 +82,11 @@ class Domain:
         rows = torch.cat([self.members[c] for c in classes])
         return replace(
             self,
-            images=self._rows(rows),
+            images=(
+                self.images.only(rows)
+                if isinstance(self.images, OnDemand)
+                else self._rows(rows)
+            ),
             labels=torch.arange(len(classes)).repeat_interleave(self.counts[classes]),
             class_names=tuple(self.class_names[c] for c in classes),
             groups=self.groups and tuple(self.groups[c] for c in classes),
@@ -106,7 +112,7 @@ class Domain:
         return images.float().div_(255).repeat(1, 3 // images.shape[1], 1, 1)
 
     def _rows(self, indices: Int64[Tensor, " n"]) -> Tensor | np.ndarray:
-        if isinstance(self.images, Tensor):
+        if isinstance(self.images, Tensor | OnDemand):
             return self.images[indices]
         return self.images[indices.numpy()]  # numpy takes a tensor of one row for a number
 

@@ -4,12 +4,12 @@ import csv
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -20,25 +20,47 @@ RASTER = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 SUFFIXES = RASTER | {".pbm", ".pgm", ".ppm"}
 GREY = ("1", "L", "LA", "La")  # pixel kinds of Pillow
 COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
-LIMIT_BYTES = 4 * 2**30  # images of one domain, decoded
+LIMIT_BYTES = 4 * 2**30  # images of one domain in memory; more are decoded on demand
 PARTS = {**SPLITS, "valid": SPLITS["val"], "validation": SPLITS["val"]}
 Listing = list[tuple[str, File, int]]  # class name, image file, split number
 
 
+@dataclass(frozen=True, eq=False)
+class OnDemand:
+    """Image files that are decoded when they are asked for: a domain larger than memory."""
+
+    files: Sequence[File]
+    size: int
+    dtype: str = "uint8"
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self.files), 3, self.size, self.size
+
+    def __getitem__(self, rows: Int64[Tensor, " m"]) -> UInt8[Tensor, " m 3 h w"]:
+        images = [_decode_one(self.files[row], self.size) for row in rows.tolist()]
+        return torch.stack([image.expand(3, -1, -1) for image in images])
+
+    def only(self, rows: Int64[Tensor, " m"]) -> "OnDemand":
+        """Some of the files, still undecoded."""
+        return replace(self, files=[self.files[row] for row in rows.tolist()])
+
+
 def decode(
     files: Sequence[File], size: int, progress: Progress
-) -> UInt8[Tensor, " n c h w"]:
+) -> UInt8[Tensor, " n c h w"] | OnDemand:
     """Read image files: middle square, resampled to `size`; one channel if all are grey.
 
+    More than LIMIT_BYTES of images are left on disk and decoded when they are asked for.
+
     Raises:
-        ConfigError: if the images would take more memory than LIMIT_BYTES.
         ArtifactError: if a file is damaged or no image of 8 bits a channel.
     """
-    if (need := len(files) * 3 * size**2) > LIMIT_BYTES:
-        raise ConfigError(
-            f"{len(files)} images of {size} px take {need / 2**30:.1f} GiB, the limit is "
-            f"{LIMIT_BYTES / 2**30:.1f} GiB; take a smaller size or fewer images"
-        )
+    if len(files) * 3 * size**2 > LIMIT_BYTES:
+        return OnDemand(files, size)
     items = progress(files, total=len(files), desc="images")
     images = [_decode_one(file, size) for file in items]
     if not images:

@@ -4,6 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError
@@ -145,8 +146,16 @@ def test_16_bit_image_is_refused_instead_of_clipped(tmp_path):
         domains.from_folder(tmp_path)
 
 
-def test_too_many_large_images_are_refused_before_any_is_read(tmp_path, monkeypatch):
+def test_more_images_than_fit_are_decoded_on_demand_and_are_the_same(tmp_path, monkeypatch):
     write_folder(tmp_path)
+    whole = domains.from_folder(tmp_path)
     monkeypatch.setattr(pictures, "LIMIT_BYTES", 1000)
-    with pytest.raises(ConfigError, match="take a smaller size or fewer images"):
-        domains.from_folder(tmp_path)
+    lazy = domains.from_folder(tmp_path)
+    assert isinstance(lazy.images, pictures.OnDemand)
+    assert tuple(lazy.images.shape) == (len(whole.labels), 3, 32, 32)
+    every = torch.arange(len(whole.labels))
+    torch.testing.assert_close(lazy.batch(every), whole.batch(every))
+    part, same = lazy.only([1]), whole.only([1])
+    assert isinstance(part.images, pictures.OnDemand)
+    rows = torch.arange(len(same.labels)).flip(0)
+    torch.testing.assert_close(part.batch(rows), same.batch(rows))
