@@ -21,13 +21,17 @@ def main(
     out: Annotated[Path, typer.Option(help="stem of the table")] = Path("results/cost"),
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     repeats: Annotated[int, typer.Option(help="timed calls; the median counts")] = 5,
+    workers: Annotated[
+        int, typer.Option(help="processes at once; 1 on an accelerator")
+    ] = 1,
 ) -> None:
     """Counts everything, times what a processor can run. CPU, one core: 10 minutes."""
     if repeats < 1 or device.split(":")[0] not in ("cpu", "cuda"):
         raise ConfigError(
             f"want --repeats >= 1 and --device cpu or cuda, got {repeats}, {device}"
         )
-    found = ledger.report(scale, device, repeats, progress=tqdm)
+    jobs, timed = ledger.plan_of(scale, device, repeats)
+    found = ledger.report(jobs, timed, workers=workers, progress=tqdm)
     facts = {"command": script.command(), "scale": scale, "seed": seed}
     facts |= {"device": device, "machine": timing.machine()}
     facts |= {"versions": timing.versions(["torch", "timm"])}

@@ -263,13 +263,8 @@ class Target:
         with torch.no_grad():
             if centres is None:
                 centres = self.centres(theta, episode.support)
-            logits = self.scores(theta, centres, episode.query.images)
-        return (
-            (logits.argmax(1) == episode.query.labels.to(logits.device))
-            .float()
-            .mean()
-            .item()
-        )
+            named = self.scores(theta, centres, episode.query.images).argmax(1)
+        return (named == episode.query.labels.to(named.device)).float().mean().item()
 
 
 def prototypes(

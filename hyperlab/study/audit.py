@@ -8,15 +8,14 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
 import torch
 
 from .. import params
-from ..base import choose, stream
+from ..base import T, choose, stream
 from ..hyperflow.adapt import FewerImages, FineTuning, HyperFlow, Method, classifier
 from ..hyperflow.context import assemble
 from ..hyperflow.drift import DriftNetwork
@@ -135,21 +134,24 @@ def parts(flow: HyperFlow, target: Target, support: LabelledImages) -> dict[str,
     return {name: count(call, model) for name, call in calls.items()}
 
 
-def measured(job: Job) -> Measured:
-    """Seconds and peak memory of the job, with one gradient step if it is fine-tuning.
+def apart(
+    function: Callable[[Job], T], jobs: Sequence[Job], *, workers: int = 1
+) -> Iterator[T]:
+    """function(job) for every job, each in a fresh process; on a CPU a fork of this one.
 
-    On a CPU the process is a fork, which starts at this one's memory; measure before counting,
-    for autograd's threads do not survive a fork.
+    A fork starts with this process's memory, and its high-water mark begins there.
     """
-    start = "fork" if job.device == "cpu" and sys.platform == "linux" else "spawn"
-    with ProcessPoolExecutor(1, mp_context=get_context(start)) as pool:
-        return pool.submit(measure, job).result()
+    cpu = all(job.device == "cpu" for job in jobs)
+    start = "fork" if cpu and sys.platform == "linux" else "spawn"
+    with get_context(start).Pool(workers, maxtasksperchild=1) as pool:
+        yield from pool.imap(function, jobs, chunksize=1)
 
 
 def measure(job: Job) -> Measured:
-    """As `measured`, in this process; the high-water mark counts what others left there.
+    """Seconds and peak memory of the job, with one gradient step if it is fine-tuning.
 
-    On a CPU the seconds are the processor's, on one thread, so that a busy machine does not matter.
+    On a CPU the seconds are the processor's, on one thread, so that a busy machine matters little.
+    Call it `apart`: the high-water mark of memory is the whole process's.
     """
     torch.set_num_threads(1)
     method, support = job.adaptation(), job.support()

@@ -1,6 +1,6 @@
 """The audit's table: shares of full fine-tuning, the bars, and what the offline work is worth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from ..base import Progress, choose, silent
@@ -13,11 +13,13 @@ from .audit import (
     VIEWS,
     Job,
     Measured,
+    apart,
     counted,
-    measured,
+    measure,
     whole,
 )
 from .budget import BACKBONES, Plan, break_even
+from .cost import Count
 
 Row = dict[str, object]
 ALL = "all"
@@ -30,9 +32,8 @@ OFFLINE_MINUTES = {
 }
 
 
-def rows_of(job: Job, run: Measured | None) -> list[Row]:
+def rows_of(job: Job, found: Mapping[str, Count], run: Measured | None) -> list[Row]:
     """A row for the whole and for every part; the whole has seconds if it was run."""
-    found = counted(job)
     head = {"backbone": job.backbone, "n_images": job.n_images, "method": job.method}
     listed = {ALL: whole(found)} | (found if len(found) > 1 else {})
     made = [{**head, "part": part, **asdict(c)} for part, c in listed.items()]
@@ -160,27 +161,28 @@ def plan_of(scale: str, device: str, repeats: int) -> tuple[list[Job], list[Job]
         for way, shot in (small, large)
         for m in (*TUNED, *LOOKS)
     ]
-    few = {"full fine-tuning", *LOOKS}  # of a large backbone on a processor: minutes each
-    affordable = lambda j: device != "cpu" or j.backbone == "vit_micro" or j.method in few  # noqa: E731
+    few = {"full fine-tuning", SPARE}  # of a large backbone on a processor: minutes each
     first = small[0] * small[1]
-    return jobs, [
-        j for j in jobs if affordable(j) and (j.n_images == first or j.method == SPARE)
-    ]
+    cheap = lambda j: device != "cpu" or j.backbone == "vit_micro" or j.method in few  # noqa: E731
+    timed = [job for job in reversed(jobs) if job.n_images == first and cheap(job)]
+    return jobs, timed
 
 
 def report(
-    scale: str, device: str, repeats: int, progress: Progress = silent
+    jobs: Sequence[Job], timed: Sequence[Job], *, workers: int, progress: Progress = silent
 ) -> dict[str, object]:
-    """The whole audit, ready for JSON."""
-    jobs, timed = plan_of(scale, device, repeats)
-    runs = {
-        job: measured(job) for job in progress(timed, total=len(timed), desc="measured")
-    }
-    told = progress(jobs, total=len(jobs), desc="counted")
-    table = shares(scaled([row for job in told for row in rows_of(job, runs.get(job))]))
+    """The whole audit, ready for JSON; every job in a process of its own, `workers` at once."""
+    ran = progress(
+        apart(measure, timed, workers=workers), total=len(timed), desc="measured"
+    )
+    runs = dict(zip(timed, ran, strict=True))
+    told = progress(apart(counted, jobs, workers=workers), total=len(jobs), desc="counted")
+    pairs = zip(jobs, told, strict=True)
+    table = [row for job, found in pairs for row in rows_of(job, found, runs.get(job))]
+    table = shares(scaled(table))
     return {
         "rows": table,
-        "bars": bars(table, device),
+        "bars": bars(table, jobs[0].device),
         "offline_minutes": OFFLINE_MINUTES,
         "break_even": paid_off(table),
     }

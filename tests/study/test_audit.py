@@ -65,7 +65,7 @@ def test_a_job_is_measured_in_a_process_of_its_own():
     job = audit.Job(
         backbone="vit_micro", method="HyperFlow, spare", n_way=5, n_shot=1, repeats=1
     )
-    found = audit.measured(job)
+    (found,) = audit.apart(audit.measure, [job])
     assert found.seconds > 0 and found.repeats == 1 and found.peak_bytes >= 0
 
 

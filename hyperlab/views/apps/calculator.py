@@ -43,7 +43,8 @@ class CalculatorState(tr.HasTraits):
         """FLOPs: offline once, HyperFlow a task, the rival a task."""
         plan = self.plan()
         own = sum(plan.hyperflow().values())
-        return plan.recording(self.recorded), own, plan.fine_tuning(RIVALS[self.rival])
+        rival = plan.fine_tuning(RIVALS[self.rival])
+        return float(plan.recording(self.recorded)), float(own), float(rival)
 
     def crossing(self) -> float:
         """Tasks after which HyperFlow has cost less in all."""
