@@ -17,7 +17,7 @@ from ..base import Progress, silent
 from ..hyperflow.adapt import Method
 from ..models.targets import Target
 from ..tasks.episodes import Episode, LabelledImages
-from .experiments import EvalConfig, trials
+from .experiments import EvalConfig, chosen, trials
 
 Score = Callable[[Target, Method, LabelledImages], float]  # lower is better
 ORACLE = "oracle (sees the queries)"
@@ -82,7 +82,8 @@ def pick(
         A table as `experiments.evaluate` makes it, and rows (rule, domain, task, picked).
     """
     rows, picked = [], []
-    drawn = progress(trials(config, root=root), total=config.n_tasks, desc="rules")
+    total = config.n_tasks * len(chosen(config, root))
+    drawn = progress(trials(config, root=root), total=total, desc="rules")
     for trial in drawn:
         episode = trial.episode
         accuracy = {m.name: judged(target, m, episode) for m in candidates}
