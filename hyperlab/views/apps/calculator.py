@@ -86,7 +86,7 @@ class CalculatorState(tr.HasTraits):
             f"A task: {self.rival} {rival:.3g} FLOP, HyperFlow {own:.3g} "
             f"({100 * own / rival:.2g} %: {told}). Offline, once: {offline:.3g} FLOP. "
             f"{self.n_tasks:,} tasks: {tuned:.3g} against {learned:.3g} FLOP, {better} costs "
-            f"less. HyperFlow has paid off {end}."
+            f"less. HyperFlow pays off: {end}."
         )
 
 
