@@ -41,10 +41,11 @@ def main(
     which |= {"share": script.share(share), "size": target.image_size}
     config = experiments.EvalConfig(n_tasks=n, **which)
     own = rows / f"own-{config.stem}.safetensors"
+    asks = store and (not compared or "own domain's mean" in compared)
     learned = methods.Learned(
         nets=methods.networks(script.words(nets), place),
         data=trajectories.Store.open(store).read().to(place) if store else None,
-        own=experiments.own_means(target, config, own, root=data) if store else {},
+        own=experiments.own_means(target, config, own, root=data) if asks else {},
     )
     chosen = methods.named(script.words(compared), learned)
     if config.share[1] > 1:
