@@ -5,6 +5,7 @@ marker say the same a second time.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -271,6 +272,8 @@ def intervals(
 ) -> go.Figure:
     """Means with their intervals: a line of the plot per row, a colour and marker per series.
 
+    Series that share a row lie side by side in it.
+
     Args:
         rows: series -> row -> (mean, half width of the interval).
     """
@@ -283,9 +286,12 @@ def intervals(
         figure.add_scatter(
             x=means, y=y, error_x=bars, marker=look, name=name, mode="markers"
         )
-    n_rows = len({row for points in rows.values() for row in points})
+    counts = Counter(row for points in rows.values() for row in points)
+    if max(counts.values()) > 1:
+        figure.update_traces(orientation="h").update_layout(scattermode="group")
     figure.update_yaxes(autorange="reversed")
-    return figure.update_layout(xaxis_title=x_title, height=130 + 24 * n_rows)
+    room = sum(max(24, 13 * n) for n in counts.values())
+    return figure.update_layout(xaxis_title=x_title, height=130 + room)
 
 
 def strokes(tails: Tensor, vectors: Tensor) -> Float[Tensor, " strokes 2"]:
