@@ -1,7 +1,7 @@
 """Paired evaluation: every method on the same seeded tasks, with intervals and controls."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from ..tasks import roles
 from ..tasks.domains import Domain
 from ..tasks.episodes import Episode
 from ..tasks.protocols import PROTOCOLS
+from .identity import mark
 from .methods import BASELINE, GRADIENT, TEACHER
 
 Row = dict[str, str | int | float]
@@ -115,12 +116,14 @@ def evaluate(
 
     Args:
         folder: keeps every task's rows as they are made, a file for each share; what any file
-            there holds of this role, protocol and seed is not run again.
+            there holds of this role, protocol and seed is not run again, unless the backbone,
+            a network or a setting of the method has changed since.
 
     Returns:
         The rows of these methods and tasks: with a folder also what other shares have made.
     """
-    rows = rows_in(folder, config) if folder else []
+    marks = {m.name: mark(target, m) for m in methods}
+    rows = rows_in(folder, config, marks) if folder else []
     names, domains = [m.name for m in methods], [s.name for s in chosen(config, root)]
     known = {(row["domain"], row["task"], row["method"]) for row in rows}
     k, n = config.share
@@ -129,20 +132,27 @@ def evaluate(
     for number, trial in enumerate(drawn):
         todo = [m for m in methods if (trial.domain, trial.number, m.name) not in known]
         if number % n == k and todo:
-            fresh = [_row(target, method, trial, config.role) for method in todo]
+            fresh = [_row(target, m, trial, config.role, marks[m.name]) for m in todo]
             rows += fresh
             if folder:
                 _append(Path(folder) / f"{config.stem}-{k}of{n}.jsonl", fresh)
-    table = pd.DataFrame(rows_in(folder, config) if folder else rows)
-    wanted = table["method"].isin(names) & table["domain"].isin(domains)
-    table = table[wanted & (table["task"] < config.n_tasks)]
-    place = {name: k for k, name in enumerate([*domains, *names])}
+    table = pd.DataFrame(rows_in(folder, config, marks) if folder else rows)
+    return _in_order(table, domains, names, config.n_tasks) if len(table) else table
+
+
+def _in_order(
+    table: pd.DataFrame, domains: Sequence[str], methods: Sequence[str], n_tasks: int
+) -> pd.DataFrame:
+    """The rows of these domains and methods alone, in this order."""
+    wanted = table["method"].isin(methods) & table["domain"].isin(domains)
+    table = table[wanted & (table["task"] < n_tasks)]
+    place = {name: k for k, name in enumerate([*domains, *methods])}
     ranks = {"domain": table["domain"].map(place), "method": table["method"].map(place)}
     order = table.assign(**ranks).sort_values(["domain", "task", "method"]).index
     return table.loc[order].reset_index(drop=True)
 
 
-def _row(target: Target, method: Method, trial: Trial, role: str) -> Row:
+def _row(target: Target, method: Method, trial: Trial, role: str, made_by: str) -> Row:
     method = _bound(method, trial)
     view = method.view(target)
     theta, centres = classifier(method, view, trial.episode.support)
@@ -153,6 +163,7 @@ def _row(target: Target, method: Method, trial: Trial, role: str) -> Row:
         "n_way": trial.episode.support.n_way,
         "n_support": len(trial.episode.support.labels),
         "method": method.name,
+        "made_by": made_by,
         "accuracy": view.accuracy(theta, trial.episode, centres),
     }
 
@@ -193,10 +204,15 @@ def own_means(
     return found
 
 
-def rows_in(folder: Path | str, config: EvalConfig) -> list[Row]:
-    """The rows that all shares have left in a folder, each task and method once."""
+def rows_in(folder: Path | str, config: EvalConfig, marks: Mapping[str, str]) -> list[Row]:
+    """The rows that all shares have left in a folder, each task and method once.
+
+    Args:
+        marks: name -> mark of the methods of now, see `identity`; rows of others are left out.
+    """
     paths = sorted(Path(folder).glob(f"{config.stem}-*of*.jsonl"))
-    rows = [row for path in paths for row in read_rows(path)]
+    found = [row for path in paths for row in read_rows(path)]
+    rows = [row for row in found if row.get("made_by") == marks.get(row["method"], "")]
     return list({(r["domain"], r["task"], r["method"]): r for r in rows}.values())
 
 

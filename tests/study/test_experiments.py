@@ -66,6 +66,20 @@ def test_a_table_goes_on_where_it_was_cut(target, methods, tmp_path):
     )
 
 
+def test_rows_of_a_network_that_has_changed_are_made_anew(target, methods, tmp_path):
+    before = experiments.evaluate(target, methods, CONFIG, folder=tmp_path)
+    step = methods[2]
+    other = experiments.replace(step, delta=-step.delta)
+    changed = [*methods[:2], other, WrongSupport(method=other)]
+    after = experiments.evaluate(target, changed, CONFIG, folder=tmp_path)
+    fresh = experiments.evaluate(target, changed, CONFIG)
+    pd.testing.assert_frame_equal(after, fresh)
+    same = before["made_by"] == after["made_by"]
+    assert set(after["method"][~same]) == {"HyperFlow-C", "wrong support"}
+    back = experiments.evaluate(target, methods, CONFIG, folder=tmp_path)
+    pd.testing.assert_frame_equal(back, before)
+
+
 def test_gain_is_the_paired_difference_and_its_interval():
     rows = [
         {"domain": "a", "task": i, "method": m, "accuracy": a}
