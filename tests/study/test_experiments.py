@@ -1,5 +1,7 @@
 """Evaluation: paired, resumable, honest about its intervals."""
 
+import functools
+
 import pandas as pd
 import pytest
 import torch
@@ -11,10 +13,18 @@ from hyperlab.models import targets
 from hyperlab.params import ParamSubset, qkv_biases
 from hyperlab.study import claims, experiments
 from hyperlab.study import methods as methods_of
+from hyperlab.tasks import roles
 
 CONFIG = experiments.EvalConfig(
     protocol="5-way 1-shot", n_tasks=2, only=("digits", "circuits")
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(roles, "open_source", functools.cache(roles.open_source))
+        yield
 
 
 @pytest.fixture(scope="module")
