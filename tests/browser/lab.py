@@ -185,7 +185,7 @@ class Page:
 
     def choose(self, label, option):
         """Set the drop-down with this label."""
-        self.tab.get_by_label(label).first.select_option(option)
+        self.tab.get_by_label(label, exact=True).first.select_option(option)
 
     def n_plots(self):
         return self.tab.locator(".js-plotly-plot").count()

@@ -115,7 +115,7 @@ def figure_of(state: CalculatorState) -> go.Figure:
 def calculator(state: CalculatorState) -> w.VBox:
     """Choose the tasks and the backbone; the curves, the crossing and the words follow."""
     view, words = figures.live(figure_of(state)), w.HTML()
-    wide = {"style": {"description_width": "7em"}}
+    wide = {"style": {"description_width": "8em"}}
     controls = {
         "backbone": w.Dropdown(options=list(BACKBONES), description="backbone", **wide),
         "size": w.Dropdown(options=list(SIZES), description="pixels", **wide),
