@@ -159,12 +159,3 @@ def saved_bytes(call: Callable[[], object]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
         call()
     return peak
-
-
-def vit_flops(*, depth: int, width: int, tokens: int, patch: int) -> int:
-    """Forward FLOPs of one image: 2 (12 L D^2 N + 2 L N^2 D) + 2 p^2 3 D (N - 1).
-
-    L blocks of width D over N tokens, the class token among them, patches of p x p pixels.
-    """
-    blocks = 12 * depth * width**2 * tokens + 2 * depth * tokens**2 * width
-    return 2 * blocks + 2 * patch**2 * 3 * width * (tokens - 1)

@@ -48,12 +48,8 @@ def held_out_loss(
 
 def halves(support: LabelledImages) -> list[tuple[LabelledImages, LabelledImages]]:
     """Every second image of each class against the others; a lone image is in both halves."""
-    labels = support.labels
-    order = labels.argsort(stable=True)
-    counts = torch.bincount(labels, minlength=support.n_way)
-    rank = torch.empty_like(labels)
-    rank[order] = torch.cat([torch.arange(int(n)) for n in counts])
-    alone = counts[labels] == 1
+    labels, rank = support.labels, support.rank
+    alone = torch.bincount(labels, minlength=support.n_way)[labels] == 1
     even, odd = (rank % 2 == 0) | alone, (rank % 2 == 1) | alone
     one, two = (
         replace(support, images=support.images[keep], labels=labels[keep])

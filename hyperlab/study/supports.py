@@ -39,13 +39,8 @@ class Sizes:
 
 def first_shots(episode: Episode, n_shot: int) -> Episode:
     """The same task with the first `n_shot` support images of each class."""
-    labels = episode.support.labels
-    rank = torch.cat([torch.arange(int(n)) for n in torch.bincount(labels)])
-    keep = rank < n_shot
-    support = replace(
-        episode.support, images=episode.support.images[keep], labels=labels[keep]
-    )
-    return replace(episode, support=support)
+    support = episode.support
+    return replace(episode, support=support.at_most(n_shot * support.n_way))
 
 
 def grow(

@@ -27,6 +27,11 @@ class LabelledImages:
     labels: Int[Tensor, " n"]
     n_way: int
 
+    @property
+    def rank(self) -> Int[Tensor, " n"]:
+        """How many images of the same class stand before each image."""
+        return (self.labels[:, None] == self.labels).tril(-1).sum(1)
+
     def at_most(self, n: int) -> "LabelledImages":
         """The first images of every class, `n` in all, as even over the classes as they allow.
 
@@ -35,8 +40,7 @@ class LabelledImages:
         """
         if n < self.n_way:
             raise ConfigError(f"{self.n_way} classes need an image each, got n = {n}")
-        before = (self.labels[:, None] == self.labels).tril(-1).sum(1)  # of the same class
-        first = (before * self.n_way + self.labels).argsort()[:n].sort().values
+        first = (self.rank * self.n_way + self.labels).argsort()[:n].sort().values
         return replace(self, images=self.images[first], labels=self.labels[first])
 
 

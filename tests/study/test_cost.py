@@ -6,7 +6,7 @@ import torch
 from hyperlab import params
 from hyperlab.hyperflow import adapt
 from hyperlab.models import targets
-from hyperlab.study import cost
+from hyperlab.study import budget, cost
 from tests import tiny
 
 
@@ -19,13 +19,12 @@ def test_counted_flops_of_a_vit_equal_the_closed_form(size):
     row = cost.audit(
         "forward", lambda: target.block_features(image), target.model, repeats=1
     )
-    tokens = (size // 16) ** 2 + 1
-    head = 2 * 384 * 384
-    assert row.flops == head + cost.vit_flops(depth=12, width=384, tokens=tokens, patch=16)
+    assert row.flops == budget.BACKBONES["ViT-S/16"].forward(size)
 
 
 def test_the_closed_form_gives_the_known_figure():
-    assert cost.vit_flops(depth=12, width=384, tokens=197, patch=16) == 9_196_996_608
+    head = 2 * 384 * 384
+    assert budget.BACKBONES["ViT-S/16"].forward(224) - head == 9_196_996_608
 
 
 def test_fused_attention_is_as_it_was_afterwards():
