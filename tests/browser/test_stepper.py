@@ -53,7 +53,7 @@ def test_step_makes_the_path_longer_and_changes_the_read_outs(page):
     page.until(lambda: points(page) == 2)
     page.until(lambda: "by the last step" in said(page, "Query accuracy"))
     assert [said(page, words) for words in ("Query accuracy", "Support loss")] != before
-    assert "1 of 40 euler steps" in said(page, "of the flow")
+    page.until(lambda: "1 of 40 euler steps" in said(page, "of the flow"))
     assert page.kernel("state.done") == "1"
     assert not page.external
 
@@ -68,7 +68,7 @@ def test_run_goes_to_the_end_of_the_flow_and_pause_stops_it(page):
     assert points(page) == reached <= 40
     page.press("Run")
     page.until(lambda: points(page) == 41)
-    assert "t = 1 of the flow" in said(page, "of the flow")
+    page.until(lambda: "t = 1 of the flow" in said(page, "of the flow"))
     page.screenshot("stepper")
 
 
@@ -104,7 +104,7 @@ def test_solver_network_domain_and_task_are_chosen_by_name(page):
     page.until(lambda: page.kernel("state.task.number") == "3", timeout_s=60)
     page.press("Step")
     page.until(lambda: points(page) == 2)
-    assert "4 calls of network L" in said(page, "of the flow")
+    page.until(lambda: "4 calls of network L" in said(page, "of the flow"))
 
 
 def test_the_query_images_have_words_for_who_does_not_see_them(page):
