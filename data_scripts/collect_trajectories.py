@@ -1,12 +1,13 @@
 """Record how many tasks are fine-tuned: the data of the drift network. Resumes where it stopped."""
 
+import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
+from hyperlab.crew import Crew
 from hyperlab.hyperflow import collect
 from hyperlab.models import targets
 from hyperlab.study import methods, script
@@ -15,9 +16,9 @@ from hyperlab.study import methods, script
 def main(
     scale: script.Scale = "laptop",
     seed: script.Seed = 0,
-    out: Annotated[Path, typer.Option(help="the store, a folder")] = Path(
-        "artifacts/trajectories"
-    ),
+    out: Annotated[
+        str, typer.Option(help="the store: a folder, or an address such as s3://...")
+    ] = "artifacts/trajectories",
     device: script.Device = "auto",
     data: script.Data = None,
     role: Annotated[
@@ -26,6 +27,8 @@ def main(
     protocol: Annotated[str, typer.Option(help="of the episodes; empty: the scale's")] = "",
     n_tasks: Annotated[int, typer.Option(help="trajectories; 0: the scale's")] = 0,
     share: script.Share = "0/1",
+    workers: Annotated[int, typer.Option(help="processes; 0: one for each core")] = 0,
+    scheduler: Annotated[str, typer.Option(help="of a Dask cluster: tcp://host:port")] = "",
     backbone: script.Backbone = "vit_micro",
     image_size: script.ImageSize = 0,
     steps: Annotated[
@@ -43,9 +46,15 @@ def main(
         config = replace(config, styled=0.0)
     if steps:
         config = replace(config, teacher=methods.tuning(steps).config)
-    part = {"share": script.share(share), "root": data, "progress": tqdm}
-    store = collect.collect(target, out, config, **part)
-    print(f"wrote {out}: {config.n_tasks} tasks, {len(store.missing)} batches missing")
+    crew = Crew(
+        share=script.share(share),
+        workers=workers or os.cpu_count() or 1,
+        scheduler=scheduler or None,
+    )
+    how = {"crew": crew, "root": data, "progress": tqdm}
+    store = collect.collect(target, out, config, **how)
+    counts = f"{len(store.missing)} batches missing, {store.n_diverged} tasks diverged"
+    print(f"wrote {out}: {config.n_tasks} tasks, {counts}")
 
 
 if __name__ == "__main__":

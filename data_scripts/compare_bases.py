@@ -28,11 +28,11 @@ def main(
 ) -> None:
     """Eleven networks of 4 minutes each on one core, then 4 s a task. Goes on where it stopped."""
     config = jacobian.JacobianConfig(steps=30 if scale == "smoke" else steps)
-    recorded, target = trajectories.Store.open(store).read(), targets.load("vit_micro")
+    recorded, target = trajectories.TrajectoryStore.open(store).read(), targets.load("vit_micro")
 
     @cache
     def looks() -> jacobian.Examples:
-        tasks = collect.redrawn(trajectories.Store.open(store), root=data)
+        tasks = collect.redrawn(trajectories.TrajectoryStore.open(store), root=data)
         generator = base.stream(seed, "jacobian")
         return jacobian.gather(target, tasks, config, generator=generator, progress=tqdm)
 

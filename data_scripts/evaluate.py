@@ -44,7 +44,7 @@ def main(
     asks = store and (not compared or "own domain's mean" in compared)
     learned = methods.Learned(
         nets=methods.networks(script.words(nets), place),
-        data=trajectories.Store.open(store).read().to(place) if store else None,
+        data=trajectories.TrajectoryStore.open(store).read().to(place) if store else None,
         own=experiments.own_means(target, config, own, root=data) if asks else {},
     )
     chosen = methods.named(script.words(compared), learned)

@@ -31,7 +31,7 @@ def main(
     config = jacobian.JacobianConfig.at(scale)
     target = targets.load(backbone, image_size=image_size or None).to(place)
     generator = base.stream(seed, "jacobian")
-    tasks = collect.redrawn(trajectories.Store.open(store), root=data)
+    tasks = collect.redrawn(trajectories.TrajectoryStore.open(store), root=data)
     seen = jacobian.gather(target, tasks, config, generator=generator, progress=tqdm)
     how = {"token_size": target.model.num_features, "generator": generator, "device": place}
     net = jacobian.fit_jacobian(seen, config, **how, progress=tqdm)

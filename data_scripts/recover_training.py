@@ -26,7 +26,7 @@ def main(
 ) -> None:
     """Share of the fall of the support loss, relative error, cosine. CPU, one core: 5 minutes."""
     n, every = (2, 1) if scale == "smoke" else (n_tasks, 5)
-    tasks = collect.redrawn(trajectories.Store.open(store), root=data)
+    tasks = collect.redrawn(trajectories.TrajectoryStore.open(store), root=data)
     table = training_tasks.recover(
         targets.load("vit_micro"),
         itertools.islice(tasks, 0, n * every, every),

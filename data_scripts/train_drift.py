@@ -31,7 +31,7 @@ def main(
     """HyperFlow-L or -C for `vit_micro`; CPU, two cores: minutes."""
     started = time.perf_counter()
     place = script.place(device)
-    data = trajectories.Store.open(store).read().to(place)
+    data = trajectories.TrajectoryStore.open(store).read().to(place)
     config = replace(training.DriftConfig.at(scale), path=path)
     config = replace(config, steps=config.steps if steps < 0 else steps)
     generator = base.stream(seed, "drift", path)

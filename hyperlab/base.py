@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
@@ -44,6 +46,23 @@ class Progress(Protocol):
 def silent(items: Iterable[T], *, total: int, desc: str) -> Iterable[T]:  # noqa: ARG001
     """The default progress: none."""
     return items
+
+
+def tell(bar: Iterable[T], **counts: int) -> None:
+    """Show counts beside a progress bar, where it has room for them as tqdm's has."""
+    show = getattr(bar, "set_postfix", None)
+    if show:
+        show(counts)
+
+
+def ahead(items: Iterator[T], *, n: int = 2) -> Iterator[T]:
+    """The same items, made by a thread while the caller is busy; at most n of them wait."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(next, items, end) for _ in range(n))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, items, end))
+            yield item
 
 
 def choose(options: Mapping[str, T], name: str) -> T:

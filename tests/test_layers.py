@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hyperlab"
 ORDER = [  # a room imports from the rooms of its own row and of the rows above, no other
     {"base"},
-    {"params", "nn", "interpolants", "solvers"},
+    {"params", "nn", "interpolants", "solvers", "store", "crew"},
     {"tasks"},
     {"models"},
     {"hyperflow", "weights"},
@@ -21,7 +21,7 @@ ORDER = [  # a room imports from the rooms of its own row and of the rows above,
     {"exercises"},
 ]
 APART = {"hyperflow": "weights", "weights": "hyperflow"}  # neither imports the other
-STORES = {"hyperflow.trajectories", "hyperflow.store", "weights.zoo"}
+STORES = {"store"}
 COURSE = {"study.course"}  # runs notebooks, for the tests and for data_scripts/
 DOORS = {
     "timm": {"models.targets"},
@@ -32,8 +32,9 @@ DOORS = {
     "ipywidgets": {"views.apps"},
     "xarray": STORES,
     "zarr": STORES,
-    "dask": STORES,
-    "distributed": STORES,
+    "fsspec": STORES,
+    "dask": {"crew"},
+    "distributed": {"crew"},
     "dask_jobqueue": set(),
     "papermill": COURSE,
     "nbformat": COURSE,

@@ -1,10 +1,11 @@
 """Drawing tasks and recording how they are fine-tuned, batch by batch into a store."""
 
 import dataclasses
+import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import __version__
-from ..base import ConfigError, Progress, choose, silent, stream
+from ..base import ConfigError, Progress, choose, silent, stream, tell
+from ..crew import Crew
+from ..store import whole_address
 from ..models.targets import Target
 from ..tasks import roles
 from ..tasks.domains import Domain
 from ..tasks.episodes import Episode, LabelledImages
 from ..tasks.protocols import PROTOCOLS
 from ..tasks.styles import Style, random_style
-from .context import encode, pad
+from .context import encode_all, pad
 from .teacher import Supports, TeacherConfig, fine_tune
-from .trajectories import Store
+from .trajectories import TrajectoryStore
+
+LOG = logging.getLogger(__name__)
+CHUNK = 1_024  # images that are looked at together for the contexts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +128,9 @@ def record(
     """Fine-tune the tasks side by side; every array of the store for this batch."""
     supports = [task.episode.support for task in tasks]
     first = batch * config.batch
-    views = [
-        stream(config.seed, config.role, "views", first + i) for i in range(len(tasks))
-    ]
-    steps = list(fine_tune(target, Supports.join(supports), config.teacher, views))
-    thetas = torch.stack([theta for theta, _ in steps], 1)
-    losses = torch.stack([loss for _, loss in steps], 1)
-    contexts = pad([encode(target, support) for support in supports], config.max_support)
+    names = [(config.seed, config.role, "views", first + i) for i in range(len(tasks))]
+    thetas, losses = fine_tuned(target, supports, config.teacher, names)
+    contexts = pad(encode_all(target, supports, chunk=CHUNK), config.max_support)
     explodes = losses[:, -1] > 2 * losses[:, 0] + 1
     arrays = {
         "thetas": thetas,
@@ -145,55 +147,122 @@ def record(
     return {name: array.cpu().numpy() for name, array in arrays.items()}
 
 
+def fine_tuned(
+    target: Target,
+    supports: Sequence[LabelledImages],
+    config: TeacherConfig,
+    names: Sequence[tuple[int | str, ...]],
+) -> tuple[Float[Tensor, " tasks knots params"], Float[Tensor, " tasks knots"]]:
+    """Every knot and loss of some tasks; half of them at a time where memory is short.
+
+    Args:
+        names: of each task's random stream.
+
+    Raises:
+        ConfigError: one task alone does not fit.
+    """
+    try:
+        views = [stream(*name) for name in names]
+        steps = list(fine_tune(target, Supports.join(supports), config, views))
+        thetas, losses = (torch.stack(column, 1) for column in zip(*steps, strict=True))
+        return thetas, losses
+    except torch.OutOfMemoryError as error:
+        if len(supports) == 1:
+            raise ConfigError(
+                f"fine-tuning on {len(supports[0].labels)} images does not fit into the "
+                "accelerator's memory; take smaller images or another protocol"
+            ) from error
+    LOG.warning("out of memory with %d tasks at once: half of them at a time", len(supports))
+    torch.cuda.empty_cache()
+    half = len(supports) // 2
+    parts = [
+        fine_tuned(target, supports[rows], config, names[rows])
+        for rows in (slice(half), slice(half, None))
+    ]
+    thetas, losses = (torch.cat(column) for column in zip(*parts, strict=True))
+    return thetas, losses
+
+
 def collect(
     target: Target,
     path: Path | str,
     config: CollectConfig,
     *,
-    share: tuple[int, int] = (0, 1),
+    crew: Crew = Crew(),  # noqa: B008 (frozen)
     root: Path | str | None = None,
     progress: Progress = silent,
-) -> Store:
+) -> TrajectoryStore:
     """Record `config.n_tasks` trajectories into the store at `path`, or what it still lacks.
 
-    Damaged batches count as missing.
+    Damaged batches count as missing. Several runs may fill one store.
 
     Args:
-        share: (k, n) takes every n-th batch from the k-th on: n processes may fill one store.
+        crew: who does it; the numbers are the same.
 
     Raises:
         ArtifactError: the store was made with another configuration, target or data, or
-            cannot be written to.
+            cannot be written to; or workers died.
+        ConfigError: a task does not fit into memory, or there is no such cluster.
     """
-    sources = roles.present(config.role, root=root)
+    store = create(target, path, config, root=root)
+    store.sweep()
+    lacking = sorted({*store.missing, *store.damaged(progress=progress)})
+    batches = crew.take(lacking)
+    done = crew.each(partial(_fill, whole_address(path), root), batches, target)
+    bar = progress(done, total=len(batches), desc=f"collecting ({config.role})")
+    diverged = 0
+    for found in bar:
+        diverged += found
+        tell(bar, diverged=diverged)
+    return store
+
+
+def create(
+    target: Target,
+    path: Path | str,
+    config: CollectConfig,
+    *,
+    root: Path | str | None = None,
+) -> TrajectoryStore:
+    """The empty store of a collection, or the one that somebody has begun."""
     about = {
         "config": dataclasses.asdict(config),
         "target": weights_fingerprint(target),
-        "domains": [s.name for s in sources],
+        "domains": [s.name for s in roles.present(config.role, root=root)],
         "token_size": target.model.num_features,
         "version": __version__,
     }
     counts = {"task": config.n_tasks, "knot": config.teacher.steps + 1}
     sizes = {**record_sizes(target), **counts, "image": config.max_support}
-    store = Store.create(path, sizes, batch=config.batch, about=about)
-    k, n = share
-    missing = [b for b in sorted({*store.missing, *store.damaged()}) if b % n == k]
-    for batch in progress(missing, total=len(missing), desc=f"collecting ({config.role})"):
-        tasks = list(draw_tasks(config, batch, root=root))
-        store.write(batch, record(target, tasks, config, batch))
-    return store
+    return TrajectoryStore.create(path, sizes, batch=config.batch, about=about)
+
+
+def config_of(store: TrajectoryStore) -> CollectConfig:
+    """The configuration that a store was made with."""
+    told = dict(store.group.attrs["config"])
+    return CollectConfig(**{**told, "teacher": TeacherConfig(**told["teacher"])})
+
+
+def _fill(
+    path: Path | str, root: Path | str | None, target: Target, batch: int
+) -> int:
+    """Draw, fine-tune and write one batch; how many of its tasks diverged."""
+    store = TrajectoryStore.open(path)
+    config = config_of(store)
+    arrays = record(target, list(draw_tasks(config, batch, root=root)), config, batch)
+    store.write(batch, arrays)
+    return int(arrays["diverged"].sum())
 
 
 def redrawn(
-    store: Store, *, root: Path | str | None = None
+    store: TrajectoryStore, *, root: Path | str | None = None
 ) -> Iterator[tuple[LabelledImages, Float[Tensor, " knots params"]]]:
     """The support set and the path of every task of a store; the images are drawn again.
 
     Raises:
         ArtifactError: other data lie under `root` than when the store was made.
     """
-    told = dict(store.group.attrs["config"])
-    config = CollectConfig(**{**told, "teacher": TeacherConfig(**told["teacher"])})
+    config = config_of(store)
     store.require({"domains": [s.name for s in roles.present(config.role, root=root)]})
     diverged, missing = store.group["diverged"][:], set(store.missing)
     for batch in range(-(-config.n_tasks // config.batch)):

@@ -5,7 +5,8 @@ residual r_i = -d(head loss)/d(feature_i) of the prototype head. The head is a f
 softmax), so r_i is a formula of the features; nothing is differentiated through the backbone.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +39,11 @@ class Context:
             *(x.to(device) for x in (self.features, self.residual, self.labels))
         )
 
+    def rows(self) -> Iterator["Context"]:
+        """Each of several contexts by itself, padding included."""
+        columns = zip(self.features, self.residual, self.labels, strict=True)
+        return itertools.starmap(type(self), columns)
+
     @property
     def summary(self) -> Float[Tensor, "*batch inputs"]:
         """The mean feature over the images: where the task lies among the tasks."""
@@ -51,11 +57,20 @@ def encode(target: Target, support: LabelledImages, *, chunk: int | None = None)
     Args:
         chunk: images in memory at a time; None: all.
     """
-    parts = support.images.split(chunk or len(support.images))
-    pairs = [target.block_features(part) for part in parts]
-    blocks, last = (torch.cat(column) for column in zip(*pairs, strict=True))
-    labels = support.labels.to(last.device)
-    return assemble(blocks, last, labels, target.logit_scale)
+    return encode_all(target, [support], chunk=chunk)[0]
+
+
+def encode_all(
+    target: Target, supports: Sequence[LabelledImages], *, chunk: int | None = None
+) -> list[Context]:
+    """The contexts of several support sets, whose images go through the target together."""
+    images = torch.cat([support.images for support in supports])
+    pairs = [target.block_features(part) for part in images.split(chunk or len(images))]
+    sizes = [len(support.labels) for support in supports]
+    blocks, last = (torch.cat(column).split(sizes) for column in zip(*pairs, strict=True))
+    labels = [support.labels.to(target.device) for support in supports]
+    parts = zip(blocks, last, labels, strict=True)
+    return [assemble(*part, target.logit_scale) for part in parts]
 
 
 def assemble(

@@ -14,6 +14,7 @@ from ..nn import cosine_warmup, ema_update, lent
 from .context import Context
 from .drift import DriftNetwork, Shape
 from .jacobian import LearnedJacobian
+from .stream import Stream
 from .trajectories import Trajectories
 
 EMA = 0.995  # decay of the averaged network
@@ -43,7 +44,7 @@ class DriftConfig:
 
 
 def fit_drift(
-    data: Trajectories,
+    data: Trajectories | Stream,
     config: DriftConfig,
     jacobian: LearnedJacobian,
     *,
@@ -69,28 +70,29 @@ def fit_drift(
 
 
 def _fit(
-    data: Trajectories,
+    data: Trajectories | Stream,
     config: DriftConfig,
     jacobian: LearnedJacobian,
     generator: torch.Generator,
     progress: Progress,
     watch: Callable[[int, nn.Module], None] | None,
 ) -> DriftNetwork:
-    net = build(data, config, jacobian)
-    net.pace.copy_(pace(net, data, config.path))
+    net = build(data.some, config, jacobian)
+    net.pace.copy_(pace(net, data.some, config.path))
     average = copy.deepcopy(net).eval()
     optimiser = torch.optim.AdamW(
         net.parameters(), config.lr, weight_decay=config.weight_decay
     )
     net.train()
+    batches = data.batches(config.batch, generator)
     for step in progress(
         range(config.steps), total=config.steps, desc=f"drift ({config.path})"
     ):
-        rows = torch.randint(len(data), (config.batch,), generator=generator)
-        t, theta, v = draw(data.thetas[rows], data.times, config, generator)
+        some = next(batches)
+        t, theta, v = draw(some.thetas, some.times, config, generator)
         for group in optimiser.param_groups:
             group["lr"] = config.lr * cosine_warmup(step, warmup=50, total=config.steps)
-        context = hide_images(data.context(rows), config.hide, generator)
+        context = hide_images(some.contexts, config.hide, generator)
         loss = drift_loss(net, theta, t, v, context)
         optimiser.zero_grad()
         loss.backward()

@@ -1,41 +1,17 @@
-"""Recorded fine-tuning: in memory, and as a store that survives being killed.
+"""Recorded fine-tuning: in memory, and as a store on disk."""
 
-A store is one Zarr group with named dimensions, so `xarray.open_zarr` shows and slices it. Arrays
-are chunked by batches of tasks; a batch's mark (a checksum of its bytes) is written last, so that a
-batch is there whole or not at all, and a killed run resumes with what is missing.
-"""
-
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
-import xarray as xr
-import zarr
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..base import ArtifactError, DataMissingError
-from .context import Context
-
-FORMAT = 1
-DIMENSIONS = {  # array -> named dimensions; the first is always the task
-    "thetas": ("task", "knot", "param"),
-    "losses": ("task", "knot"),
-    "features": ("task", "image", "input"),
-    "residual": ("task", "image", "dim"),
-    "labels": ("task", "image"),
-    "domain": ("task",),
-    "styled": ("task",),
-    "n_way": ("task",),
-    "n_support": ("task",),
-    "diverged": ("task",),
-}
-DTYPES = {"thetas": "f4", "losses": "f4", "features": "f2", "residual": "f2"}
-SMALL = {"domain": "i2", "styled": "?", "n_way": "i2", "n_support": "i2", "diverged": "?"}
-
+from ..base import ArtifactError, Progress, silent
+from ..store import Column, Store
+from .context import Context, pad
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
@@ -95,6 +71,29 @@ class Trajectories:
         }
         return replace(self, contexts=contexts, **taken)
 
+    @property
+    def some(self) -> "Trajectories":
+        """What units and sizes are taken from: all of it, where it is in memory."""
+        return self
+
+    def batches(self, n: int, generator: torch.Generator) -> Iterator["Trajectories"]:
+        """Without end, n random tasks each time."""
+        while True:
+            rows = torch.randint(len(self), (n,), generator=generator)
+            yield self.of(rows).trimmed()
+
+    def trimmed(self) -> "Trajectories":
+        """The same tasks, their contexts no longer than the longest of them."""
+        return replace(self, contexts=self.context(torch.arange(len(self))))
+
+    @classmethod
+    def join(cls, parts: Sequence["Trajectories"]) -> "Trajectories":
+        """The tasks of several, which come from the same store."""
+        named = ("thetas", "losses", "domain", "styled")
+        joined = {n: torch.cat([getattr(p, n) for p in parts]) for n in named}
+        contexts = [row for p in parts for row in p.contexts.rows()]
+        return replace(parts[0], contexts=pad(contexts), **joined)
+
     def unit(self) -> Float[Tensor, " params"]:
         """The root mean square displacement of each token, 0 where fine-tuning moves nothing.
 
@@ -106,155 +105,64 @@ class Trajectories:
         return rms.repeat_interleave(self.token_size)
 
 
-class Store:
-    """Trajectories on disk: `create`, `write` one batch, `missing`, `read`.
+COLUMNS = MappingProxyType(
+    {
+        "thetas": Column(("task", "knot", "param"), "f4"),
+        "losses": Column(("task", "knot"), "f4"),
+        "features": Column(("task", "image", "input"), "f2"),
+        "residual": Column(("task", "image", "dim"), "f2"),
+        "labels": Column(("task", "image"), "i2", fill=-1),
+        "domain": Column(("task",), "i2"),
+        "styled": Column(("task",), "?"),
+        "n_way": Column(("task",), "i2"),
+        "n_support": Column(("task",), "i2"),
+        "diverged": Column(("task",), "?"),
+    }
+)
 
-    Args:
-        path: a folder, or an address that fsspec understands (s3://...).
-    """
 
-    def __init__(self, path: Path | str, group: zarr.Group) -> None:
-        self.path, self.group = path, group
+class TrajectoryStore(Store):
+    """Trajectories on disk."""
 
-    @classmethod
-    def create(
-        cls,
-        path: Path | str,
-        sizes: Mapping[str, int],
-        *,
-        batch: int,
-        about: Mapping[str, object],
-    ) -> "Store":
-        """A new empty store, or the one that is there if it was made with the same `about`.
-
-        Args:
-            sizes: length of every dimension.
-            batch: tasks in a chunk.
-            about: configuration, seed and the target's fingerprint; kept with the data.
-
-        Raises:
-            ArtifactError: there is something else at `path`, or it cannot be written to.
-        """
-        if _is_filled(path):
-            store = cls.open(path)
-            store.require(about)
-            return store
-        try:
-            group = cls._empty(path, sizes, batch)
-            group.attrs.update({"format": FORMAT, "batch": batch, **about})
-        except OSError as error:
-            raise ArtifactError(
-                f"cannot make a store at {path} ({error}); choose a folder you may write to"
-            ) from error
-        return cls(path, group)
-
-    @staticmethod
-    def _empty(path: Path | str, sizes: Mapping[str, int], batch: int) -> zarr.Group:
-        group = zarr.open_group(str(path), mode="a")
-        for name, dims in DIMENSIONS.items():
-            shape = tuple(sizes[d] for d in dims)
-            dtype = {**DTYPES, **SMALL, "labels": "i2"}[name]
-            fill = -1 if name == "labels" else 0
-            group.create_array(
-                name,
-                shape=shape,
-                chunks=(batch, *shape[1:]),
-                dtype=dtype,
-                dimension_names=dims,
-                fill_value=fill,
-            )
-        n_batches = -(-sizes["task"] // batch)
-        group.create_array(
-            "mark", shape=(n_batches,), chunks=(1,), dtype="u4", dimension_names=("batch",)
-        )
-        return group
-
-    @classmethod
-    def open(cls, path: Path | str) -> "Store":
-        """A store that is there.
-
-        Raises:
-            DataMissingError: nothing at `path`.
-            ArtifactError: what is there is no store of trajectories, or lacks a part.
-        """
-        if "://" not in str(path) and not Path(path).exists():
-            raise DataMissingError(
-                f"no trajectories at {path}; run: python data_scripts/collect_trajectories.py"
-            )
-        try:
-            group = zarr.open_group(str(path), mode="r+")
-            lacking = {*DIMENSIONS, "mark"} - set(group.array_keys())
-        except (OSError, ValueError, KeyError) as error:
-            raise ArtifactError(f"{path} is no readable store ({error})") from error
-        if lacking or group.attrs.get("format") != FORMAT:
-            raise ArtifactError(
-                f"{path} is no whole store of trajectories: it lacks {sorted(lacking)} and has "
-                f"format {group.attrs.get('format')!r}; remove it and collect again"
-            )
-        return cls(path, group)
-
-    def require(self, about: Mapping[str, object]) -> None:
-        """Raise ArtifactError unless the store was made with exactly this configuration."""
-        for key, wanted in about.items():
-            if (found := self.group.attrs.get(key)) != wanted:
-                raise ArtifactError(
-                    f"{self.path} was made with {key}={found!r}, not {wanted!r}; "
-                    "choose another folder or the same configuration"
-                )
+    columns = COLUMNS
+    kind = "trajectories"
+    script = "python data_scripts/collect_trajectories.py"
 
     @property
-    def missing(self) -> list[int]:
-        """The batches that are not there yet."""
-        return np.flatnonzero(self.group["mark"][:] == 0).tolist()
+    def sound(self) -> np.ndarray:
+        """Indices of the tasks that are there and did not diverge."""
+        whole = np.repeat(self.group["mark"][:] != 0, self.group.attrs["batch"])
+        return np.flatnonzero(whole[: self.n_rows] & ~self.group["diverged"][:])
 
-    def write(self, batch: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write one batch, its mark last.
+    @property
+    def n_diverged(self) -> int:
+        """Tasks that diverged, among those that are there."""
+        return int(self.group["diverged"][:].sum())
 
-        Raises:
-            ArtifactError: the store cannot be written to; what was whole before still is.
-        """
-        try:
-            self.group["mark"][batch] = 0
-            for name in DIMENSIONS:
-                array = self.group[name]
-                array[self._rows(batch)] = arrays[name].astype(array.dtype)
-            self.group["mark"][batch] = self._checksum(batch)
-        except OSError as error:
-            raise ArtifactError(
-                f"batch {batch} could not be written to {self.path} ({error}); the others are "
-                "untouched: make room or give the right to write, then run again to resume"
-            ) from error
-
-    def damaged(self) -> list[int]:
-        """Batches whose bytes differ from their mark, or cannot be read at all."""
-        marks = self.group["mark"][:].tolist()
-        return [b for b, mark in enumerate(marks) if mark and not self._agrees(b, mark)]
-
-    def dataset(self) -> xr.Dataset:
-        """The store as a lazy xarray table with named dimensions."""
-        return xr.open_zarr(str(self.path), consolidated=False, chunks=None)
-
-    def read(self) -> Trajectories:
+    def read(self, *, progress: Progress = silent) -> Trajectories:
         """All complete tasks that did not diverge, in memory.
 
         Raises:
             ArtifactError: no batch is complete, or one is damaged.
         """
-        if broken := self.damaged():
-            raise ArtifactError(
-                f"{self.path}: batches {broken} are damaged; collect again with the same "
-                "configuration, which makes them anew and keeps the others"
-            )
-        marks = self.group["mark"][:] != 0
-        whole = np.repeat(marks, self.group.attrs["batch"])[: self._n_tasks]
-        keep = np.flatnonzero(whole & ~self.group["diverged"][:])
-        if not len(keep):
+        if broken := self.damaged(progress=progress):
+            raise self.broken(broken)
+        batches = [self.batch(batch) for batch in self.there]
+        if not batches:
             raise ArtifactError(
                 f"{self.path} holds no complete batch yet; collect some first"
             )
+        names = list(batches[0])
+        return self.trajectories(
+            {n: np.concatenate([b.pop(n) for b in batches]) for n in names}
+        )
+
+    def trajectories(self, arrays: Mapping[str, np.ndarray]) -> Trajectories:
+        """What some batches hold, without the tasks that diverged."""
+        keep = ~arrays["diverged"]
 
         def load(name: str) -> Tensor:
-            return torch.from_numpy(self.group[name][:][keep])
+            return torch.from_numpy(arrays[name][keep])
 
         contexts = Context(load("features"), load("residual"), load("labels").long())
         return Trajectories(
@@ -266,28 +174,3 @@ class Store:
             load("styled"),
             self.group.attrs["token_size"],
         )
-
-    @property
-    def _n_tasks(self) -> int:
-        return self.group["domain"].shape[0]
-
-    def _rows(self, batch: int) -> slice:
-        size = self.group.attrs["batch"]
-        return slice(batch * size, min((batch + 1) * size, self._n_tasks))
-
-    def _checksum(self, batch: int) -> int:
-        crc = 0
-        for name in DIMENSIONS:
-            part = self.group[name][self._rows(batch)]
-            crc = zlib.crc32(np.ascontiguousarray(part).tobytes(), crc)
-        return max(crc, 1)  # 0 means: not there
-
-    def _agrees(self, batch: int, mark: int) -> bool:
-        try:
-            return self._checksum(batch) == mark
-        except (OSError, ValueError, RuntimeError):  # a chunk that cannot be decoded
-            return False
-
-
-def _is_filled(path: Path | str) -> bool:
-    return Path(path).is_dir() and any(Path(path).iterdir())

@@ -9,7 +9,7 @@ import torch
 import zarr
 
 from hyperlab.base import ArtifactError, DataMissingError
-from hyperlab.hyperflow.trajectories import DIMENSIONS, Store
+from hyperlab.hyperflow.trajectories import COLUMNS, TrajectoryStore
 
 SIZES = {"task": 5, "knot": 3, "param": 4, "image": 6, "input": 7, "dim": 2}
 ABOUT = {"config": {"lr": 0.1}, "domains": ["a", "b"], "token_size": 2}
@@ -21,8 +21,8 @@ def arrays(batch):
     rng = np.random.default_rng(batch)
     n = min(BATCH, SIZES["task"] - batch * BATCH)
     found = {
-        name: rng.normal(size=(n, *(SIZES[d] for d in dims[1:])))
-        for name, dims in DIMENSIONS.items()
+        name: rng.normal(size=(n, *(SIZES[d] for d in column.dims[1:])))
+        for name, column in COLUMNS.items()
     }
     labels = np.tile([0, 0, 1, 1, -1, -1], (n, 1))
     numbers = {"domain": np.full(n, batch % 2), "n_way": np.full(n, 2)}
@@ -31,7 +31,7 @@ def arrays(batch):
 
 
 def new(path, about=ABOUT):
-    return Store.create(path, SIZES, batch=BATCH, about=about)
+    return TrajectoryStore.create(path, SIZES, batch=BATCH, about=about)
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_numbers_that_changed_are_found(store):
 
 def test_no_store_names_the_script(tmp_path):
     with pytest.raises(DataMissingError, match=r"run: python data_scripts/collect_traj"):
-        Store.open(tmp_path / "nothing")
+        TrajectoryStore.open(tmp_path / "nothing")
 
 
 def test_a_foreign_folder_is_refused_and_left_as_it_was(tmp_path):
@@ -133,21 +133,21 @@ def test_a_foreign_zarr_group_is_refused(tmp_path):
         "x", shape=1, dtype="f4"
     )
     with pytest.raises(ArtifactError, match="no whole store of trajectories: it lacks"):
-        Store.open(tmp_path / "other")
+        TrajectoryStore.open(tmp_path / "other")
 
 
 def test_a_store_that_lacks_an_array_is_refused(store):
     for path in sorted((Path(store.path) / "losses").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     with pytest.raises(ArtifactError, match=r"lacks \['losses'\]"):
-        Store.open(store.path)
+        TrajectoryStore.open(store.path)
 
 
 def test_a_store_with_a_truncated_header_is_refused(store):
     header = Path(store.path) / "zarr.json"
     header.write_bytes(header.read_bytes()[:40])
     with pytest.raises(ArtifactError, match="no readable store"):
-        Store.open(store.path)
+        TrajectoryStore.open(store.path)
 
 
 def test_another_configuration_is_refused_with_both_named(store):
