@@ -1,13 +1,11 @@
 """Record how many tasks are fine-tuned: the data of the drift network. Resumes where it stopped."""
 
-import os
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
-from hyperlab.crew import Crew
 from hyperlab.hyperflow import collect
 from hyperlab.models import targets
 from hyperlab.study import methods, script
@@ -27,8 +25,8 @@ def main(
     protocol: Annotated[str, typer.Option(help="of the episodes; empty: the scale's")] = "",
     n_tasks: Annotated[int, typer.Option(help="trajectories; 0: the scale's")] = 0,
     share: script.Share = "0/1",
-    workers: Annotated[int, typer.Option(help="processes; 0: one for each core")] = 0,
-    scheduler: Annotated[str, typer.Option(help="of a Dask cluster: tcp://host:port")] = "",
+    workers: script.Workers = 0,
+    scheduler: script.Scheduler = "",
     backbone: script.Backbone = "vit_micro",
     image_size: script.ImageSize = 0,
     steps: Annotated[
@@ -46,11 +44,7 @@ def main(
         config = replace(config, styled=0.0)
     if steps:
         config = replace(config, teacher=methods.tuning(steps).config)
-    crew = Crew(
-        share=script.share(share),
-        workers=workers or os.cpu_count() or 1,
-        scheduler=scheduler or None,
-    )
+    crew = script.crew(share, workers, scheduler)
     how = {"crew": crew, "root": data, "progress": tqdm}
     store = collect.collect(target, out, config, **how)
     counts = f"{len(store.missing)} batches missing, {store.n_diverged} tasks diverged"

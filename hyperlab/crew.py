@@ -132,7 +132,7 @@ def _on_cluster(
         held = client.submit(_same, shared)
         futures = client.map(partial(_swapped, job), items, shared=held, pure=False)
         try:
-            for future in completed(futures):
+            for future in completed(futures, loop=client.loop):
                 yield future.result()
         except KilledWorker as error:
             raise ArtifactError(

@@ -1,5 +1,7 @@
 """A backbone of two blocks and made-up tasks: everything of HyperFlow in milliseconds."""
 
+from pathlib import Path
+
 import torch
 from timm.layers import PatchEmbed
 from torch import nn
@@ -11,6 +13,8 @@ from hyperlab.hyperflow.jacobian import LearnedJacobian
 from hyperlab.models import targets
 from hyperlab.models.targets import Target
 from hyperlab.params import ParamSubset
+from hyperlab.tasks import roles
+from hyperlab.tasks.domains import Domain
 from hyperlab.tasks.episodes import LabelledImages
 
 
@@ -70,3 +74,31 @@ def tiny_net(target, *, seed=None):
         nn.init.normal_(net.out, std=0.1, generator=stream(seed, "out"))
         net.pace.fill_(1.0)
     return net
+
+
+def noise_domain(name, counts):
+    """A domain of noise with so many images in each class."""
+    pixels = torch.randint(0, 256, (sum(counts), 1, 16, 16), generator=stream(0, name))
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    classes = tuple(f"{name} {k}" for k in range(len(counts)))
+    return Domain(name, pixels.byte(), labels, classes)
+
+
+def small_world():
+    """Two small domains, and what takes the place of `roles.present` and `roles.open_source`."""
+    small = {name: noise_domain(name, [20] * 6) for name in ("sand", "snow")}
+    sources = tuple(map(roles.Source, small))
+
+    def present(role, root=None):
+        return sources
+
+    def open_source(source, role, **looks):
+        return small[source.name]
+
+    return small, {"present": present, "open_source": open_source}
+
+
+def files(path):
+    """Everything in a folder, but for what a killed writer left half-written."""
+    found = (p for p in Path(path).rglob("*") if p.is_file() and p.suffix != ".partial")
+    return {str(p.relative_to(path)): p.read_bytes() for p in found}

@@ -1,5 +1,7 @@
 """The frame of every data script: options in, one line of error out."""
 
+import functools
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ import torch
 import typer
 
 from ..base import ConfigError, HyperlabError, default_device
+from ..crew import Crew
 
 Scale = Annotated[str, typer.Option(help="smoke, laptop or paper")]
 Seed = Annotated[int, typer.Option(help="of every random stream")]
@@ -18,6 +21,8 @@ Device = Annotated[str, typer.Option(help="cpu or cuda; auto: what there is")]
 Backbone = Annotated[str, typer.Option(help="a target: vit_micro or timm's vit_*")]
 ImageSize = Annotated[int, typer.Option(help="pixels; 0: the backbone's own")]
 Share = Annotated[str, typer.Option(help="k/n: every n-th part from the k-th on")]
+Workers = Annotated[int, typer.Option(help="processes; 0: one for each core")]
+Scheduler = Annotated[str, typer.Option(help="of a Dask cluster, tcp://host:port")]
 
 
 def run(main: Callable[..., None]) -> None:
@@ -25,7 +30,16 @@ def run(main: Callable[..., None]) -> None:
     app = typer.Typer(
         add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
     )
-    app.command()(main)
+
+    @functools.wraps(main)
+    def stoppable(**options: object) -> None:
+        try:
+            main(**options)
+        except KeyboardInterrupt:
+            typer.echo("\nstopped; what is whole is kept, most scripts go on from there", err=True)
+            raise typer.Exit(130) from None  # as a shell counts Ctrl-C
+
+    app.command()(stoppable)
     try:
         app()
     except (HyperlabError, OSError) as error:
@@ -52,6 +66,12 @@ def share(text: str) -> tuple[int, int]:
     if not (slash and k.isdigit() and n.isdigit() and int(k) < int(n)):
         raise ConfigError(f"a share is k/n with k < n, e.g. 0/2 and 1/2; got {text!r}")
     return int(k), int(n)
+
+
+def crew(part: str, workers: int, scheduler: str) -> Crew:
+    """Who does the work, from the options `Share`, `Workers` and `Scheduler`."""
+    n = workers or os.cpu_count() or 1
+    return Crew(share=share(part), workers=n, scheduler=scheduler or None)
 
 
 def place(device: str) -> torch.device:

@@ -14,8 +14,7 @@ from hyperlab.hyperflow.collect import CollectConfig
 from hyperlab.hyperflow.context import encode
 from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
 from hyperlab.tasks import roles
-from hyperlab.tasks.domains import Domain
-from tests.tiny import tiny_target
+from tests.tiny import files, noise_domain, small_world, tiny_target
 
 CONFIG = CollectConfig(
     protocol="5-way 1-shot",
@@ -28,36 +27,15 @@ CONFIG = CollectConfig(
 )
 
 
-def noise(name, counts):
-    pixels = torch.randint(0, 256, (sum(counts), 1, 16, 16), generator=stream(0, name))
-    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    return Domain(
-        name, pixels.byte(), labels, tuple(f"{name} {k}" for k in range(len(counts)))
-    )
-
-
 @pytest.fixture(autouse=True)
 def domains(monkeypatch):
     """Two small real domains take the place of all the known ones."""
-    small = {name: noise(name, [20] * 6) for name in ("sand", "snow")}
-
-    def open_source(source, role, **looks):
-        return small[source.name]
-
-    sources = tuple(map(roles.Source, small))
-    monkeypatch.setattr(roles, "present", lambda role, root=None: sources)
-    monkeypatch.setattr(roles, "open_source", open_source)
+    small, ways = small_world()
+    for name, way in ways.items():
+        monkeypatch.setattr(roles, name, way)
     collect._opened.cache_clear()
     yield small
     collect._opened.cache_clear()
-
-
-def files(path):
-    return {
-        str(p.relative_to(path)): p.read_bytes()
-        for p in Path(path).rglob("*")
-        if p.is_file()
-    }
 
 
 def killed_after(n):
@@ -194,7 +172,7 @@ def test_a_loss_that_explodes_counts_as_divergence(tmp_path):
 
 def test_a_class_with_too_few_images_is_named(domains, tmp_path):
     for name in domains:
-        domains[name] = noise(name, [20, 20, 3, 20, 20])
+        domains[name] = noise_domain(name, [20, 20, 3, 20, 20])
     with pytest.raises(ConfigError, match=r"(sand|snow) 2.*3"):
         collect.collect(tiny_target(), tmp_path / "store", CONFIG)
     assert collect.TrajectoryStore.open(tmp_path / "store").missing == [0, 1, 2]

@@ -1,0 +1,181 @@
+"""However a run ends, the next one goes on from there and ends in the same bytes."""
+
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+
+import hyperlab.crew
+from hyperlab.base import ArtifactError, ConfigError
+from hyperlab.crew import Crew
+from hyperlab.hyperflow import collect
+from hyperlab.hyperflow.collect import CollectConfig
+from hyperlab.hyperflow.teacher import TeacherConfig
+from hyperlab.tasks import roles
+from tests.tiny import files, small_world, tiny_target
+
+TASKS = 160
+CONFIG = CollectConfig(
+    protocol="5-way 1-shot",
+    other="5-way 5-shot",
+    n_tasks=TASKS,
+    batch=2,
+    teacher=TeacherConfig(steps=2),
+)
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["tests.tiny", "hyperlab.hyperflow.collect"])
+
+
+def run(path, config=CONFIG, *, before=None, limit=0, user=0):
+    """One run of a collection over the small world, in a process of its own."""
+    if limit:  # as a disk that is full after so many bytes of a file
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if user:
+        os.setuid(user)
+    for name, way in small_world()[1].items():
+        setattr(roles, name, way)
+    try:
+        collect.collect(tiny_target(), path, config)
+    except ArtifactError as error:
+        raise SystemExit(3) from error
+
+
+def started(*args, **kwargs):
+    process = SERVER.Process(target=run, args=args, kwargs=kwargs)
+    process.start()
+    return process
+
+
+def ended(process):
+    process.join(120)
+    return process.exitcode
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run, and how long it took (the first one waits for the imports)."""
+    folder = tmp_path_factory.mktemp("whole")
+    for name in ("first", "second"):
+        start = time.monotonic()
+        assert ended(started(folder / name)) == 0
+    return folder / "second", time.monotonic() - start
+
+
+def test_twenty_runs_killed_at_random_moments_end_in_the_same_bytes(whole, tmp_path):
+    reference, seconds = whole
+    path, dice, left, codes = tmp_path / "store", random.Random(0), [], []
+    for _ in range(20):
+        process = started(path)
+        time.sleep(dice.uniform(0, seconds / 4))
+        process.kill()
+        codes.append(ended(process))
+        made = path.exists() and (path / "mark" / "zarr.json").exists()
+        left.append(len(collect.TrajectoryStore.open(path).missing) if made else TASKS // 2)
+    assert codes.count(-signal.SIGKILL) >= 15
+    assert left == sorted(left, reverse=True), "a kill lost what was whole"
+    assert ended(started(path)) == 0
+    assert files(path) == files(reference)
+
+
+def test_two_runs_at_once_fill_one_store(whole, tmp_path):
+    path = tmp_path / "store"
+    both = [started(path), started(path)]
+    assert [ended(process) for process in both] == [0, 0]
+    assert files(path) == files(whole[0])
+
+
+FILL = collect._fill
+
+
+def in_small_world(*args):
+    """The job of one batch, in a process where the small world is new."""
+    for name, way in small_world()[1].items():
+        setattr(roles, name, way)
+    return FILL(*args)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Jobs may run in other processes, which know nothing of the small world."""
+    for name, way in small_world()[1].items():
+        monkeypatch.setattr(roles, name, way)
+    monkeypatch.setattr(collect, "_fill", in_small_world)
+
+
+def test_several_workers_write_the_same_bytes(whole, tmp_path, elsewhere):
+    path = tmp_path / "store"
+    collect.collect(tiny_target(), path, CONFIG, crew=Crew(workers=2))
+    assert files(path) == files(whole[0])
+
+
+def test_a_worker_that_is_killed_is_named_and_nothing_is_lost(whole, tmp_path, elsewhere):
+    def killing(items, *, total, desc):
+        for item in items:
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+            yield item
+
+    path, target = tmp_path / "store", tiny_target()
+    with pytest.raises(ArtifactError, match="worker process died.*run again to resume"):
+        collect.collect(target, path, CONFIG, crew=Crew(workers=2), progress=killing)
+    collect.collect(target, path, CONFIG)
+    assert files(path) == files(whole[0])
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A real Dask cluster of two worker processes."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as made:
+        yield made
+
+
+def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
+    whole, tmp_path, elsewhere, cluster
+):
+    with Client(cluster) as client:
+        victim = next(iter(client.run(os.getpid).values()))
+
+    def killing(items, *, total, desc):
+        for done, item in enumerate(items):
+            if done == 3:
+                os.kill(victim, signal.SIGKILL)
+            yield item
+
+    path, crew = tmp_path / "store", Crew(scheduler=cluster.scheduler_address)
+    collect.collect(tiny_target(), path, CONFIG, crew=crew, progress=killing)
+    assert files(path) == files(whole[0])
+
+
+def test_a_cluster_that_is_not_there_is_named(tmp_path, elsewhere, monkeypatch):
+    monkeypatch.setattr(hyperlab.crew, "WAIT_S", 1)
+    crew = Crew(scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+        collect.collect(tiny_target(), tmp_path / "store", CONFIG, crew=crew)
+
+
+def test_a_full_disk_stops_the_run_and_the_next_goes_on(whole, tmp_path):
+    path = tmp_path / "store"
+    assert ended(started(path, limit=3_000)) == 3
+    assert ended(started(path)) == 0
+    assert files(path) == files(whole[0])
+
+
+def test_a_store_that_may_not_be_written_to_is_left_as_it_is(whole):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path, some = Path(folder) / "store", replace(CONFIG, n_tasks=4)
+        assert ended(started(path, some)) == 0
+        (path / "mark" / "c" / "1").unlink()
+        before, nobody = files(path), 65_534 if os.geteuid() == 0 else 0
+        if not nobody:
+            for folder in path.rglob("*"):
+                folder.chmod(folder.stat().st_mode & 0o555)
+        assert ended(started(path, some, user=nobody)) == 3
+        assert files(path) == before
