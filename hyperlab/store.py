@@ -178,7 +178,7 @@ class Store:
         try:
             self.group["mark"][batch] = 0
             for name, array in cast.items():
-                self.group[name][self._rows(batch)] = array
+                self.group[name][self.rows(batch)] = array
             self.group["mark"][batch] = checksum(cast)
         except OSError as error:
             raise ArtifactError(
@@ -192,7 +192,7 @@ class Store:
         Raises:
             ArtifactError: the batch is missing, or its numbers differ from its mark.
         """
-        rows = self._rows(batch)
+        rows = self.rows(batch)
         try:
             mark = int(self.group["mark"][batch])
             arrays = {name: self.group[name][rows] for name in self.columns}
@@ -233,7 +233,8 @@ class Store:
             "configuration, which makes them anew and keeps the others"
         )
 
-    def _rows(self, batch: int) -> slice:
+    def rows(self, batch: int) -> slice:
+        """Where the rows of a batch lie."""
         size = self.group.attrs["batch"]
         return slice(batch * size, min((batch + 1) * size, self.n_rows))
 
