@@ -80,10 +80,9 @@ def one_thread() -> Iterator[None]:
 def _in_processes(
     job: Job, items: Sequence[Item], shared: Shared, workers: int
 ) -> Iterator[Result]:
-    context = multiprocessing.get_context("spawn")  # a fork would copy torch's locks
-    pool = ProcessPoolExecutor(workers, context, _settle, (job, shared))
+    pool = processes(job, shared, workers)
     try:
-        for future in as_completed([pool.submit(_settled, item) for item in items]):
+        for future in as_completed([pool.submit(settled, item) for item in items]):
             yield future.result()
     except BrokenProcessPool as error:
         raise ArtifactError(
@@ -92,6 +91,17 @@ def _in_processes(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)  # waits for the items that are being worked on
+
+
+def processes(job: Job, shared: Shared, workers: int) -> ProcessPoolExecutor:
+    """Processes that have `job` and `shared` ready: submit `settled` with an item."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy torch's locks
+    return ProcessPoolExecutor(workers, context, _settle, (job, shared))
+
+
+def settled(item: Item) -> Result:
+    """In one of `processes`: its job for this item."""
+    return _settled_job(item)
 
 
 def _settle(job: Job, shared: Shared) -> None:
@@ -105,10 +115,6 @@ def _settle(job: Job, shared: Shared) -> None:
 def _follow_parent() -> None:
     multiprocessing.parent_process().join()
     os._exit(1)
-
-
-def _settled(item: Item) -> Result:
-    return _settled_job(item)
 
 
 def _on_cluster(

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -158,7 +159,7 @@ class Store:
     @property
     def n_rows(self) -> int:
         """How many rows the store is made for."""
-        return self.group[next(iter(self.columns))].shape[0]
+        return self._open[next(iter(self.columns))].shape[0]
 
     @property
     def n_bytes(self) -> int:
@@ -176,10 +177,10 @@ class Store:
             for name, column in self.columns.items()
         }
         try:
-            self.group["mark"][batch] = 0
+            self._open["mark"][batch] = 0
             for name, array in cast.items():
-                self.group[name][self.rows(batch)] = array
-            self.group["mark"][batch] = checksum(cast)
+                self._open[name][self.rows(batch)] = array
+            self._open["mark"][batch] = checksum(cast)
         except OSError as error:
             raise ArtifactError(
                 f"batch {batch} could not be written to {self.path} ({error}); the others are "
@@ -194,8 +195,8 @@ class Store:
         """
         rows = self.rows(batch)
         try:
-            mark = int(self.group["mark"][batch])
-            arrays = {name: self.group[name][rows] for name in self.columns}
+            mark = int(self._open["mark"][batch])
+            arrays = {name: self._open[name][rows] for name in self.columns}
         except (OSError, ValueError, RuntimeError) as error:  # a chunk that is half there
             raise self.broken([batch]) from error
         if mark != checksum(arrays):
@@ -225,6 +226,11 @@ class Store:
             with suppress(OSError):
                 if time.time() - file.stat().st_mtime > LITTER_S:
                     file.unlink()
+
+    @cached_property
+    def _open(self) -> dict[str, zarr.Array]:
+        """The arrays; to open one takes as long as to read some numbers."""
+        return {name: self.group[name] for name in (*self.columns, "mark")}
 
     def broken(self, batches: list[int]) -> ArtifactError:
         """The error that names some batches as damaged, and says what to do."""

@@ -29,6 +29,9 @@ from .trajectories import TrajectoryStore
 
 LOG = logging.getLogger(__name__)
 CHUNK = 1_024  # images that are looked at together for the contexts
+# Images of a pass. On a CPU larger products gain nothing from about 128 rows of tokens on, see
+# results/bench_collection.json; on an accelerator the more the better, and memory is the limit.
+IMAGES = {"cpu": 128, "cuda": 8_192}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +156,9 @@ def fine_tuned(
     config: TeacherConfig,
     names: Sequence[tuple[int | str, ...]],
 ) -> tuple[Float[Tensor, " tasks knots params"], Float[Tensor, " tasks knots"]]:
-    """Every knot and loss of some tasks; half of them at a time where memory is short.
+    """Every knot and loss of some tasks, in passes of a size that suits the device.
+
+    Where memory is short, half of a pass at a time.
 
     Args:
         names: of each task's random stream.
@@ -161,6 +166,30 @@ def fine_tuned(
     Raises:
         ConfigError: one task alone does not fit.
     """
+    limit = choose(IMAGES, target.device.type)
+    groups = list(passes([len(support.labels) for support in supports], limit))
+    parts = [_at_once(target, supports[g], config, names[g]) for g in groups]
+    thetas, losses = (torch.cat(column) for column in zip(*parts, strict=True))
+    return thetas, losses
+
+
+def passes(sizes: Sequence[int], limit: int) -> Iterator[slice]:
+    """Neighbouring tasks that go through the target together: as many as have `limit` images."""
+    first = images = 0
+    for i, size in enumerate(sizes):
+        if i > first and images + size > limit:
+            yield slice(first, i)
+            first, images = i, 0
+        images += size
+    yield slice(first, len(sizes))
+
+
+def _at_once(
+    target: Target,
+    supports: Sequence[LabelledImages],
+    config: TeacherConfig,
+    names: Sequence[tuple[int | str, ...]],
+) -> tuple[Tensor, Tensor]:
     try:
         views = [stream(*name) for name in names]
         steps = list(fine_tune(target, Supports.join(supports), config, views))
@@ -175,11 +204,11 @@ def fine_tuned(
     LOG.warning("out of memory with %d tasks at once: half of them at a time", len(supports))
     torch.cuda.empty_cache()
     half = len(supports) // 2
-    parts = [
-        fine_tuned(target, supports[rows], config, names[rows])
+    halves = [
+        _at_once(target, supports[rows], config, names[rows])
         for rows in (slice(half), slice(half, None))
     ]
-    thetas, losses = (torch.cat(column) for column in zip(*parts, strict=True))
+    thetas, losses = (torch.cat(column) for column in zip(*halves, strict=True))
     return thetas, losses
 
 

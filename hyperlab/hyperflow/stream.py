@@ -1,12 +1,13 @@
 """Random mini-batches from a store that is larger than memory."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
-from ..base import ArtifactError, ahead, stream
+from ..base import ArtifactError, ConfigError, ahead, stream
 from .trajectories import Trajectories, TrajectoryStore
 
 SAMPLE = 512  # tasks that units are taken from
@@ -16,20 +17,25 @@ SAMPLE = 512  # tasks that units are taken from
 class Stream:
     """What training sees of a store that it does not hold: the same as of `Trajectories`.
 
-    The store's batches are read in a random order, by a thread, into a pool. A mini-batch takes
-    random tasks out of the pool, and the pool is filled up again. So every trajectory is read
-    once and used once before any is read again.
+    The store's batches are read in a random order, by a thread, into a pool. A mini-batch is
+    drawn from the pool, each time with other times t; the first of its tasks then make room for
+    new ones, so that a task is drawn `draws` times on average before it goes. All tasks are
+    read once before any is read again.
 
     Args:
         memory_bytes: of the pool.
+        draws: of a task, for one reading.
         device: where the mini-batches go.
     """
 
     store: TrajectoryStore
     memory_bytes: int = 2**30
+    draws: int = 8
     device: torch.device | str = "cpu"
 
     def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ConfigError(f"want at least one draw of a task, got {self.draws}")
         if not len(self):
             raise ArtifactError(
                 f"{self.store.path} holds no complete batch yet; collect some first"
@@ -54,15 +60,15 @@ class Stream:
     def batches(self, n: int, generator: torch.Generator) -> Iterator[Trajectories]:
         """Without end, n random tasks each time."""
         order = stream(int(torch.randint(2**31, (), generator=generator)), "order")
-        tasks, pool = ahead(self._tasks(order), n=n), []
-        while True:
-            while len(pool) < max(n, min(self._pool_size, len(self) // 2)):
-                pool.append(next(tasks))
+        tasks = ahead(self._tasks(order), n=n)
+        size = max(n, min(self._pool_size, len(self) // 2))
+        pool = list(itertools.islice(tasks, size))
+        for step in itertools.count():
             taken = torch.randperm(len(pool), generator=generator)[:n].tolist()
             yield Trajectories.join([pool[i] for i in taken]).to(self.device)
-            for i in sorted(taken, reverse=True):
-                pool[i] = pool[-1]
-                pool.pop()
+            n_new = (step + 1) * n // self.draws - step * n // self.draws
+            for i in taken[:n_new]:
+                pool[i] = next(tasks)
 
     @property
     def _pool_size(self) -> int:

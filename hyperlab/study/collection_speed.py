@@ -3,19 +3,26 @@
 import copy
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ..base import ConfigError, Progress, silent, stream
+from .. import crew
+from ..base import ConfigError, Progress, choose, silent, stream
+from ..hyperflow.collect import IMAGES, config_of, draw_tasks, fine_tuned, record
 from ..hyperflow.teacher import Supports, TeacherConfig, fine_tune
+from ..hyperflow.trajectories import TrajectoryStore
+from ..models import targets
 from ..models.targets import Target, leave_one_out_loss
-from ..tasks import augment
+from ..tasks import augment, domains, episodes
 from ..tasks.episodes import LabelledImages
-from .timing import median_s
+from ..tasks.protocols import PROTOCOLS
+from .timing import seconds
 
 Record = tuple[Tensor, Tensor]  # thetas (tasks, knots, params), losses (tasks, knots)
+VIT_S = "vit_small_patch16_224"
 Forward = Callable[[nn.Module, Tensor], Tensor]
 
 
@@ -105,6 +112,8 @@ def compare(
 ) -> dict[str, dict[str, float]]:
     """Every way in turn, round after round, so that a slow minute slows them all.
 
+    The last way is the package's own: a worker with one thread for each of torch's threads.
+
     Returns:
         For each way the median `seconds`, `ratio` (how many times as long the whole loop took;
         median over the rounds) and `difference` (largest, of support losses, from the loop's).
@@ -120,12 +129,102 @@ def compare(
         "loop, short last block": lambda: one_by_one(*args, short_forward),
     }
     runs |= {f"groups of {n}": lambda n=n: in_groups(*args, n) for n in sizes}
-    rivals = {name: Rival(run, []) for name, run in runs.items()}
-    for _ in progress(range(repeats), total=repeats, desc="rounds"):
-        for rival in rivals.values():
-            rival.seconds.append(median_s(rival.run, repeats=1))
-    curves = {name: rival.run()[1] for name, rival in rivals.items()}
+    workers = torch.get_num_threads()
+    with crew.processes(_part, args, workers) as pool:
+        name = f"{workers} workers of one thread, passes of {IMAGES[target.device.type]} images"
+        runs[name] = lambda: by_workers(pool, supports, target.device)
+        rivals = {name: Rival(run, []) for name, run in runs.items()}
+        curves = {name: rival.run()[1] for name, rival in rivals.items()}  # warms up as well
+        for _ in progress(range(repeats), total=repeats, desc="rounds"):
+            for rival in rivals.values():
+                rival.seconds.append(seconds(rival.run))
     return {name: _row(rivals, curves, name) for name in rivals}
+
+
+def by_workers(
+    pool: Executor, supports: Sequence[LabelledImages], device: torch.device
+) -> Record:
+    """Every worker takes the next pass when it is done with one."""
+    sizes = [len(support.labels) for support in supports]
+    records = pool.map(crew.settled, passes(sizes, IMAGES[device.type]))
+    paths, curves = (torch.cat(column) for column in zip(*records, strict=True))
+    return paths, curves
+
+
+def _part(
+    args: tuple[Target, Sequence[LabelledImages], TeacherConfig], rows: slice
+) -> Record:
+    target, supports, config = args
+    names = [(0, "views", i) for i in range(rows.start, rows.stop)]
+    return fine_tuned(target, supports[rows], config, names)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is recorded, by every way alike."""
+
+    backbone: str
+    image_size: int  # pixels
+    kind: str  # of the tasks: a protocol, or "ragged"
+    tasks: int
+    steps: int  # of Adam
+    rounds: int
+
+
+PLANS = {
+    "vit_micro, 5-way 5-shot": Plan("vit_micro", 32, "5-way 5-shot", 20, 10, 7),
+    "vit_micro, 300 to 400 images": Plan("vit_micro", 32, "ragged", 8, 3, 7),
+    "ViT-S/16 at 128 px, 5-way 5-shot": Plan(VIT_S, 128, "5-way 5-shot", 10, 2, 5),
+    "ViT-S/16 at 128 px, 300 to 400 images": Plan(VIT_S, 128, "ragged", 4, 1, 3),
+}
+AT = {"smoke": [], "laptop": list(PLANS)[:2], "paper": list(PLANS)}  # scale -> which of them
+SIZES = {"cpu": (1, 5), "cuda": (1, 8, 64)}  # tasks in a group
+
+
+def measure(
+    plan: Plan, device: torch.device, *, seed: int, progress: Progress = silent
+) -> dict[str, object]:
+    """The plan, and `compare` for it. A backbone other than `vit_micro` has random weights."""
+    mine = plan.backbone == "vit_micro"
+    options = {"pretrained": mine, "image_size": plan.image_size}
+    target = targets.load(plan.backbone, **options).to(device)
+    supports = draw(plan.kind, plan.tasks, seed=seed)
+    teacher = TeacherConfig(steps=plan.steps, lr=0.03, optimiser="adam")
+    sizes = [n for n in choose(SIZES, device.type) if n <= plan.tasks]
+    how = {"sizes": sizes, "repeats": plan.rounds, "progress": progress}
+    return asdict(plan) | {"ways": compare(target, supports, teacher, **how)}
+
+
+def draw(kind: str, n: int, *, seed: int) -> list[LabelledImages]:
+    """Support sets of digits: of a protocol, or "ragged": 300 to 400 images, as Meta-Dataset's."""
+    digits = domains.load("digits")
+    if kind != "ragged":
+        streams = (stream(seed, kind, i) for i in range(n))
+        return [choose(PROTOCOLS, kind).draw(digits, generator=g).support for g in streams]
+    found = []
+    for i in range(n):
+        shots = 30 + 10 * i // max(1, n - 1)
+        rule = {"n_way": 10, "n_shot": shots, "n_query": 1}
+        task = episodes.sample(digits, **rule, generator=stream(seed, kind, i))
+        found.append(task.support)
+    return found
+
+
+def writing_share(target: Target, store: TrajectoryStore, batch: int) -> dict[str, float]:
+    """Seconds that drawing, fine-tuning and writing one batch of a store take.
+
+    The batch is written over itself.
+    """
+    config = config_of(store)
+    found: dict[str, object] = {}
+    spent = {
+        "drawing": seconds(lambda: found.update(tasks=list(draw_tasks(config, batch)))),
+        "fine-tuning": seconds(
+            lambda: found.update(arrays=record(target, found["tasks"], config, batch))
+        ),
+        "writing": seconds(lambda: store.write(batch, found["arrays"])),
+    }
+    return spent | {"share": spent["writing"] / sum(spent.values())}
 
 
 def _row(

@@ -38,7 +38,7 @@ class Inspection:
     def words(self) -> str:
         """All of it in some lines for a terminal."""
         store, attrs = self.store, self.store.group.attrs
-        marks, missing = len(store.group["mark"]), store.missing
+        marks, missing = store.group["mark"].shape[0], store.missing
         teacher = attrs["config"]["teacher"]
         said = [
             f"{store.path}: {len(store.sound):,} sound tasks of {store.n_rows:,}, "

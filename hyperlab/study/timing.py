@@ -21,7 +21,17 @@ def median_s(function: Callable[[], object], *, repeats: int = 5) -> float:
     if repeats < 1:
         raise ConfigError(f"want at least one repeat, got {repeats}")
     function()
-    return statistics.median(_seconds(function) for _ in range(repeats))
+    return statistics.median(seconds(function) for _ in range(repeats))
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Seconds of one call; the accelerator is waited for on both sides."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    start = time.perf_counter()
+    function()
+    wait()
+    return time.perf_counter() - start
 
 
 def machine() -> dict[str, object]:
@@ -40,15 +50,6 @@ def machine() -> dict[str, object]:
 def versions(names: Sequence[str]) -> dict[str, str]:
     """Installed version of each distribution; "absent" where there is none."""
     return {name: _version(name) for name in names}
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    wait()
-    start = time.perf_counter()
-    function()
-    wait()
-    return time.perf_counter() - start
 
 
 def _cpu_model() -> str:

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import random
-import resource
 import signal
 import tempfile
 import time
@@ -17,47 +16,9 @@ import hyperlab.crew
 from hyperlab.base import ArtifactError, ConfigError
 from hyperlab.crew import Crew
 from hyperlab.hyperflow import collect
-from hyperlab.hyperflow.collect import CollectConfig
-from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.tasks import roles
+from tests.runs import CONFIG, TASKS, ended, in_small_world, started
 from tests.tiny import files, small_world, tiny_target
-
-TASKS = 160
-CONFIG = CollectConfig(
-    protocol="5-way 1-shot",
-    other="5-way 5-shot",
-    n_tasks=TASKS,
-    batch=2,
-    teacher=TeacherConfig(steps=2),
-)
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.tiny", "hyperlab.hyperflow.collect"])
-
-
-def run(path, config=CONFIG, *, before=None, limit=0, user=0):
-    """One run of a collection over the small world, in a process of its own."""
-    if limit:  # as a disk that is full after so many bytes of a file
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    if user:
-        os.setuid(user)
-    for name, way in small_world()[1].items():
-        setattr(roles, name, way)
-    try:
-        collect.collect(tiny_target(), path, config)
-    except ArtifactError as error:
-        raise SystemExit(3) from error
-
-
-def started(*args, **kwargs):
-    process = SERVER.Process(target=run, args=args, kwargs=kwargs)
-    process.start()
-    return process
-
-
-def ended(process):
-    process.join(120)
-    return process.exitcode
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
@@ -90,16 +51,6 @@ def test_two_runs_at_once_fill_one_store(whole, tmp_path):
     both = [started(path), started(path)]
     assert [ended(process) for process in both] == [0, 0]
     assert files(path) == files(whole[0])
-
-
-FILL = collect._fill
-
-
-def in_small_world(*args):
-    """The job of one batch, in a process where the small world is new."""
-    for name, way in small_world()[1].items():
-        setattr(roles, name, way)
-    return FILL(*args)
 
 
 @pytest.fixture
