@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from hyperlab import crew
 from hyperlab.base import choose, whole_file
-from hyperlab.hyperflow.stream import Stream
+from hyperlab.hyperflow.stream import Stream, spare_a_core
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.study import feeding, script, timing
 
@@ -41,6 +41,7 @@ def main(
             pool.submit(crew.settled, n).result()
         store = TrajectoryStore.open(path)
         data = Stream(store, memory_bytes=int(memory * 2**30))
+        spare_a_core()
         streamed = feeding.measure(data, steps, seed=seed, progress=tqdm)
         whole = next(data.batches(min(n // 2, 512), torch.Generator()))
         held = feeding.measure(whole, min(steps, 60), seed=seed, progress=tqdm)

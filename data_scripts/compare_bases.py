@@ -14,7 +14,7 @@ from hyperlab.study import bases, claims, experiments, script
 
 
 def main(
-    store: Annotated[Path, typer.Argument(help="made by collect_trajectories.py")],
+    store: Annotated[str, typer.Argument(help="made by collect_trajectories.py")],
     scale: script.Scale = "laptop",
     seed: script.Seed = 0,
     out: Annotated[Path, typer.Option(help="stem of the table")] = Path("results/bases"),

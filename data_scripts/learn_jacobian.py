@@ -14,7 +14,7 @@ from hyperlab.study import script
 
 
 def main(
-    store: Annotated[Path, typer.Argument(help="made by collect_trajectories.py")],
+    store: Annotated[str, typer.Argument(help="made by collect_trajectories.py")],
     scale: script.Scale = "paper",
     seed: script.Seed = 0,
     out: Annotated[Path, typer.Option(help="the file to write")] = Path(

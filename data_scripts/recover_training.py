@@ -15,7 +15,7 @@ from hyperlab.study import methods, script, training_tasks
 
 
 def main(
-    store: Annotated[Path, typer.Argument(help="made by collect_trajectories.py")],
+    store: Annotated[str, typer.Argument(help="made by collect_trajectories.py")],
     scale: script.Scale = "laptop",
     out: Annotated[Path, typer.Option(help="to write")] = Path("results/training.json"),
     data: script.Data = None,

@@ -9,13 +9,13 @@ import typer
 from tqdm import tqdm
 
 from hyperlab import base
-from hyperlab.hyperflow import drift, jacobian, training, trajectories
+from hyperlab.hyperflow import drift, jacobian, stream, training, trajectories
 from hyperlab.models import targets
 from hyperlab.study import script
 
 
 def main(
-    store: Annotated[Path, typer.Argument(help="made by collect_trajectories.py")],
+    store: Annotated[str, typer.Argument(help="made by collect_trajectories.py")],
     jacobian_file: Annotated[
         Path, typer.Option("--jacobian", help="made by learn_jacobian.py")
     ] = Path("artifacts/jacobian.safetensors"),
@@ -24,6 +24,9 @@ def main(
     seed: script.Seed = 0,
     out: Annotated[Path | None, typer.Option(help="the file to write")] = None,
     device: script.Device = "auto",
+    memory: Annotated[
+        float, typer.Option(help="GiB; a larger store is streamed through so much")
+    ] = 2.0,
     steps: Annotated[
         int, typer.Option(help="of the correction; 0: the guess alone; -1: the scale's")
     ] = -1,
@@ -31,7 +34,12 @@ def main(
     """HyperFlow-L or -C for `vit_micro`; CPU, two cores: minutes."""
     started = time.perf_counter()
     place = script.place(device)
-    data = trajectories.TrajectoryStore.open(store).read().to(place)
+    recorded = trajectories.TrajectoryStore.open(store)
+    if recorded.n_bytes > memory * 2**30:
+        stream.spare_a_core()
+        data = stream.Stream(recorded, memory_bytes=int(memory * 2**30), device=place)
+    else:
+        data = recorded.read(progress=tqdm).to(place)
     config = replace(training.DriftConfig.at(scale), path=path)
     config = replace(config, steps=config.steps if steps < 0 else steps)
     generator = base.stream(seed, "drift", path)
@@ -40,7 +48,7 @@ def main(
     out = out or targets.PRETRAINED / f"drift_{path}.safetensors"
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config, "tasks": len(data)}
-    about |= {"domains": list(data.domains), "jacobian": jacobian.about(jacobian_file)}
+    about |= {"domains": list(data.some.domains), "jacobian": jacobian.about(jacobian_file)}
     drift.save(net.cpu(), out, {key: str(value) for key, value in about.items()})
     print(f"wrote {out} ({len(data)} trajectories, {seconds:.0f} s)")
 

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -173,6 +174,21 @@ def fine_tuned(
     return thetas, losses
 
 
+@contextmanager
+def products(*, tf32: bool) -> Iterator[None]:
+    """Inside, an accelerator's matrix products are in TF32, or in full single precision.
+
+    Parameters, gradients and sums stay in single precision either way.
+    """
+    backend = torch.backends.cuda.matmul
+    before = backend.fp32_precision
+    backend.fp32_precision = "tf32" if tf32 else "ieee"
+    try:
+        yield
+    finally:
+        backend.fp32_precision = before
+
+
 def passes(sizes: Sequence[int], limit: int) -> Iterator[slice]:
     """Neighbouring tasks that go through the target together: as many as have `limit` images."""
     first = images = 0
@@ -192,7 +208,8 @@ def _at_once(
 ) -> tuple[Tensor, Tensor]:
     try:
         views = [stream(*name) for name in names]
-        steps = list(fine_tune(target, Supports.join(supports), config, views))
+        with products(tf32=config.tf32):
+            steps = list(fine_tune(target, Supports.join(supports), config, views))
         thetas, losses = (torch.stack(column, 1) for column in zip(*steps, strict=True))
         return thetas, losses
     except torch.OutOfMemoryError as error:

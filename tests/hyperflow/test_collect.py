@@ -191,3 +191,48 @@ def test_what_cannot_be_collected_is_refused(wrong):
 def test_a_store_that_is_not_there_names_the_script(tmp_path):
     with pytest.raises(DataMissingError, match="collect_trajectories"):
         collect.TrajectoryStore.open(tmp_path / "nothing")
+
+
+def test_where_memory_is_short_half_of_the_tasks_go_at_a_time(tmp_path, whole, monkeypatch, caplog):
+    asked = []
+
+    def small(target, supports, *rest):
+        asked.append(len(supports.n_way))
+        if len(supports.n_way) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return fine_tune(target, supports, *rest)
+
+    monkeypatch.setattr(collect, "fine_tune", small)
+    store = collect.collect(tiny_target(), tmp_path / "store", CONFIG)
+    assert asked == [2, 1, 1, 2, 1, 1, 1]
+    assert "out of memory with 2 tasks at once" in caplog.text
+    values = torch.tensor([1, 0, 1]).repeat_interleave(32).repeat(2).bool()  # not the keys
+    found, told = store.read().thetas[..., values], whole.read().thetas[..., values]
+    torch.testing.assert_close(found, told, rtol=0, atol=1e-4)
+
+
+def test_a_task_that_does_not_fit_at_all_is_named(tmp_path, monkeypatch):
+    def full(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(collect, "fine_tune", full)
+    with pytest.raises(ConfigError, match="25 images does not fit|5 images does not fit"):
+        collect.collect(tiny_target(), tmp_path / "store", CONFIG)
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_the_kind_of_products_is_put_back(tf32):
+    before = torch.backends.cuda.matmul.fp32_precision
+    with collect.products(tf32=tf32):
+        inside = torch.backends.cuda.matmul.fp32_precision
+    assert inside == ("tf32" if tf32 else "ieee")
+    assert torch.backends.cuda.matmul.fp32_precision == before
+
+
+def test_passes_hold_as_many_tasks_as_fit():
+    def groups(sizes):
+        return [(s.start, s.stop) for s in collect.passes(sizes, 100)]
+
+    assert groups([25] * 9) == [(0, 4), (4, 8), (8, 9)]
+    assert groups([300, 10, 20, 200]) == [(0, 1), (1, 3), (3, 4)]
+    assert groups([5]) == [(0, 1)]

@@ -1,0 +1,76 @@
+"""What shorter numbers in the matrix products do to a recorded path, imitated on any processor."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from ..base import stream
+from ..hyperflow.teacher import Supports, TeacherConfig, fine_tune
+from ..models.rows import RowLinear
+from ..models.targets import Target
+from ..tasks.episodes import LabelledImages
+
+MANTISSA = {"fp32": 23, "tf32": 10, "bf16": 7}  # bits, without the leading one
+
+
+def rounded(x: Tensor, bits: int) -> Tensor:
+    """Single precision rounded to `bits` bits of mantissa, as tensor cores read it."""
+    spare = 23 - bits
+    if not spare:
+        return x
+    whole = x.contiguous().view(torch.int32)
+    up = (1 << (spare - 1)) - 1 + (whole >> spare & 1)  # ties to even
+    return (whole + up & -(1 << spare)).view(torch.float32)
+
+
+class RoundedProduct(torch.autograd.Function):
+    """x W^T, and the gradient with respect to x, with rounded factors and exact sums."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bits: int) -> Tensor:
+        ctx.weight, ctx.bits = rounded(weight, bits), bits
+        return rounded(x, bits) @ ctx.weight.T
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return rounded(gradient, ctx.bits) @ ctx.weight, None, None
+
+
+@contextmanager
+def rounded_layers(model: nn.Module, bits: int) -> Iterator[None]:
+    """Inside, every linear layer multiplies rounded numbers; attention and stem stay exact."""
+    layers = [layer for layer in model.modules() if isinstance(layer, RowLinear)]
+
+    def hook(layer: RowLinear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        (x,), bias = inputs, layer.bias
+        rows = bias.ndim > 1  # one for every image
+        bias = bias.unflatten(-1, (1,) * (x.ndim - 2) + (-1,)) if rows else bias
+        return RoundedProduct.apply(x, layer.weight, bits) + bias
+
+    handles = [layer.register_forward_hook(hook) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def deviations(
+    target: Target, supports: Sequence[LabelledImages], config: TeacherConfig, bits: int
+) -> Tensor:
+    """Distance of the end points from the exact ones, over the length of the exact path."""
+    exact, other = (_paths(target, supports, config, b) for b in (23, bits))
+    length = exact.diff(dim=1).norm(dim=2).sum(1)
+    return (other[:, -1] - exact[:, -1]).norm(dim=1) / length
+
+
+def _paths(
+    target: Target, supports: Sequence[LabelledImages], config: TeacherConfig, bits: int
+) -> Tensor:
+    views = [stream(0, "views", i) for i in range(len(supports))]
+    with rounded_layers(target.model, bits):
+        steps = fine_tune(target, Supports.join(supports), config, views)
+        return torch.stack([theta for theta, _ in steps], 1)
