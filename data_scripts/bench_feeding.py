@@ -28,7 +28,9 @@ def main(
     scale: script.Scale = "laptop",
     seed: script.Seed = 0,
     memory: Annotated[float, typer.Option(help="of the pool, GiB")] = 1.0,
-    folder: Annotated[Path | None, typer.Option(help="of the store; empty: a new one")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="of the store; empty: a new one")
+    ] = None,
     out: Annotated[Path, typer.Option(help="the file to write")] = Path(
         "results/bench_feeding.json"
     ),

@@ -28,7 +28,10 @@ def main(
 ) -> None:
     """Eleven networks of 4 minutes each on one core, then 4 s a task. Goes on where it stopped."""
     config = jacobian.JacobianConfig(steps=30 if scale == "smoke" else steps)
-    recorded, target = trajectories.TrajectoryStore.open(store).read(), targets.load("vit_micro")
+    recorded, target = (
+        trajectories.TrajectoryStore.open(store).read(),
+        targets.load("vit_micro"),
+    )
 
     @cache
     def looks() -> jacobian.Examples:

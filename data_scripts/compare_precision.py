@@ -1,7 +1,7 @@
 """Record the same paths with products of shorter numbers; write how far their ends lie apart."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,20 +35,18 @@ def main(
     config = CollectConfig(batch=8, protocol="5-way 5-shot", mixed=0.0, seed=seed)
     tasks = [t for b in range(choose(BATCHES, scale)) for t in draw_tasks(config, b)]
     supports = [task.episode.support for task in tasks]
-    rows, lines = {}, ["| teacher | numbers | median | nine in ten below | worst |", "|---" * 5 + "|"]
-    cases = [(t, n) for t in TEACHERS for n in ("tf32", "bf16")]
-    for teacher, numbers in tqdm(cases):
+    rows = {}
+    for teacher, numbers in tqdm([(t, n) for t in TEACHERS for n in ("tf32", "bf16")]):
         plan = replace(TEACHERS[teacher], steps=2 if scale == "smoke" else 20)
-        how = target, supports, plan, precision.MANTISSA[numbers]
-        found = 100 * precision.deviations(*how)
-        spread = [round(float(found.quantile(q)), 3) for q in (0.5, 0.9, 1)]
+        bits = precision.MANTISSA[numbers]
+        found = 100 * precision.deviations(target, supports, plan, bits)
+        spread = [round(float(found.quantile(q)), 2) for q in (0.5, 0.9, 1)]
         rows[f"{teacher}, {numbers}"] = spread
-        lines.append(f"| {teacher} | {numbers} | {spread[0]} % | {spread[1]} % | {spread[2]} % |")
-    about = {"command": script.command(), "tasks": len(tasks), "config": asdict(config)}
-    about |= {"torch": torch.__version__, "percent of the path": rows}
-    for suffix, text in ((".json", json.dumps(about, indent=1)), (".md", "\n".join(lines))):
+    about = {"command": script.command(), "tasks": len(tasks), "torch": torch.__version__}
+    text = json.dumps(about | {"percent of the path": rows}, indent=1) + "\n"
+    for suffix, part in ((".json", text), (".md", precision.markdown(rows))):
         with whole_file(out.with_suffix(suffix)) as draft:
-            draft.write_text(text + "\n")
+            draft.write_text(part)
     print(f"wrote {out}.json and .md")
 
 

@@ -37,16 +37,16 @@ class Crew:
     def __post_init__(self) -> None:
         k, n = self.share
         if not 0 <= k < n or self.workers < 1:
-            raise ConfigError(f"want a share (k, n) with k < n and workers >= 1, got {self}")
+            raise ConfigError(
+                f"want a share (k, n) with k < n and workers >= 1, got {self}"
+            )
 
     def take(self, items: Sequence[Item]) -> list[Item]:
         """The items of this crew's share."""
         k, n = self.share
         return [item for item in items if item % n == k]
 
-    def each(
-        self, job: Job, items: Sequence[Item], shared: Shared
-    ) -> Iterator[Result]:
+    def each(self, job: Job, items: Sequence[Item], shared: Shared) -> Iterator[Result]:
         """job(shared, item) for every item, in the order in which they are done.
 
         Raises:
@@ -121,7 +121,10 @@ def _on_cluster(
     job: Job, items: Sequence[Item], shared: Shared, scheduler: str
 ) -> Iterator[Result]:
     try:
-        from distributed import Client, KilledWorker  # an extra: it takes a second to import
+        from distributed import (  # an extra: it takes a second to import
+            Client,
+            KilledWorker,
+        )
         from distributed import as_completed as completed
     except ImportError as error:
         raise ConfigError(

@@ -17,8 +17,8 @@ from torch import Tensor
 from .. import __version__
 from ..base import ConfigError, Progress, choose, silent, stream, tell
 from ..crew import Crew
-from ..store import whole_address
 from ..models.targets import Target
+from ..store import whole_address
 from ..tasks import roles
 from ..tasks.domains import Domain
 from ..tasks.episodes import Episode, LabelledImages
@@ -218,7 +218,9 @@ def _at_once(
                 f"fine-tuning on {len(supports[0].labels)} images does not fit into the "
                 "accelerator's memory; take smaller images or another protocol"
             ) from error
-    LOG.warning("out of memory with %d tasks at once: half of them at a time", len(supports))
+    LOG.warning(
+        "out of memory with %d tasks at once: half of them at a time", len(supports)
+    )
     torch.cuda.empty_cache()
     half = len(supports) // 2
     halves = [
@@ -289,9 +291,7 @@ def config_of(store: TrajectoryStore) -> CollectConfig:
     return CollectConfig(**{**told, "teacher": TeacherConfig(**told["teacher"])})
 
 
-def _fill(
-    path: Path | str, root: Path | str | None, target: Target, batch: int
-) -> int:
+def _fill(path: Path | str, root: Path | str | None, target: Target, batch: int) -> int:
     """Draw, fine-tune and write one batch; how many of its tasks diverged."""
     store = TrajectoryStore.open(path)
     config = config_of(store)

@@ -27,7 +27,9 @@ class TeacherConfig:
     lr: float = 10.0  # learning rate, constant; Adam's would be about 0.03
     optimiser: str = "sgd"  # "sgd", Euler's method on the gradient flow, or "adam"
     views: int = 1  # augmented copies of the support that a step's gradient averages over
-    tf32: bool = False  # on a GPU: products with 10 bits of mantissa, see results/precision.md
+    tf32: bool = (
+        False  # on a GPU: products with 10 bits of mantissa, see results/precision.md
+    )
 
     def __post_init__(self) -> None:
         choose(RULES, self.optimiser)

@@ -13,6 +13,7 @@ from ..base import ArtifactError, Progress, silent
 from ..store import Column, Store
 from .context import Context, pad
 
+
 @dataclass(frozen=True, eq=False)
 class Trajectories:
     """Fine-tuning runs of many tasks, with the context of each, in memory.

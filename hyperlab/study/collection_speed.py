@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .. import crew
 from ..base import ConfigError, Progress, choose, silent, stream
-from ..hyperflow.collect import IMAGES, config_of, draw_tasks, fine_tuned, record
+from ..hyperflow.collect import IMAGES, config_of, draw_tasks, fine_tuned, passes, record
 from ..hyperflow.teacher import Supports, TeacherConfig, fine_tune
 from ..hyperflow.trajectories import TrajectoryStore
 from ..models import targets
@@ -134,7 +134,9 @@ def compare(
         name = f"{workers} workers of one thread, passes of {IMAGES[target.device.type]} images"
         runs[name] = lambda: by_workers(pool, supports, target.device)
         rivals = {name: Rival(run, []) for name, run in runs.items()}
-        curves = {name: rival.run()[1] for name, rival in rivals.items()}  # warms up as well
+        curves = {
+            name: rival.run()[1] for name, rival in rivals.items()
+        }  # warms up as well
         for _ in progress(range(repeats), total=repeats, desc="rounds"):
             for rival in rivals.values():
                 rival.seconds.append(seconds(rival.run))
@@ -174,10 +176,14 @@ class Plan:
 PLANS = {
     "vit_micro, 5-way 5-shot": Plan("vit_micro", 32, "5-way 5-shot", 20, 10, 7),
     "vit_micro, 300 to 400 images": Plan("vit_micro", 32, "ragged", 8, 3, 7),
-    "ViT-S/16 at 128 px, 5-way 5-shot": Plan(VIT_S, 128, "5-way 5-shot", 10, 2, 5),
-    "ViT-S/16 at 128 px, 300 to 400 images": Plan(VIT_S, 128, "ragged", 4, 1, 3),
+    "ViT-S/16 at 128 px, 5-way 5-shot": Plan(VIT_S, 128, "5-way 5-shot", 10, 2, 3),
+    "ViT-S/16 at 128 px, 300 to 400 images": Plan(VIT_S, 128, "ragged", 2, 1, 3),
 }
-AT = {"smoke": [], "laptop": list(PLANS)[:2], "paper": list(PLANS)}  # scale -> which of them
+AT = {
+    "smoke": [],
+    "laptop": list(PLANS)[:2],
+    "paper": list(PLANS),
+}  # scale -> which of them
 SIZES = {"cpu": (1, 5), "cuda": (1, 8, 64)}  # tasks in a group
 
 
@@ -202,8 +208,8 @@ def draw(kind: str, n: int, *, seed: int) -> list[LabelledImages]:
         streams = (stream(seed, kind, i) for i in range(n))
         return [choose(PROTOCOLS, kind).draw(digits, generator=g).support for g in streams]
     found = []
-    for i in range(n):
-        shots = 30 + 10 * i // max(1, n - 1)
+    for i in range(n):  # the largest first, so that no worker is left with it at the end
+        shots = 40 - 10 * (2 * i + 1) // (2 * n)
         rule = {"n_way": 10, "n_shot": shots, "n_query": 1}
         task = episodes.sample(digits, **rule, generator=stream(seed, kind, i))
         found.append(task.support)

@@ -1,4 +1,4 @@
-"""What is inside a store of trajectories: how much of it is there, from where, and does it look well."""
+"""What is inside a store of trajectories: how much of it, from where, and how its losses fell."""
 
 import itertools
 from collections.abc import Sequence
@@ -47,7 +47,11 @@ class Inspection:
             f"({teacher['optimiser']}), seed {attrs['config']['seed']}, "
             f"hyperlab {attrs['version']}",
             f"batches: {marks - len(missing)} of {marks} there; missing: {ranges(missing)}; "
-            + ("not checked" if self.damaged is None else f"damaged: {ranges(self.damaged)}"),
+            + (
+                "not checked"
+                if self.damaged is None
+                else f"damaged: {ranges(self.damaged)}"
+            ),
             "",
             self.table.to_string(index=False),
         ]

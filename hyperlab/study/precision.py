@@ -1,6 +1,6 @@
 """What shorter numbers in the matrix products do to a recorded path, imitated on any processor."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -44,7 +44,7 @@ def rounded_layers(model: nn.Module, bits: int) -> Iterator[None]:
     """Inside, every linear layer multiplies rounded numbers; attention and stem stay exact."""
     layers = [layer for layer in model.modules() if isinstance(layer, RowLinear)]
 
-    def hook(layer: RowLinear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    def hook(layer: RowLinear, inputs: tuple[Tensor], _: Tensor) -> Tensor:
         (x,), bias = inputs, layer.bias
         rows = bias.ndim > 1  # one for every image
         bias = bias.unflatten(-1, (1,) * (x.ndim - 2) + (-1,)) if rows else bias
@@ -65,6 +65,14 @@ def deviations(
     exact, other = (_paths(target, supports, config, b) for b in (23, bits))
     length = exact.diff(dim=1).norm(dim=2).sum(1)
     return (other[:, -1] - exact[:, -1]).norm(dim=1) / length
+
+
+def markdown(rows: Mapping[str, Sequence[float]]) -> str:
+    """A row per teacher and kind of numbers: median, ninth decile and worst, in per cent."""
+    head = "| teacher, numbers | median | 9 in 10 below | worst |\n|---|---|---|---|\n"
+    cells = (" | ".join(f"{x} %" for x in spread) for spread in rows.values())
+    lines = zip(rows, cells, strict=True)
+    return head + "".join(f"| {name} | {cell} |\n" for name, cell in lines)
 
 
 def _paths(

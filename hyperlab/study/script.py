@@ -36,7 +36,9 @@ def run(main: Callable[..., None]) -> None:
         try:
             main(**options)
         except KeyboardInterrupt:
-            typer.echo("\nstopped; what is whole is kept, most scripts go on from there", err=True)
+            typer.echo(
+                "\nstopped; what is whole is kept, most scripts go on from there", err=True
+            )
             raise typer.Exit(130) from None  # as a shell counts Ctrl-C
 
     app.command()(stoppable)

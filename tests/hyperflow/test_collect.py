@@ -193,7 +193,9 @@ def test_a_store_that_is_not_there_names_the_script(tmp_path):
         collect.TrajectoryStore.open(tmp_path / "nothing")
 
 
-def test_where_memory_is_short_half_of_the_tasks_go_at_a_time(tmp_path, whole, monkeypatch, caplog):
+def test_where_memory_is_short_half_of_the_tasks_go_at_a_time(
+    tmp_path, whole, monkeypatch, caplog
+):
     asked = []
 
     def small(target, supports, *rest):

@@ -16,7 +16,6 @@ from tests.runs import CONFIG as ALL
 from tests.runs import ended, enter_small_world, started
 from tests.tiny import files, tiny_target
 
-
 CONFIG = replace(ALL, n_tasks=20)
 
 

@@ -20,6 +20,7 @@ from hyperlab.tasks import roles
 from tests.runs import CONFIG, TASKS, ended, in_small_world, started
 from tests.tiny import files, small_world, tiny_target
 
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """An uninterrupted run, and how long it took (the first one waits for the imports)."""
