@@ -57,8 +57,8 @@ notebooks: $(STAMP)  ## run the course at scale=smoke, write artifacts/notebooks
 browser: $(STAMP)  ## drive the widgets in a real browser
 	@$(PY) -m pytest -m browser $(TEST_ARGS)
 
-bench: $(STAMP)  ## measure speed and memory, write results/bench_*.json
-	@set -e; for script in data_scripts/bench_*.py; do echo "$$script"; $(PY) "$$script"; done
+bench: $(STAMP)  ## measure speed and memory here, write artifacts/bench_*.json
+	@set -e; for script in data_scripts/bench_*.py; do echo "$$script"; $(PY) "$$script" --out "artifacts/$$(basename $$script .py).json"; done
 
 lint: $(STAMP)  ## ruff check and format check
 	@$(PY) -m ruff check .

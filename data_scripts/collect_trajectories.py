@@ -32,9 +32,10 @@ def main(
     steps: Annotated[
         str, typer.Option(help="fine-tuning, e.g. 50x0.001 adam; empty: the scale's")
     ] = "",
+    tf32: Annotated[bool, typer.Option(help="shorter products on a GPU")] = False,
 ) -> None:
-    """CPU, two cores: about one task a second at the laptop scale's task sizes."""
-    place = script.place(device)
+    """Minutes to days, see data_scripts/README.md; on two CPU cores about a task a second."""
+    place = script.place("cpu" if scheduler else device)  # a worker uses its own
     target = targets.load(backbone, image_size=image_size or None).to(place)
     config = replace(collect.CollectConfig.at(scale), role=role, seed=seed)
     config = replace(config, size=target.image_size, n_tasks=n_tasks or config.n_tasks)
@@ -44,7 +45,9 @@ def main(
         config = replace(config, styled=0.0)
     if steps:
         config = replace(config, teacher=methods.tuning(steps).config)
-    crew = script.crew(share, workers, scheduler)
+    if tf32:
+        config = replace(config, teacher=replace(config.teacher, tf32=True))
+    crew = script.crew(share, workers, scheduler, place)
     how = {"crew": crew, "root": data, "progress": tqdm}
     store = collect.collect(target, out, config, **how)
     counts = f"{len(store.missing)} batches missing, {store.n_diverged} tasks diverged"

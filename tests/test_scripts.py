@@ -1,11 +1,17 @@
 """Every data script explains itself, says what it wrote, and fails in one line."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+
+from hyperlab.hyperflow.trajectories import TrajectoryStore
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "data_scripts").glob("*.py"))
@@ -31,6 +37,10 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
     )
     assert said.returncode == 0, said.stderr
     assert said.stdout.splitlines()[-1].startswith(f"wrote {store}")
+    said = run("inspect_store.py", store, "--check", "--out", tmp_path / "store.html")
+    assert said.returncode == 0, said.stderr
+    assert "4 sound tasks of 4" in said.stdout and "damaged: none" in said.stdout
+    assert "plotly" in (tmp_path / "store.html").read_text().lower()
     learned = tmp_path / "jacobian.safetensors"
     said = run("learn_jacobian.py", store, "--scale", "smoke", "--out", learned)
     assert said.returncode == 0, said.stderr
@@ -56,6 +66,62 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
     assert said.returncode == 0, said.stderr
     said = run("compare_bases.py", store, "--scale", "smoke", "--out", tmp_path / "b")
     assert said.returncode == 1 and "the store has 4 tasks" in said.stderr
+
+
+def begun(store, *arguments):
+    """A collection of two workers that has written its first batch."""
+    command = [sys.executable, ROOT / "data_scripts" / "collect_trajectories.py"]
+    command += ["--scale", "smoke", "--n-tasks", 4_000, "--workers", 2, "--out", store]
+    process = subprocess.Popen(
+        list(map(str, [*command, *arguments])), stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    for _ in range(1_200):
+        if (store / "mark" / "c").is_dir():
+            return process
+        time.sleep(0.1)
+    process.kill()
+    raise AssertionError("no batch after two minutes")
+
+
+def test_ctrl_c_stops_a_collection_in_one_line(tmp_path):
+    process = begun(tmp_path / "store")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "what is whole is kept" in said and "Traceback" not in said
+    found = TrajectoryStore.open(tmp_path / "store")
+    assert found.there and found.damaged() == []
+
+
+def test_no_worker_outlives_a_collection_that_is_killed(tmp_path):
+    process = begun(tmp_path / "store")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    process.kill()
+    process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert alive == []
+    assert TrajectoryStore.open(tmp_path / "store").damaged() == []
+
+
+def test_precisions_are_compared_at_smoke_scale(tmp_path):
+    said = run("compare_precision.py", "--scale", "smoke", "--out", tmp_path / "t")
+    assert said.returncode == 0, said.stderr
+    assert "bf16" in (tmp_path / "t.md").read_text()
+
+
+def test_the_plan_of_a_collection_is_made_from_a_bench(tmp_path):
+    said = run("plan_collection.py", "--out", tmp_path / "plan.md")
+    assert said.returncode == 0, said.stderr
+    assert "40,000" in (tmp_path / "plan.md").read_text()
+    said = run("plan_collection.py", "--bench", tmp_path / "none.json")
+    assert said.returncode == 1 and "bench_collection.py --scale paper" in said.stderr
+
+
+def test_training_is_fed_from_a_store_at_smoke_scale(tmp_path):
+    said = run("bench_feeding.py", "--scale", "smoke", "--out", tmp_path / "t.json")
+    assert said.returncode == 0, said.stderr
+    assert 0 < json.loads((tmp_path / "t.json").read_text())["streamed"]["busy"] <= 1
 
 
 @pytest.mark.parametrize("script", ["supports", "subsets", "rules"])
@@ -103,6 +169,8 @@ def test_the_audit_of_costs_writes_its_parts(tmp_path):
         ("collect_trajectories.py", ["--role", "mars"], "held_out"),
         ("learn_jacobian.py", ["nowhere"], "collect_trajectories.py"),
         ("train_drift.py", ["nowhere"], "collect_trajectories.py"),
+        ("inspect_store.py", ["nowhere"], "collect_trajectories.py"),
+        ("collect_trajectories.py", ["--out", "s3://nobody"], "folder you may write to"),
         ("evaluate.py", ["--only", "mars", "--scale", "smoke"], "mars"),
         ("evaluate.py", ["--methods", "voodoo"], "bias-tuning"),
         ("evaluate.py", ["--protocol", "6-way"], "5-way 5-shot"),
@@ -120,7 +188,8 @@ def test_the_audit_of_costs_writes_its_parts(tmp_path):
     ],
 )
 def test_an_error_is_one_line_with_what_to_do(script, arguments, names, tmp_path):
-    said = run(script, *arguments, "--out", tmp_path / "x")
+    out = () if "--out" in arguments else ("--out", tmp_path / "x")
+    said = run(script, *arguments, *out)
     assert said.returncode == 1
     last = said.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ") and names in last

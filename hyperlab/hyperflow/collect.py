@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import __version__
-from ..base import ConfigError, Progress, choose, silent, stream, tell
+from ..base import ConfigError, Progress, choose, default_device, silent, stream, tell
 from ..crew import Crew
 from ..models.targets import Target
 from ..store import whole_address
@@ -256,7 +256,8 @@ def collect(
     store.sweep()
     lacking = sorted({*store.missing, *store.damaged(progress=progress)})
     batches = crew.take(lacking)
-    done = crew.each(partial(_fill, whole_address(path), root), batches, target)
+    job = partial(_fill, whole_address(path), root, bool(crew.scheduler))
+    done = crew.each(job, batches, target)
     bar = progress(done, total=len(batches), desc=f"collecting ({config.role})")
     diverged = 0
     for found in bar:
@@ -291,8 +292,15 @@ def config_of(store: TrajectoryStore) -> CollectConfig:
     return CollectConfig(**{**told, "teacher": TeacherConfig(**told["teacher"])})
 
 
-def _fill(path: Path | str, root: Path | str | None, target: Target, batch: int) -> int:
-    """Draw, fine-tune and write one batch; how many of its tasks diverged."""
+def _fill(
+    path: Path | str, root: Path | str | None, own: bool, target: Target, batch: int
+) -> int:
+    """Draw, fine-tune and write one batch; how many of its tasks diverged.
+
+    Args:
+        own: whether to use the accelerator of the machine that this runs on, if it has one.
+    """
+    target = target.to(default_device()) if own else target
     store = TrajectoryStore.open(path)
     config = config_of(store)
     arrays = record(target, list(draw_tasks(config, batch, root=root)), config, batch)

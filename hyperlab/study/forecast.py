@@ -42,7 +42,9 @@ def forecast(name: str, row: Mapping[str, object]) -> Forecast:
     size = row["image_size"]
 
     def work(n_steps: int) -> int:
-        return images * (n_steps * backbone.tuning(size, "biases") + backbone.features(size))
+        return images * (
+            n_steps * backbone.tuning(size, "biases") + backbone.features(size)
+        )
 
     own = list(row["ways"].values())[-1]
     rate = row["tasks"] * work(row["steps"]) / own["seconds"]

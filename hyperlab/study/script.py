@@ -21,7 +21,7 @@ Device = Annotated[str, typer.Option(help="cpu or cuda; auto: what there is")]
 Backbone = Annotated[str, typer.Option(help="a target: vit_micro or timm's vit_*")]
 ImageSize = Annotated[int, typer.Option(help="pixels; 0: the backbone's own")]
 Share = Annotated[str, typer.Option(help="k/n: every n-th part from the k-th on")]
-Workers = Annotated[int, typer.Option(help="processes; 0: one for each core")]
+Workers = Annotated[int, typer.Option(help="processes; 0: one a core, or 4 a GPU")]
 Scheduler = Annotated[str, typer.Option(help="of a Dask cluster, tcp://host:port")]
 
 
@@ -70,9 +70,9 @@ def share(text: str) -> tuple[int, int]:
     return int(k), int(n)
 
 
-def crew(part: str, workers: int, scheduler: str) -> Crew:
+def crew(part: str, workers: int, scheduler: str, device: torch.device) -> Crew:
     """Who does the work, from the options `Share`, `Workers` and `Scheduler`."""
-    n = workers or os.cpu_count() or 1
+    n = workers or (4 if device.type == "cuda" else os.cpu_count()) or 1
     return Crew(share=share(part), workers=n, scheduler=scheduler or None)
 
 

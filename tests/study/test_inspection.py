@@ -35,7 +35,9 @@ def test_it_counts_what_is_there_what_lacks_and_what_diverged(store):
 
 def test_every_domain_has_a_row_and_a_mean_curve(store):
     found = inspection.inspect(store)
-    assert found.table["domain"].tolist() == ["sand"] and found.table["tasks"].tolist() == [2]
+    assert found.table["domain"].tolist() == ["sand"] and found.table["tasks"].tolist() == [
+        2
+    ]
     times, curve = found.curves["sand"]
     assert times.tolist() == [0, 0.5, 1]
     expected = store.group["losses"][:][[1, 4]].mean(0)
