@@ -4,6 +4,7 @@ Wherever it runs, an item is worked on by one processor thread: sums have the sa
 the result has the same bits. More cores are used by more workers.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -22,7 +23,7 @@ from .base import ArtifactError, ConfigError
 
 Shared, Item, Result = TypeVar("Shared"), TypeVar("Item"), TypeVar("Result")
 Job = Callable[[Shared, Item], Result]
-RETRIES = 3  # workers that an item may lose before the run gives up
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of malloc.h
 WAIT_S = 30  # for a scheduler to answer
 
 
@@ -109,7 +110,20 @@ def _settle(job: Job, shared: Shared) -> None:
     global _settled_job
     _settled_job = partial(alone, job, shared)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_memory()
     threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def keep_memory() -> None:
+    """Ask the C library to keep what is freed, where it can be asked (glibc).
+
+    It gives large tensors back to the system at once, and every step fetches them anew, page by
+    page: a sixth of the time of ViT-S/16 with hundreds of images.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(TRIM_THRESHOLD, -1)
+        library.mallopt(MMAP_MAX, 0)
 
 
 def _follow_parent() -> None:
