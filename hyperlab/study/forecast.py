@@ -26,7 +26,7 @@ class Forecast:
     def cells(self) -> list[str]:
         """For each of `COUNTS`: time here / on the assumed GPU, bytes."""
         return [
-            f"{_time(n * self.cpu_s)} / {_time(n * self.gpu_s)}, {n * self.n_bytes / 1e9:.2g} GB"
+            f"{_time(n * self.cpu_s)} / {_time(n * self.gpu_s)}, {_two(n * self.n_bytes / 1e9)} GB"
             for n in COUNTS
         ]
 
@@ -62,7 +62,7 @@ def markdown(bench: Mapping[str, object], command: str) -> str:
     lines = [
         f"Time on {machine['cores']} cores of {machine['cpu']} (measured on a few tasks, scaled) / "
         f"on a GPU that sustains {GPU_FLOPS / 1e12:.0f} TFLOP/s (assumed), and bytes before "
-        "compression.",
+        "compression. The GPU's times count operations alone; a small network hardly gets there.",
         "",
         f"`{command}`",
         "",
@@ -77,5 +77,10 @@ def markdown(bench: Mapping[str, object], command: str) -> str:
 def _time(seconds: float) -> str:
     for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.2g} {unit}"
-    return f"{seconds:.2g} s"
+            return f"{_two(seconds / length)} {unit}"
+    return f"{_two(seconds)} s"
+
+
+def _two(x: float) -> str:
+    """Two significant digits, without an exponent."""
+    return f"{float(f'{x:.2g}'):g}"
