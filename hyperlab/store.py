@@ -7,8 +7,8 @@ that a batch is there whole or not at all, and a killed run resumes with what is
 
 import time
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ import xarray as xr
 import zarr
 from zarr.errors import ContainsArrayError
 
-from .base import ArtifactError, DataMissingError, Progress, silent
+from .base import ArtifactError, DataMissingError, HyperlabError, Progress, silent
 
 FORMAT = 1
 Kind = TypeVar("Kind", bound="Store")
@@ -72,13 +72,14 @@ class Store:
         Raises:
             ArtifactError: there is something else at `path`, or it cannot be written to.
         """
-        if _names(path) and not cls._half_made(path):
-            store = cls.open(path)
-            store.require(about)
-            return store
         try:
-            group = cls._made(path, sizes, batch)
-            group.attrs.update({"format": FORMAT, "batch": batch, **about})
+            if _names(path) and not cls._half_made(path):
+                store = cls.open(path)
+                store.require(about)
+                return store
+            with storage():
+                group = cls._made(path, sizes, batch)
+                group.attrs.update({"format": FORMAT, "batch": batch, **about})
         except (OSError, ImportError) as error:
             raise ArtifactError(
                 f"cannot make a store at {path} ({error}); choose a folder you may write to"
@@ -108,10 +109,12 @@ class Store:
     def _half_made(cls, path: Path | str) -> bool:
         """Whether somebody began to make a store there: our arrays, but not a word about them."""
         try:
-            group = zarr.open_group(str(path), mode="r")
+            with storage():
+                group = zarr.open_group(str(path), mode="r")
+                begun = {*group.array_keys()} <= {*cls.columns, "mark"}
         except (OSError, ValueError, KeyError, ImportError):
             return False
-        return not group.attrs and {*group.array_keys()} <= {*cls.columns, "mark"}
+        return begun and not group.attrs
 
     @classmethod
     def open(cls: type[Kind], path: Path | str) -> Kind:
@@ -124,8 +127,9 @@ class Store:
         try:
             if not _names(path):
                 raise DataMissingError(f"no {cls.kind} at {path}; run: {cls.script}")
-            group = zarr.open_group(str(path), mode="r+")
-            lacking = {*cls.columns, "mark"} - set(group.array_keys())
+            with storage():
+                group = zarr.open_group(str(path), mode="r+")
+                lacking = {*cls.columns, "mark"} - set(group.array_keys())
         except DataMissingError:
             raise
         except (OSError, ValueError, KeyError, ImportError) as error:
@@ -177,10 +181,11 @@ class Store:
             for name, column in self.columns.items()
         }
         try:
-            self._open["mark"][batch] = 0
-            for name, array in cast.items():
-                self._open[name][self.rows(batch)] = array
-            self._open["mark"][batch] = checksum(cast)
+            with storage():
+                self._open["mark"][batch] = 0
+                for name, array in cast.items():
+                    self._open[name][self.rows(batch)] = array
+                self._open["mark"][batch] = checksum(cast)
         except OSError as error:
             raise ArtifactError(
                 f"batch {batch} could not be written to {self.path} ({error}); the others are "
@@ -195,8 +200,9 @@ class Store:
         """
         rows = self.rows(batch)
         try:
-            mark = int(self._open["mark"][batch])
-            arrays = {name: self._open[name][rows] for name in self.columns}
+            with storage():
+                mark = int(self._open["mark"][batch])
+                arrays = {name: self._open[name][rows] for name in self.columns}
         except (OSError, ValueError, RuntimeError) as error:  # a chunk that is half there
             raise self.broken([batch]) from error
         if mark != checksum(arrays):
@@ -253,6 +259,20 @@ def checksum(arrays: Mapping[str, np.ndarray]) -> int:
     return max(crc, 1)
 
 
+@contextmanager
+def storage() -> Iterator[None]:
+    """Inside, what a kind of storage raises of its own becomes an OSError.
+
+    S3's client, for one, knows neither OSError nor ValueError.
+    """
+    try:
+        yield
+    except (OSError, ValueError, LookupError, RuntimeError, ImportError, HyperlabError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
 def whole_address(path: Path | str) -> str:
     """An address that means the same in another process."""
     return str(path) if "://" in str(path) else str(Path(path).absolute())
@@ -260,6 +280,7 @@ def whole_address(path: Path | str) -> str:
 
 def _names(path: Path | str) -> set[str]:
     """What lies at `path`, without what a killed writer left."""
-    files, root = fsspec.core.url_to_fs(str(path))
-    found = files.ls(root, detail=False) if files.isdir(root) else []
+    with storage():
+        files, root = fsspec.core.url_to_fs(str(path))
+        found = files.ls(root, detail=False) if files.isdir(root) else []
     return {name for p in found if not (name := Path(p).name).endswith(PARTIAL)}

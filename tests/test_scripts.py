@@ -15,11 +15,16 @@ from hyperlab.hyperflow.trajectories import TrajectoryStore
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "data_scripts").glob("*.py"))
+OFFLINE = {  # no model hub, no keys, and a server that nobody is
+    "HF_HUB_OFFLINE": "1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+}
 
 
 def run(name, *arguments):
     command = [sys.executable, str(ROOT / "data_scripts" / name), *map(str, arguments)]
-    here = os.environ | {"HF_HUB_OFFLINE": "1"}
+    here = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | OFFLINE
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=here)
 
 

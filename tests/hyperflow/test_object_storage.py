@@ -6,12 +6,14 @@ from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from moto.server import ThreadedMotoServer
 
 from hyperlab.base import ArtifactError, DataMissingError, stream
 from hyperlab.hyperflow import collect
 from hyperlab.hyperflow.stream import Stream
 from hyperlab.hyperflow.trajectories import TrajectoryStore
+from hyperlab.store import storage
 from tests.runs import CONFIG as ALL
 from tests.runs import ended, enter_small_world, started
 from tests.tiny import files, tiny_target
@@ -84,3 +86,16 @@ def test_a_bucket_that_is_not_there_is_named(bucket, monkeypatch):
         enter_small_world()
         with pytest.raises(ArtifactError, match="cannot make a store at s3://elsewhere/a"):
             collect.collect(tiny_target(), "s3://elsewhere/a", CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen"),
+    [
+        (EndpointConnectionError(endpoint_url="http://a", error="b"), OSError),
+        (PermissionError("c"), PermissionError),
+        (ValueError("d"), ValueError),
+    ],
+)
+def test_only_what_storage_raises_of_its_own_changes_its_kind(raised, seen):
+    with pytest.raises(seen, match=str(raised)), storage():
+        raise raised
