@@ -1,0 +1,1 @@
+"""Weight space: populations of networks, encoders, flows that generate networks, novelty."""
