@@ -1,0 +1,140 @@
+"""Reading the published model zoos: one folder a network, one checkpoint an epoch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from types import MappingProxyType
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..base import ArtifactError, DataMissingError, Progress, silent
+from ..models.cnn import ARCHITECTURES, Architecture
+from .zoo import Zoo
+
+# Places of the convolutions and linear layers in the published networks' `module_list`.
+PLACES = MappingProxyType({"cnn_small": (0, 3, 6, 9, 11), "cnn_medium": (0, 4, 8, 13, 16)})
+NAN = float("nan")
+
+
+def read_zoo(
+    folder: Path | str,
+    *,
+    epochs: Sequence[int],
+    dataset: str,
+    limit: int | None = None,
+    progress: Progress = silent,
+) -> Zoo:
+    """The networks of an unpacked published zoo at some epochs; the activation is read too.
+
+    What the zoo does not tell (often all of validation) is NaN. `seeds` are the networks' own,
+    else their numbers.
+
+    Args:
+        folder: of folders, one a network: `params.json`, `result.json` and state dicts
+            `checkpoint_000025/checkpoints`.
+        limit: most networks.
+
+    Raises:
+        DataMissingError: no network there.
+        ArtifactError: a file is damaged, lacks, is of another network than the first, or a
+            pickle of more than tensors.
+
+    Source: Schuerholt et al. 2022, Model Zoos (arXiv:2209.14764), their raw archives.
+    """
+    trials = sorted(p.parent for p in Path(folder).glob("*/params.json"))[:limit]
+    if not trials:
+        raise DataMissingError(f"no networks in {folder}; unpack a raw zoo there")
+    told = [_json(trial / "params.json") for trial in trials]
+    network, rows = None, []
+    for trial in progress(trials, total=len(trials), desc=f"reading {dataset}"):
+        for epoch in epochs:
+            path = trial / f"checkpoint_{epoch:06d}" / "checkpoints"
+            state = _state(path)
+            network = network or _network(path, state, told)
+            rows.append(_row(path, state, network))
+    w = torch.stack(rows).unflatten(0, (len(trials), len(epochs)))
+    scores = torch.stack([_results(trial, epochs) for trial in trials]).unbind(2)
+    return Zoo(network, w, tuple(epochs), _seeds(told), *scores, dataset)
+
+
+def _json(path: Path) -> dict[str, object]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error}); unpack it again") from error
+
+
+def _seeds(told: Sequence[Mapping[str, object]]) -> tuple[int, ...]:
+    seeds = [params.get("seed") for params in told]
+    own = all(isinstance(s, int) for s in seeds) and len(set(seeds)) == len(seeds)
+    return tuple(seeds) if own else tuple(range(len(seeds)))
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    """A state dict; nothing but tensors is ever unpickled."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise ArtifactError(
+            f"{path} is no pickle of tensors alone and is refused; read the raw zoo, "
+            "whose checkpoints are state dicts"
+        ) from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error}); unpack it again") from error
+    if not isinstance(state, dict):
+        raise ArtifactError(f"{path} holds a {type(state).__name__}, no state dict")
+    return state
+
+
+def _network(
+    path: Path, state: Mapping[str, Tensor], told: Sequence[Mapping[str, object]]
+) -> Architecture:
+    """Which of the two architectures a state dict is of; the activation is all networks'."""
+    activations = {params.get("model::nlin") for params in told}
+    if len(activations) > 1:
+        raise ArtifactError(
+            f"{path.parents[2]} mixes the activations {sorted(map(str, activations))}; "
+            "separate them"
+        )
+    for name, places in PLACES.items():
+        if {f"module_list.{i}.weight" for i in places} <= set(state):
+            first, last = (
+                state[f"module_list.{i}.weight"] for i in (places[0], places[-1])
+            )
+            options = {"channels": first.shape[1], "n_classes": len(last)}
+            try:
+                return ARCHITECTURES[name](**options, activation=str(*activations))
+            except ValueError as error:  # an unknown activation
+                raise ArtifactError(f"{path.parents[1]}: model::nlin: {error}") from error
+    raise ArtifactError(f"{path} is of no known network; its parts are {sorted(state)}")
+
+
+def _row(
+    path: Path, state: Mapping[str, Tensor], network: Architecture
+) -> Float[Tensor, " params"]:
+    places = PLACES[network.name]
+    names = [f"module_list.{i}.{part}" for i in places for part in ("weight", "bias")]
+    parts = dict(zip(network.shapes, map(state.get, names), strict=True))
+    found = {name: p is not None and tuple(p.shape) for name, p in parts.items()}
+    if found != network.shapes or len(state) != len(names):
+        raise ArtifactError(
+            f"{path} is of another network than the first, a {network.name} with "
+            f"{network.n_params} weights: a zoo has one architecture, separate them"
+        )
+    return network.flatten(parts).float()
+
+
+def _results(trial: Path, epochs: Sequence[int]) -> Float[Tensor, " epochs 3"]:
+    """Test accuracy, validation accuracy and validation loss of each epoch."""
+    path = trial / "result.json"
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        by_epoch = {line["training_iteration"]: line for line in lines}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error}); unpack it again") from error
+    names = ("test_acc", "validation_acc", "validation_loss")
+    rows = [[by_epoch.get(e, {}).get(name, NAN) for name in names] for e in epochs]
+    return torch.tensor(rows, dtype=torch.float32)
