@@ -2,15 +2,16 @@
 
 The channels of a hidden layer may be put in another order if the next layer reads them in that
 order. Where the activation is odd (tanh) and nothing is pooled, a channel may also change its sign.
-(Pooling breaks that: the maximum of -x is not minus the maximum of x.)
+Pooling breaks that: the maximum of -x is minus the minimum of x, not minus its maximum. So in a
+`cnn_small` with tanh only conv3 and fc1 have signs, in a `cnn_medium` with tanh only fc1.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from ..base import ConfigError
 from ..models.cnn import Architecture
 from .zoo import score
 
+Part = tuple[Tensor, Tensor]  # weights and biases of a layer, of n networks
 ODD = ("tanh",)  # activations with f(-x) = -f(x)
 
 
@@ -25,8 +27,8 @@ ODD = ("tanh",)  # activations with f(-x) = -f(x)
 class Relabelling:
     """For every hidden layer the new order of its channels, and their signs, of n networks."""
 
-    orders: Sequence[Tensor]  # int64, n x channels
-    signs: Sequence[Tensor]  # 1 or -1, n x channels
+    orders: list[Tensor]  # int64, n x channels
+    signs: list[Tensor]  # 1 or -1, n x channels
 
 
 def flips(architecture: Architecture) -> tuple[bool, ...]:
@@ -47,10 +49,10 @@ def random_relabelling(
     return Relabelling(orders, signs)
 
 
-def _parts(
-    architecture: Architecture, w: Float[Tensor, " n params"]
-) -> Iterator[tuple[Float[Tensor, " n out before rest"], Float[Tensor, " n out"]]]:
-    """Weights and biases of every layer; `before` counts the channels of the layer before.
+def _parts(architecture: Architecture, w: Float[Tensor, " n params"]) -> Iterator[Part]:
+    """Every layer's weights (n x out x before x rest) and biases (n x out).
+
+    `before` counts the channels of the layer before.
 
     `rest` are a kernel's pixels or, behind the flatten, those of one channel: PyTorch flattens
     channel by channel.
@@ -62,22 +64,123 @@ def _parts(
         before = layer.n_out
 
 
+def _reorder(parts: list[Part], i: int, order: Tensor, sign: Tensor) -> None:
+    """Relabel hidden layer i in place: its own rows, and the next layer's columns."""
+    rows, sign = torch.arange(len(order), device=order.device)[:, None], sign[..., None]
+    weight, bias = parts[i]
+    parts[i] = weight[rows, order] * sign[..., None], bias[rows, order] * sign[..., 0]
+    weight, bias = parts[i + 1]
+    columns = weight.transpose(1, 2)[rows, order] * sign[..., None]
+    parts[i + 1] = columns.transpose(1, 2), bias
+
+
+def _row(parts: list[Part]) -> Float[Tensor, " n params"]:
+    return torch.cat([x.flatten(1) for part in parts for x in part], 1)
+
+
 def relabel(
     architecture: Architecture, w: Float[Tensor, " n params"], new: Relabelling
 ) -> Float[Tensor, " n params"]:
     """The same functions with other weights: channel `orders[k]` comes to place k."""
-    rows, parts = torch.arange(len(w))[:, None], []
-    for i, (weight, bias) in enumerate(_parts(architecture, w)):
-        if i > 0:
-            order, sign = new.orders[i - 1], new.signs[i - 1]
-            weight = weight.transpose(1, 2)[rows, order].transpose(1, 2)
-            weight = weight * sign[:, None, :, None]
-        if i < len(new.orders):
-            order, sign = new.orders[i], new.signs[i]
-            weight = weight[rows, order] * sign[:, :, None, None]
-            bias = bias[rows, order] * sign
-        parts += [weight.flatten(1), bias]
-    return torch.cat(parts, 1)
+    parts = list(_parts(architecture, w))
+    for i, (order, sign) in enumerate(zip(new.orders, new.signs, strict=True)):
+        _reorder(parts, i, order.to(w.device), sign.to(w))
+    return _row(parts)
+
+
+def canonical_signs(
+    architecture: Architecture, w: Float[Tensor, " n params"]
+) -> Float[Tensor, " n params"]:
+    """Make the biases of all channels that may change sign positive; needs no reference.
+
+    Of a bias of zero the channel's weights decide: their sum becomes positive. A bias near zero
+    decides by chance, so `align`, which chooses signs by all weights, brings networks nearer.
+    """
+    parts = list(_parts(architecture, w))
+    for i, may in enumerate(flips(architecture)):
+        if may:
+            weight, bias = parts[i]
+            side = torch.where(bias == 0, weight.flatten(2).sum(2), bias)
+            keep = torch.arange(bias.shape[1], device=w.device).expand_as(bias)
+            _reorder(parts, i, keep, _sign(side).to(w))
+    return _row(parts)
+
+
+def _sign(x: Tensor) -> Tensor:
+    """1 or -1, never 0."""
+    return torch.where(x < 0, -1.0, 1.0)
+
+
+def match(
+    architecture: Architecture,
+    w: Float[Tensor, " n params"],
+    reference: Float[Tensor, " params"],
+    *,
+    generator: torch.Generator,
+    signs: bool = True,
+) -> Relabelling:
+    """The relabelling that brings each network near the reference.
+
+    Layer after layer, in random order, the channels are assigned so that <w, reference> is as
+    large as possible while all other layers stay; until no layer gains. Where a channel may
+    change sign, the assignment is by |gain|. The distance falls with every step,
+    |w - r|^2 = |w|^2 + |r|^2 - 2 <w, r>, but need not become the least there is.
+
+    Args:
+        signs: whether to choose signs, in the layers that have them, beside the order.
+
+    Raises:
+        ConfigError: rows of another length, or weights that are not finite.
+
+    Source: Ainsworth et al. 2023, Git Re-Basin (arXiv:2209.04836), section 3.2 and algorithm 1;
+    signs are ours.
+    """
+    own, ref = (list(_parts(architecture, x.double())) for x in (w, reference[None]))
+    if not (w.isfinite().all() and reference.isfinite().all()):
+        raise ConfigError("want finite weights to align, got NaN or infinity")
+    least = 1e-12 * w.double().norm(dim=1) * reference.double().norm()  # above rounding
+    new = _unchanged(own)
+    gained = True
+    while gained:
+        gained = False
+        for i in torch.randperm(len(new.orders), generator=generator).tolist():
+            may = signs and flips(architecture)[i]
+            order, sign = _assign(_gain(own, ref, i), least, may=may)
+            gained |= not torch.equal(order, order.sort(1).values) or bool((sign < 0).any())
+            _reorder(own, i, order, sign)
+            new.orders[i] = new.orders[i].gather(1, order)
+            new.signs[i] = new.signs[i].gather(1, order) * sign.to(w)
+    return new
+
+
+def _unchanged(parts: list[Part]) -> Relabelling:
+    """Every channel in its place, for the networks of these layers."""
+    biases = [bias for _, bias in parts[:-1]]
+    orders = [torch.arange(b.shape[1], device=b.device).repeat(len(b), 1) for b in biases]
+    return Relabelling(orders, [torch.ones_like(b, dtype=torch.float32) for b in biases])
+
+
+def _gain(
+    own: list[Part], ref: list[Part], i: int
+) -> Float[Tensor, " n channels channels"]:
+    """What <w, reference> gets if one's own channel (last axis) stands for the reference's."""
+    rows = [torch.cat([a.flatten(2), b[..., None]], 2) for a, b in (own[i], ref[i])]
+    columns = [parts[i + 1][0].transpose(1, 2).flatten(2) for parts in (own, ref)]
+    return rows[1] @ rows[0].mT + columns[1] @ columns[0].mT
+
+
+def _assign(
+    gain: Float[Tensor, " n channels channels"], least: Float[Tensor, " n"], *, may: bool
+) -> tuple[Int64[Tensor, " n channels"], Float[Tensor, " n channels"]]:
+    """The best order and signs; as it was, where that gains no more than `least`."""
+    worth = (gain.abs() if may else gain).detach().cpu().numpy()
+    best = np.stack([linear_sum_assignment(one, maximize=True)[1] for one in worth])
+    order = torch.from_numpy(best).to(gain.device)
+    taken, now = gain.gather(2, order[..., None])[..., 0], gain.diagonal(dim1=1, dim2=2)
+    sign = _sign(taken).to(gain) if may else torch.ones_like(taken)
+    better = ((taken * sign).sum(1) > now.sum(1) + least)[:, None]
+    keep = torch.arange(gain.shape[1], device=gain.device)
+    return torch.where(better, order, keep), torch.where(better, sign, 1.0)
 
 
 def align(
@@ -86,43 +189,31 @@ def align(
     reference: Float[Tensor, " params"],
     *,
     generator: torch.Generator,
+    signs: bool = True,
 ) -> Float[Tensor, " n params"]:
-    """Relabel networks so that each lies near the reference.
+    """Networks relabelled as `match` says: the same functions, near the reference."""
+    new = match(architecture, w, reference, generator=generator, signs=signs)
+    return relabel(architecture, w, new)
 
-    Layer after layer, in random order, the channels are assigned so that <w, reference> is as
-    large as possible while all other layers stay; until no layer gains. The distance falls with
-    every step, |w - r|^2 = |w|^2 + |r|^2 - 2 <w, r>, but need not become the least there is.
 
-    Source: Ainsworth et al. 2023, Git Re-Basin (arXiv:2209.04836), section 3.2 and algorithm 1;
-    signs are ours.
+def distances(
+    architecture: Architecture,
+    w: Float[Tensor, " n params"],
+    others: Float[Tensor, " m params"],
+    *,
+    aligned: bool,
+    generator: torch.Generator,
+) -> Float[Tensor, " n m"]:
+    """Euclidean distances between networks as they are, or once aligned to each of the others.
+
+    One of the others at a time: memory for n networks. Aligned distances are bounds from above,
+    and a little different the other way round.
     """
-    n_hidden, before = len(architecture.layers) - 1, w @ reference
-    while True:
-        for i in torch.randperm(n_hidden, generator=generator).tolist():
-            w = relabel(architecture, w, _best(architecture, w, reference, i))
-        now = w @ reference
-        if not (now > before + 1e-5 * before.abs()).any():
-            return w
-        before = now
-
-
-def _best(architecture: Architecture, w: Tensor, reference: Tensor, at: int) -> Relabelling:
-    """The best relabelling of one hidden layer; all others stay."""
-    own, ref = (list(_parts(architecture, x)) for x in (w, reference[None]))
-    rows = [torch.cat([a.flatten(2), b[..., None]], 2) for a, b in (own[at], ref[at])]
-    columns = [side[at + 1][0].transpose(1, 2).flatten(2) for side in (own, ref)]
-    gain = (
-        rows[1] @ rows[0].mT + columns[1] @ columns[0].mT
-    )  # n x reference's x own channels
-    may = flips(architecture)[at]
-    worth = (gain.abs() if may else gain).detach().cpu().double().numpy()
-    chosen = np.stack([linear_sum_assignment(one, maximize=True)[1] for one in worth])
-    keep = [torch.arange(layer.n_out).expand(len(w), -1) for layer in architecture.layers]
-    plain = [torch.ones(len(w), layer.n_out) for layer in architecture.layers]
-    keep[at] = torch.from_numpy(chosen)
-    if may:
-        plain[at] = gain.gather(2, keep[at][:, :, None])[..., 0].sign()
-    return Relabelling(keep[:-1], plain[:-1])
+    found = w.new_empty(len(w), len(others))
+    for j, other in enumerate(others):
+        near = align(architecture, w, other, generator=generator) if aligned else w
+        found[:, j] = (near - other).norm(dim=1)
+    return found
 
 
 def align_zoo(
@@ -165,7 +256,8 @@ class Line:
     def barrier(self) -> Float[Tensor, " n"]:
         """max over alpha of L(alpha) - ((1 - alpha) L(0) + alpha L(1)), in nats.
 
-        Source: Frankle et al. 2020 (arXiv:1912.05671); Ainsworth et al. 2023, section 2.
+        Source: Entezari et al. 2022 (arXiv:2110.06296), section 2; for ends of equal loss it is
+        that of Ainsworth et al. 2023, section 2.
         """
         straight = torch.lerp(self.loss[:, :1], self.loss[:, -1:], self.alpha)
         return (self.loss - straight).amax(1)
@@ -183,8 +275,15 @@ def line(
 
     Args:
         data: images and labels.
+
+    Raises:
+        ConfigError: rows of another length, or no points between the ends.
     """
-    alpha = torch.linspace(0, 1, points)
+    if points < 3:
+        raise ConfigError(f"want both ends and points between them, got {points=}")
+    for w in (start, end):
+        architecture.unflatten(w[:0])
+    alpha = torch.linspace(0, 1, points, device=start.device)
     between = torch.lerp(start[:, None], end[:, None], alpha[:, None])
     accuracy, loss = score(architecture, between.flatten(0, 1), *data)
     shape = (len(start), points)

@@ -2,10 +2,11 @@
 
 Each takes the training networks (n x params; aligned, if that is wanted) and gives k new rows.
 
-Source: Zeng et al. 2025 (arXiv:2506.07998), section 4, for noise, average and Gaussian.
+Source: Zeng et al. 2025 (arXiv:2506.07998) for noise, average (of 16) and Gaussian.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
@@ -13,28 +14,42 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Generator = Callable[[Tensor, int, torch.Generator], Tensor]  # (w, k, stream) -> k x params
+from ..base import ConfigError
+from ..models.cnn import Architecture
+from .recipes import untrained
+
+Baseline = Callable[[Tensor, int, torch.Generator], Tensor]  # (w, k, stream) -> k x params
 
 
 def copies(
     w: Float[Tensor, " n params"], k: int, generator: torch.Generator
 ) -> Float[Tensor, " k params"]:
-    """Training networks themselves, drawn at random."""
+    """Training networks themselves, drawn at random.
+
+    Raises:
+        ConfigError: here and below: no training networks, or weights that are not finite.
+    """
+    _require(w)
     return w[torch.randint(len(w), (k,), generator=generator)]
 
 
 def noisy(
     w: Float[Tensor, " n params"], k: int, generator: torch.Generator, *, sigma: float
 ) -> Float[Tensor, " k params"]:
-    """Copies plus normal noise, `sigma` times the root mean square of all weights."""
-    noise = torch.randn(k, w.shape[1], generator=generator).to(w)
-    return copies(w, k, generator) + sigma * w.square().mean().sqrt() * noise
+    """Copies plus normal noise: on every weight `sigma` times its own deviation over networks.
+
+    The deviation over networks, not the size of the weights, tells what is near in a single
+    run as well as among many seeds.
+    """
+    scale = _deviations(w).norm(dim=0)
+    return copies(w, k, generator) + sigma * scale * _normal(w, k, w.shape[1], generator)
 
 
 def averages(
     w: Float[Tensor, " n params"], k: int, generator: torch.Generator, *, of: int
 ) -> Float[Tensor, " k params"]:
     """Means of `of` different training networks; of all, if there are fewer."""
+    _require(w)
     rows = torch.rand(k, len(w), generator=generator).argsort(1)[:, :of]
     return w[rows].mean(1)
 
@@ -43,37 +58,72 @@ def gaussian(
     w: Float[Tensor, " n params"], k: int, generator: torch.Generator
 ) -> Float[Tensor, " k params"]:
     """Every weight by itself from a normal of the training networks' mean and deviation."""
-    noise = torch.randn(k, w.shape[1], generator=generator).to(w)
-    return w.mean(0) + w.std(0, correction=0) * noise
+    scale = _deviations(w).norm(dim=0)
+    return w.mean(0) + scale * _normal(w, k, w.shape[1], generator)
 
 
 def pca_gaussian(
     w: Float[Tensor, " n params"], k: int, generator: torch.Generator
 ) -> Float[Tensor, " k params"]:
-    """A normal with the training networks' mean and covariance.
+    """A normal with the training networks' mean and covariance, all components kept.
 
-    (w - mean)^T noise / sqrt(n) has that covariance; it stays in the span of the networks.
+    x = mean + D^T noise, where D^T D is the covariance: x stays in the span of the networks.
     """
-    noise = torch.randn(k, len(w), generator=generator).to(w)
-    return w.mean(0) + noise @ (w - w.mean(0)) / len(w) ** 0.5
+    return w.mean(0) + _normal(w, k, len(w), generator) @ _deviations(w)
 
 
 def kernel(
     w: Float[Tensor, " n params"], k: int, generator: torch.Generator, *, bandwidth: float
 ) -> Float[Tensor, " k params"]:
-    """A training network plus `bandwidth` times a draw of the covariance's normal.
+    """Copies plus normal noise of `bandwidth` on PCA scores of deviation 1.
 
-    Source: a kernel density, as SANE samples (Schuerholt et al. 2024, arXiv:2406.09997).
+    Source: a kernel density, as SANE samples (Schuerholt et al. 2024, arXiv:2406.09997); there
+    in the latent space of an encoder.
     """
-    around = pca_gaussian(w, k, generator) - w.mean(0)
-    return copies(w, k, generator) + bandwidth * around
+    noise = _normal(w, k, len(w), generator) @ _deviations(w)
+    return copies(w, k, generator) + bandwidth * noise
 
 
-BASELINES = MappingProxyType(
+@dataclass(frozen=True)
+class RandomInit:
+    """Networks before any training, by Kaiming's uniform rule; looks at no training network."""
+
+    architecture: Architecture
+
+    def __call__(
+        self, w: Float[Tensor, " n params"], k: int, generator: torch.Generator
+    ) -> Float[Tensor, " k params"]:
+        self.architecture.unflatten(w[:0])
+        rows = [
+            untrained(self.architecture, "kaiming_uniform", generator) for _ in range(k)
+        ]
+        return torch.stack(rows).to(w)
+
+
+def _require(w: Float[Tensor, " n params"]) -> None:
+    if not len(w) or not w.isfinite().all():
+        raise ConfigError(
+            "a baseline wants one or more training networks with finite weights, got "
+            f"{len(w)}, of which {int(w.isfinite().all(1).sum())} finite"
+        )
+
+
+def _deviations(w: Float[Tensor, " n params"]) -> Float[Tensor, " n params"]:
+    """D, with D^T D the sample covariance; its columns' norms are the deviations."""
+    _require(w)
+    return (w - w.mean(0)) / max(1, len(w) - 1) ** 0.5
+
+
+def _normal(w: Tensor, k: int, dim: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(k, dim, generator=generator).to(w)
+
+
+BASELINES = MappingProxyType(  # without RandomInit, which needs the architecture
     {
         "copy": copies,
         "copy + noise 0.1": partial(noisy, sigma=0.1),
         "copy + noise 0.3": partial(noisy, sigma=0.3),
+        "copy + noise 1": partial(noisy, sigma=1.0),
         "average of 2": partial(averages, of=2),
         "average of 16": partial(averages, of=16),
         "Gaussian": gaussian,

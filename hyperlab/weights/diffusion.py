@@ -2,11 +2,11 @@
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..base import ConfigError, Progress, Velocity, silent
 from ..nn import lent
-from .flow import Field, FlowConfig, Scaled, fit_field
+from .flow import FlowConfig, Scaled, fit_field
 
 LEVELS = 1_000  # of noise
 
@@ -34,12 +34,15 @@ def noise_loss(
 class Diffusion(Scaled):
     """A field that guesses the noise in scaled points."""
 
-    def __init__(self, x1: Float[Tensor, " n dim"], config: FlowConfig) -> None:
-        super().__init__(x1, Field(x1.shape[1], config.width, config.depth))
-
     @torch.no_grad()
     def sample(
-        self, n: int, *, generator: torch.Generator, steps: int = 100, eta: float = 1.0
+        self,
+        n: int,
+        *,
+        generator: torch.Generator,
+        steps: int = 100,
+        eta: float = 1.0,
+        context: Float[Tensor, " c"] | None = None,
     ) -> Float[Tensor, " n dim"]:
         """Points from noise, over `steps` of the levels.
 
@@ -50,12 +53,12 @@ class Diffusion(Scaled):
         """
         if not 1 <= steps <= LEVELS:
             raise ConfigError(f"want 1 to {LEVELS} steps, got {steps}")
-        size = (n, len(self.mean))
+        size, guesser = (n, len(self.mean)), self.given(context)
         x = torch.randn(size, generator=generator).to(self.mean)
         levels = torch.linspace(LEVELS - 1, 0, steps).round().long()
         shares = torch.cat([signal()[levels], torch.ones(1)]).to(x)
         for level, now, after in zip(levels, shares[:-1], shares[1:], strict=True):
-            guess = self.field((level / LEVELS).expand(n), x)
+            guess = guesser((level / LEVELS).to(x), x)
             clean = (x - (1 - now).sqrt() * guess) / now.sqrt()
             back = eta * ((1 - after) / (1 - now) * (1 - now / after)).sqrt()
             along = (1 - after - back**2).clamp(min=0).sqrt()
@@ -69,17 +72,25 @@ def fit_diffusion(
     config: FlowConfig,
     *,
     generator: torch.Generator,
+    context: Float[Tensor, " n c"] | None = None,
     progress: Progress = silent,
 ) -> Diffusion:
-    """Fit the guess of the noise to the points x1; prior and coupling do not matter."""
-    with lent(generator):
-        model = Diffusion(x1, config)
-    x = model.to_unit(x1)
+    """Fit the guess of the noise to the points x1; prior and coupling do not matter.
 
-    def loss(field: Field, rows: Tensor) -> Tensor:
+    Args:
+        context: of each point, what the guess is told.
+    """
+    if context is not None and len(context) != len(x1):
+        raise ConfigError(f"{len(x1)} points want a context each, got {len(context)}")
+    with lent(generator):
+        model = Diffusion(x1, config, 0 if context is None else context.shape[1])
+    model, x = model.to(x1.device), model.to_unit(x1)
+
+    def loss(field: nn.Module, rows: Tensor) -> Tensor:
+        told = None if context is None else context[rows]
         noise = torch.randn(len(rows), x.shape[1], generator=generator).to(x)
         level = torch.randint(LEVELS, (len(rows),), generator=generator).to(x.device)
-        return noise_loss(field, x[rows], noise, level)
+        return noise_loss(lambda t, x: field(t, x, told), x[rows], noise, level)
 
     model.field = fit_field(model.field, loss, len(x1), config, generator, progress)
     return model

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..base import (
     ArtifactError,
@@ -80,15 +81,32 @@ class Encoder(nn.Module):
         self.register_buffer("std", std.clamp(min=1e-3 * float(std.max()) + 1e-8))
 
     def encode(self, w: Float[Tensor, " n params"]) -> Float[Tensor, " n latent"]:
-        """The codes of some networks."""
+        """The codes of some networks.
+
+        Raises:
+            ConfigError: rows of another length, or a weight is not finite.
+        """
         if w.shape[1] != len(self.mean):
             raise ConfigError(
                 f"this encoder is for networks of {len(self.mean)} weights, got {w.shape[1]}"
             )
+        if not (finite := w.isfinite().all(1)).all():
+            rows = (~finite).nonzero().flatten().tolist()
+            raise ConfigError(
+                f"networks {rows} have weights that are not finite; drop them"
+            )
         return self.shorten((w - self.mean) / self.std)
 
     def decode(self, z: Float[Tensor, " n latent"]) -> Float[Tensor, " n params"]:
-        """The networks that some codes stand for."""
+        """The networks that some codes stand for.
+
+        Raises:
+            ConfigError: codes of another length.
+        """
+        if z.shape[1] != self.latent:
+            raise ConfigError(
+                f"this encoder has codes of {self.latent} numbers, got {z.shape[1]}"
+            )
         return self.mean + self.std * self.lengthen(z)
 
     def shorten(self, x: Float[Tensor, " n params"]) -> Float[Tensor, " n latent"]:
@@ -178,7 +196,7 @@ class VAE(Encoder):
 
     def posterior(self, x: Float[Tensor, " n params"]) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of q(z | w), n x chunks x latent each."""
-        parts = nn.functional.pad(x, (0, self.padding)).unflatten(1, (self.chunks, -1))
+        parts = F.pad(x, (0, self.padding)).unflatten(1, (self.chunks, -1))
         mean, log_var = self.down(self.into(parts) + self.place_in).chunk(2, -1)
         return mean, log_var.clamp(-12, 4)
 
@@ -267,6 +285,49 @@ def behaviour(
         return weight * (architecture.logits(decoded, some) - wanted).square().mean()
 
     return loss
+
+
+def pad_rows(
+    grey: Architecture, coloured: Architecture, w: Float[Tensor, " n params"], mode: str
+) -> Float[Tensor, " n params2"]:
+    """Rows of networks for fewer channels, as long as those of networks for more.
+
+    Args:
+        mode: "channels" gives the first convolution zeros for the channels that are missing: a
+            network says of an image what it said of its first channels. "tail" puts zeros behind
+            the row, after which no later weight stands at its place: cut before use.
+
+    Source: FLoWN, arXiv:2503.19371, section 3, fills up at the end; "channels" is ours.
+    """
+    first, missing = _first(grey, coloured), coloured.channels - grey.channels
+    state = grey.unflatten(w)
+    state[first] = F.pad(state[first], (0, 0, 0, 0, 0, missing))
+    behind = (0, coloured.n_params - grey.n_params)
+    return choose({"channels": coloured.flatten(state), "tail": F.pad(w, behind)}, mode)
+
+
+def cut_rows(
+    coloured: Architecture, grey: Architecture, w: Float[Tensor, " n params"], mode: str
+) -> Float[Tensor, " n params2"]:
+    """What `pad_rows` was given, from what it gave."""
+    first = _first(grey, coloured)
+    state = coloured.unflatten(w)
+    state[first] = state[first][:, :, : grey.channels]
+    kept = {"channels": grey.flatten(state), "tail": w[:, : grey.n_params]}
+    return choose(kept, mode)
+
+
+def _first(grey: Architecture, coloured: Architecture) -> str:
+    """The name of the weights that differ, if no others do."""
+    name = next(iter(grey.shapes))
+    others = [{k: v for k, v in a.shapes.items() if k != name} for a in (grey, coloured)]
+    if others[0] != others[1] or grey.channels > coloured.channels:
+        raise ConfigError(
+            f"want two networks that differ in their input channels alone, fewer in the "
+            f"first; got {grey.name} with {grey.channels} and {coloured.name} with "
+            f"{coloured.channels}"
+        )
+    return name
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,135 +1,62 @@
 """Flow matching: a velocity that carries random points to networks (or to their codes)."""
 
 import copy
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
-from scipy.optimize import linear_sum_assignment
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import solvers
-from ..base import ConfigError, Progress, Velocity, choose, silent
-from ..nn import MLP, TimeEmbedding, cosine_warmup, ema_update, lent
+from ..base import (
+    ArtifactError,
+    ConfigError,
+    DataMissingError,
+    Progress,
+    Velocity,
+    choose,
+    silent,
+    whole_file,
+)
+from ..nn import cosine_warmup, ema_update, lent
+from . import fields
+from .couplings import COUPLINGS
+from .priors import PRIORS, Prior
 
 EMA = 0.999  # decay of the averaged field
-
-
-def normal(n: int, dim: int, generator: torch.Generator) -> Float[Tensor, " n dim"]:
-    """Standard normal points."""
-    return torch.randn(n, dim, generator=generator)
-
-
-def kaiming_normal(n: int, dim: int, generator: torch.Generator) -> Float[Tensor, " n dim"]:
-    """Normal with variance 2 / dim: Kaiming's for a map that reads the whole code.
-
-    Source: FLoWN, arXiv:2503.19371, table 10 says "Kaiming"; of which fan it does not say.
-    """
-    return normal(n, dim, generator) * (2 / dim) ** 0.5
-
-
-def kaiming_uniform(
-    n: int, dim: int, generator: torch.Generator
-) -> Float[Tensor, " n dim"]:
-    """Uniform between -b and b, b = sqrt(6 / dim): the same variance."""
-    return (2 * torch.rand(n, dim, generator=generator) - 1) * (6 / dim) ** 0.5
-
-
-PRIORS = MappingProxyType(
-    {"normal": normal, "kaiming_normal": kaiming_normal, "kaiming_uniform": kaiming_uniform}
-)
-
-
-def independent(x0: Tensor, _x1: Tensor, _labels: Tensor | None = None) -> Tensor:
-    """Every target keeps the start that it was drawn with."""
-    return x0
-
-
-def optimal(
-    x0: Float[Tensor, " n dim"], x1: Float[Tensor, " n dim"], _labels: Tensor | None = None
-) -> Float[Tensor, " n dim"]:
-    """The starts in that order in which the sum of |x0 - x1|^2 is least: a bijection.
-
-    Source: Tong et al. 2024 (arXiv:2302.00482), section 4; they draw pairs from the plan with
-    replacement, which keeps about two thirds of a batch's targets.
-    """
-    cost = torch.cdist(x1.double(), x0.double()).square()
-    return x0[torch.from_numpy(linear_sum_assignment(cost.cpu().numpy())[1])]
-
-
-def optimal_within(
-    x0: Float[Tensor, " n dim"],
-    x1: Float[Tensor, " n dim"],
-    labels: Int64[Tensor, " n"] | None,
-) -> Float[Tensor, " n dim"]:
-    """As `optimal`, among the points of one condition: starts do not depend on the condition.
-
-    Source: Cheng and Schwing 2025 (arXiv:2503.10636), for conditions of a finite number.
-    """
-    if labels is None:
-        raise ConfigError("coupling 'optimal_within' needs the label of every point")
-    coupled = x0.clone()
-    for label in labels.unique():
-        rows = labels == label
-        coupled[rows] = optimal(x0[rows], x1[rows])
-    return coupled
-
-
-COUPLINGS = MappingProxyType(
-    {"independent": independent, "optimal": optimal, "optimal_within": optimal_within}
-)
+RTOL, ATOL = 1e-5, 1e-6  # of the adaptive solver; ten times as much bends paths visibly
+GIVEN = "given"  # stands in a file for a prior that is no name
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowConfig:
     """How a flow is built and trained."""
 
-    prior: str = "kaiming_normal"  # of the starting points, see PRIORS
+    prior: str | Prior = "kaiming_normal"  # of the starts: in PRIORS, or e.g. `Untrained`
     coupling: str = "independent"  # of starts and targets in a batch, see COUPLINGS
-    width: int = 256  # of the field's layers
-    depth: int = 3  # residual blocks
+    shape: tuple[int, ...] = ()  # of codes that are maps, for a UNet; (): residual MLP
+    width: int = 256  # of the field's layers; channels of a UNet
+    depth: int = 3  # residual blocks; levels of a UNet
     steps: int = 4_000  # gradient steps of AdamW
     batch: int = 128  # pairs a step
     lr: float = 1e-3  # peak, cosine
 
     def __post_init__(self) -> None:
-        choose(PRIORS, self.prior)
+        if isinstance(self.prior, str):
+            choose(PRIORS, self.prior)
         choose(COUPLINGS, self.coupling)
+        if min(self.width, self.depth, self.steps, self.batch) < 1 or not self.lr > 0:
+            raise ConfigError(f"width, depth, steps, batch >= 1 and lr > 0: {self}")
 
     @classmethod
     def at(cls, scale: str) -> "FlowConfig":
         small = cls(width=64, depth=2, steps=150, batch=32)
         return choose({"smoke": small, "laptop": cls(), "paper": cls(steps=30_000)}, scale)
-
-
-class Field(nn.Module):
-    """f(t, x) or f(t, x, context): residual blocks, each told the time and the context."""
-
-    def __init__(self, dim: int, width: int, depth: int, context: int = 0) -> None:
-        super().__init__()
-        self.time = TimeEmbedding(width)
-        self.context = nn.Linear(context, width) if context else None
-        self.into, self.out = nn.Linear(dim, width), nn.Linear(width, dim)
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
-        self.blocks = nn.ModuleList(MLP(width, 2 * width, width) for _ in range(depth))
-        self.told = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(depth))
-
-    def forward(
-        self,
-        t: Float[Tensor, " n"],
-        x: Float[Tensor, " n dim"],
-        context: Float[Tensor, " n c"] | None = None,
-    ) -> Float[Tensor, " n dim"]:
-        condition = self.time(t)
-        if self.context is not None:
-            condition = condition + self.context(context)
-        h = self.into(x)
-        for norm, block, told in zip(self.norms, self.blocks, self.told, strict=True):
-            scale, shift = told(condition).chunk(2, -1)
-            h = h + block((1 + scale) * norm(h) + shift)
-        return self.out(h)
 
 
 def flow_loss(
@@ -150,16 +77,23 @@ class Scaled(nn.Module):
     """What generators of points share: they work where the data have mean 0 and deviation 1.
 
     One number scales all coordinates, so that the shape of the data stays.
+
+    Args:
+        context: numbers that tell the field about a point; 0: it is told the time alone.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, x1: Float[Tensor, " n dim"], field: Field) -> None:
+    def __init__(
+        self, x1: Float[Tensor, " n dim"], config: FlowConfig, context: int = 0
+    ) -> None:
         super().__init__()
         if not len(x1) or not x1.isfinite().all():
             raise ConfigError(f"want one or more points of finite numbers: {x1.shape}")
-        self.field = field
+        self.config, self.context = config, context
+        how = {"shape": config.shape, "width": config.width, "depth": config.depth}
+        self.field = fields.field(x1.shape[1], context=context, **how)
         self.register_buffer("mean", x1.mean(0))
         self.register_buffer("scale", (x1 - x1.mean(0)).square().mean().sqrt() + 1e-8)
 
@@ -178,21 +112,86 @@ class Scaled(nn.Module):
 
         return velocity
 
+    def save(self, path: Path | str) -> None:
+        """One safetensors file, the configuration in its metadata."""
+        named = isinstance(self.config.prior, str)
+        config = asdict(self.config if named else replace(self.config, prior="normal"))
+        config["prior"] = config["prior"] if named else GIVEN
+        meta = {"kind": type(self).__name__, "config": json.dumps(config)}
+        with whole_file(path) as draft:
+            state = {name: x.contiguous() for name, x in self.state_dict().items()}
+            save_file(state, draft, {**meta, "context": str(self.context)})
+
+    @classmethod
+    def load(cls, path: Path | str, *, prior: Prior | None = None) -> "Scaled":
+        """The same from such a file.
+
+        Args:
+            prior: of a flow whose prior was no name: the file does not hold it.
+
+        Raises:
+            DataMissingError: no such file.
+            ArtifactError: it is damaged, or of another kind.
+            ConfigError: its prior was no name, and none is given.
+        """
+        if not Path(path).exists():
+            raise DataMissingError(f"no {cls.__name__} at {path}; fit one and save it")
+        try:
+            with safe_open(path, "pt") as file:
+                meta = file.metadata() or {}
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            options = json.loads(meta["config"])
+            if meta["kind"] != cls.__name__:
+                raise ValueError(f"it is a {meta['kind']}")
+            given = prior if options["prior"] == GIVEN else options["prior"]
+            options |= {"shape": tuple(options["shape"]), "prior": given or "normal"}
+            model = cls(state["mean"][None], FlowConfig(**options), int(meta["context"]))
+            model.load_state_dict(state)
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{path} is no whole {cls.__name__} ({error})") from error
+        if given is None:
+            raise ConfigError(
+                f"{path} starts from a prior of its own; load(..., prior=...)"
+            )
+        return model.eval().requires_grad_(requires_grad=False)
+
+
+def follow(
+    f: Velocity, x0: Float[Tensor, " n dim"], *, steps: int, method: str
+) -> tuple[Float[Tensor, " knots n dim"], int]:
+    """The states at steps + 1 equal times, and the NFE: how often f was asked.
+
+    Args:
+        method: of `solvers.STEPS`, or "adaptive", which chooses its own steps between the times.
+    """
+    asked = 0
+
+    def counted(t: Tensor, x: Tensor) -> Tensor:
+        nonlocal asked
+        asked += 1
+        return f(t, x)
+
+    choose({**solvers.STEPS, "adaptive": None}, method)
+    if method == "adaptive":
+        times = torch.linspace(0, 1, steps + 1)
+        states = solvers.solve_adaptive(counted, x0, times, rtol=RTOL, atol=ATOL)
+    else:
+        states = solvers.solve(counted, x0, steps=steps, method=method)
+    return states, asked
+
 
 class Flow(Scaled):
-    """A trained velocity; the prior lives in the scaled space."""
-
-    def __init__(
-        self, x1: Float[Tensor, " n dim"], config: FlowConfig, context: int = 0
-    ) -> None:
-        field = Field(x1.shape[1], config.width, config.depth, context)
-        super().__init__(x1, field)
-        self.config = config
+    """A trained velocity from the prior to the data, both in the scaled space."""
 
     def start(self, n: int, generator: torch.Generator) -> Float[Tensor, " n dim"]:
-        """Points of the prior, in the scaled space."""
-        draw = choose(PRIORS, self.config.prior)
-        return draw(n, len(self.mean), generator).to(self.mean)
+        """Points of the prior, in the scaled space.
+
+        A prior with a name lives there; one that is given lives where the data do.
+        """
+        prior, dim = self.config.prior, len(self.mean)
+        if isinstance(prior, str):
+            return PRIORS[prior](n, dim, generator).to(self.mean)
+        return self.to_unit(prior(n, dim, generator).to(self.mean))
 
     @torch.no_grad()
     def path(
@@ -204,13 +203,22 @@ class Flow(Scaled):
         method: str = "euler",
         context: Float[Tensor, " c"] | None = None,
     ) -> Float[Tensor, " knots n dim"]:
-        """From points of the prior to samples; NFE is steps x `solvers.NFE[method]`."""
+        """From points of the prior to samples, as `follow` does; Euler's NFE is `steps`."""
         start = self.start(n, generator)
-        states = solvers.solve(self.given(context), start, steps=steps, method=method)
+        states, _ = follow(self.given(context), start, steps=steps, method=method)
         return self.from_unit(states)
 
-    def sample(self, n: int, *, generator: torch.Generator, **how: object) -> Tensor:
-        """The ends of `path`, n x dim; `how` as there."""
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: torch.Generator,
+        steps: int = 100,
+        method: str = "euler",
+        context: Float[Tensor, " c"] | None = None,
+    ) -> Float[Tensor, " n dim"]:
+        """The ends of `path`."""
+        how = {"steps": steps, "method": method, "context": context}
         return self.path(n, generator=generator, **how)[-1]
 
 
@@ -229,11 +237,13 @@ def fit_flow(
         context: of each point, what the velocity is told.
         labels: of each point, for the coupling within conditions.
     """
+    if any(about is not None and len(about) != len(x1) for about in (context, labels)):
+        raise ConfigError(f"{len(x1)} points want a context and a label each, or none")
     with lent(generator):
-        flow = Flow(x1, config, 0 if context is None else context.shape[1])
+        flow = Flow(x1, config, 0 if context is None else context.shape[1]).to(x1.device)
     target, couple = flow.to_unit(x1), choose(COUPLINGS, config.coupling)
 
-    def loss(field: Field, rows: Tensor) -> Tensor:
+    def loss(field: nn.Module, rows: Tensor) -> Tensor:
         told = None if context is None else context[rows]
         x0 = flow.start(len(rows), generator)
         x0 = couple(x0, target[rows], None if labels is None else labels[rows])
@@ -245,16 +255,18 @@ def fit_flow(
 
 
 def fit_field(
-    field: Field,
-    loss: Callable[[Field, Int64[Tensor, " batch"]], Float[Tensor, ""]],
+    field: nn.Module,
+    loss: Callable[[nn.Module, Int64[Tensor, " batch"]], Float[Tensor, ""]],
     n: int,
     config: FlowConfig,
     generator: torch.Generator,
     progress: Progress = silent,
-) -> Field:
+) -> nn.Module:
     """Minimise loss(field, rows) over random rows of n points; the averaged field."""
     average = copy.deepcopy(field)
-    optimiser = torch.optim.AdamW(field.parameters(), config.lr, weight_decay=2e-6)
+    optimiser = torch.optim.AdamW(
+        field.parameters(), config.lr, weight_decay=2e-6, fused=True
+    )
     for step in progress(range(config.steps), total=config.steps, desc="field"):
         for group in optimiser.param_groups:
             group["lr"] = config.lr * cosine_warmup(step, warmup=100, total=config.steps)

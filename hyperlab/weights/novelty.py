@@ -1,28 +1,45 @@
-"""Are generated networks good, and are they new? Accuracy, and what they share with training networks.
+"""Are generated networks good, and are they new? Accuracy, and what they share with others.
 
 Two networks that fail on the same images are alike whatever their weights; two that are near in
-weight space, after alignment, are alike by construction. Both are measured.
+weight space, after alignment, are alike by construction. Both are measured, and the training
+networks are measured in the same way, each against the others: that is the row to compare with.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..base import ConfigError
 from ..models.cnn import Architecture
 from .zoo import predict
 
 TOP = 5  # networks that validation selects
+TOGETHER = 10  # networks of an ensemble
+BLOCK = 200  # images that an ensemble sees at once
+
+Labelled = tuple[Tensor, Tensor]  # images n x c x h x w, and labels n
 
 
-def overlap(
+def wrong_predictions(
+    architecture: Architecture,
+    w: Float[Tensor, " n params"],
+    images: Float[Tensor, " images c h w"],
+    labels: Int64[Tensor, " images"],
+) -> Bool[Tensor, " n images"]:
+    """Whether each network is wrong on each image."""
+    return predict(architecture, w, images) != labels
+
+
+def iou(
     a: Bool[Tensor, " n images"], b: Bool[Tensor, " m images"]
 ) -> Float[Tensor, " n m"]:
     """|A and B| / |A or B| of the images on which each pair is wrong; 1 if neither ever is.
 
-    Source: Wang et al. 2024, p-diff (arXiv:2402.13144), section 4, IoU of wrong predictions.
+    Source: Wang et al. 2024, p-diff (arXiv:2402.13144), IoU of wrong predictions.
     """
     a, b = a.float(), b.float()
     both = a @ b.T
@@ -30,107 +47,102 @@ def overlap(
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)
 
 
-def nearest(
+def distances(
     w: Float[Tensor, " n params"], others: Float[Tensor, " m params"]
-) -> Float[Tensor, " n"]:
-    """Euclidean distance of each network to the nearest of the others."""
-    return torch.cdist(w, others, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
+) -> Float[Tensor, " n m"]:
+    """Euclidean, of each pair; exactly 0 for copies."""
+    return torch.cdist(w, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def nearest_other(w: Float[Tensor, " n params"]) -> Float[Tensor, " n"]:
-    """Distance of each network to the nearest other one of the same population."""
-    distances = torch.cdist(w, w, compute_mode="donot_use_mm_for_euclid_dist")
-    return distances.fill_diagonal_(torch.inf).amin(1)
+def cosine_distances(
+    w: Float[Tensor, " n params"], others: Float[Tensor, " m params"]
+) -> Float[Tensor, " n m"]:
+    """1 - cos = |a / |a| - b / |b||^2 / 2, of each pair; exactly 0 for copies."""
+    return distances(F.normalize(w), F.normalize(others)).square() / 2
+
+
+def without_self(pairs: Float[Tensor, " n n"]) -> Float[Tensor, " n others"]:
+    """Every row without its entry on the diagonal."""
+    n = len(pairs)
+    return pairs.flatten()[1:].view(n - 1, n + 1)[:, :-1].reshape(n, n - 1)
 
 
 def spread(w: Float[Tensor, " n params"]) -> float:
     """In how many directions a population varies: (sum l)^2 / sum l^2 of the variances l.
 
-    At most n - 1 (the participation ratio).
+    At most n - 1 (the participation ratio); 0 if all networks are the same.
     """
     gram = (w - w.mean(0)) @ (w - w.mean(0)).T
     return float(gram.trace() ** 2 / gram.square().sum().clamp(min=1e-30))
 
 
+@torch.no_grad()
+def ensemble_accuracy(
+    architecture: Architecture,
+    w: Float[Tensor, " n params"],
+    images: Float[Tensor, " images c h w"],
+    labels: Int64[Tensor, " images"],
+) -> float:
+    """Accuracy of the networks' mean probabilities."""
+    said = [
+        architecture.logits(w, block).softmax(2).mean(0).argmax(1)
+        for block in images.split(BLOCK)
+    ]
+    return float((torch.cat(said) == labels).float().mean())
+
+
 @dataclass(frozen=True, eq=False)
-class Judge:
-    """Knows the training networks, and the images that others are judged on.
+class Originals:
+    """The networks of a zoo, and the images that others are judged on.
 
     Args:
-        train: the training networks, aligned.
-        reach: median distance of a network that was held out to the nearest training network:
-            what "far" means. NaN without such networks.
+        train: the networks that a generator was fitted to, aligned to one reference.
+        held_out: networks of the same zoo that it never saw, aligned to the same reference.
+        val: images that select; test: images that are reported.
+
+    Raises:
+        ConfigError: rows of another length than the architecture's, fewer than two training
+            networks or no held-out one, weights that are not finite, or a network in both.
     """
 
     architecture: Architecture
     train: Float[Tensor, " n params"]
-    val: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
-    reach: float
-    wrong: Bool[Tensor, " n images"]
+    held_out: Float[Tensor, " m length"]
+    val: Labelled
+    test: Labelled
 
-    @classmethod
-    def of(
-        cls,
-        architecture: Architecture,
-        train: Float[Tensor, " n params"],
-        val: tuple[Tensor, Tensor],
-        test: tuple[Tensor, Tensor],
-        held_out: Float[Tensor, " m params"] | None = None,
-    ) -> "Judge":
-        """Prepare for one zoo.
+    def __post_init__(self) -> None:
+        _require(self.architecture, self.train, "training", 2)
+        _require(self.architecture, self.held_out, "held-out", 1)
+        if same := int((distances(self.held_out, self.train).amin(1) == 0).sum()):
+            raise ConfigError(
+                f"{same} held-out networks are among the training networks; split by seed, or "
+                "take checkpoints that are far apart"
+            )
 
-        Raises:
-            ConfigError: no training networks, or weights that are not finite.
-        """
-        if not len(train) or not train.isfinite().all():
-            raise ConfigError(f"want training networks with finite weights: {train.shape}")
-        far = (
-            nearest(held_out, train) if held_out is not None else torch.tensor([torch.nan])
-        )
-        wrong = predict(architecture, train, test[0]) != test[1]
-        return cls(architecture, train, val, test, float(far.median()), wrong)
+    @cached_property
+    def wrong(self) -> Bool[Tensor, " n images"]:
+        """Of the training networks, on the test images."""
+        return wrong_predictions(self.architecture, self.train, *self.test)
 
-    def report(self, w: Float[Tensor, " n params"]) -> "Report":
-        """All there is to say of some networks. Test images choose nothing.
+    @cached_property
+    def reach(self) -> float:
+        """What "far" means: the median held-out network's distance to the nearest of training."""
+        return float(distances(self.held_out, self.train).amin(1).median())
 
-        Args:
-            w: aligned to the same reference as the training networks.
-
-        Raises:
-            ConfigError: there are none.
-        """
-        if not len(w):
-            raise ConfigError("want one or more networks to judge, got none")
-        said = predict(self.architecture, w, self.test[0])
-        wrong = said != self.test[1]
-        accuracy = 1 - wrong.float().mean(1)
-        val = (predict(self.architecture, w, self.val[0]) == self.val[1]).float().mean(1)
-        chosen = val.topk(min(TOP, len(w))).indices
-        shared = overlap(wrong, self.wrong)
-        chance = 1 / self.architecture.n_classes
-        return Report(
-            n=len(w),
-            accuracy=float(accuracy.mean()),
-            sd=float(accuracy.std()) if len(w) > 1 else 0.0,
-            best=float(accuracy.max()),
-            chosen=float(accuracy[chosen].mean()),
-            failures=int((accuracy < 2 * chance).sum()),
-            overlap=float(shared.amax(1).mean()),
-            distance=float(nearest(w, self.train).median()) / self.reach,
-            spread=spread(w),
-            vote=vote(said, self.test[1]) - float(accuracy.mean()),
-        )
-
-
-def vote(said: Int64[Tensor, " n images"], labels: Int64[Tensor, " images"]) -> float:
-    """Accuracy of the majority of at most ten networks."""
-    return float((said[:10].mode(0).values == labels).float().mean())
+    @cached_property
+    def cosine_reach(self) -> float:
+        """The same of cosine distances."""
+        return float(cosine_distances(self.held_out, self.train).amin(1).median())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One row of a table of generators; accuracies are on test images."""
+    """One row of a table of generators.
+
+    Accuracies and IoUs are on test images. What compares two networks of one population is NaN
+    where there is only one.
+    """
 
     n: int  # networks
     accuracy: float  # mean of all
@@ -138,17 +150,86 @@ class Report:
     best: float  # accuracy, chosen with the test images: to be read as such
     chosen: float  # mean accuracy of the five best on validation images
     failures: int  # networks below twice the accuracy of chance
-    overlap: (
-        float  # mean over networks of the largest IoU of errors with a training network
-    )
-    distance: float  # median to the nearest training network, 1: as far as held-out ones
+    max_iou: float  # largest with a training network, mean over networks
+    iou: float  # mean with training networks (p-diff's g-o)
+    iou_within: float  # mean with one another (p-diff's g-g)
+    distance: float  # median to the nearest training network; 1: as far as held-out ones
+    cosine: float  # the same of cosine distances
+    apart: float  # mean distance of two of them, in the unit of `distance`
     spread: float  # participation ratio
-    vote: float  # gain of a vote of ten over their mean, accuracy
+    gain: float  # accuracy of ten together over the mean of the ten
 
 
-def familiar(wrong: Bool[Tensor, " n images"]) -> float:
-    """The largest IoU of errors with another network of the same population, mean over networks.
+def judge(w: Float[Tensor, " n params"], originals: Originals) -> Report:
+    """All there is to say of some generated networks. Test images choose nothing but `best`.
 
-    What `Report.overlap` would be for networks that are trained as the training set was.
+    Source: Zeng et al. 2025 (arXiv:2506.07998), largest IoU with and distance to training
+    networks.
+
+    Args:
+        w: aligned to the same reference as the training networks.
+
+    Raises:
+        ConfigError: there are none, rows of another length, or weights that are not finite.
     """
-    return float(overlap(wrong, wrong).fill_diagonal_(-1).amax(1).mean())
+    _require(originals.architecture, w, "generated", 1)
+    wrong = wrong_predictions(originals.architecture, w, *originals.test)
+    alike = iou(wrong, originals.wrong)
+    far, cosine = (f(w, originals.train) for f in (distances, cosine_distances))
+    return _report(w, originals, wrong, alike, far, cosine)
+
+
+def judge_originals(originals: Originals) -> Report:
+    """The same of the training networks: each is compared with the others, not with itself."""
+    w, wrong = originals.train, originals.wrong
+    alike = without_self(iou(wrong, wrong))
+    far, cosine = (without_self(f(w, w)) for f in (distances, cosine_distances))
+    return _report(w, originals, wrong, alike, far, cosine)
+
+
+def _report(
+    w: Float[Tensor, " n params"],
+    originals: Originals,
+    wrong: Bool[Tensor, " n images"],
+    alike: Float[Tensor, " n others"],
+    far: Float[Tensor, " n others"],
+    cosine: Float[Tensor, " n others"],
+) -> Report:
+    network = originals.architecture
+    right = (~wrong).sum(1)
+    accuracy = right / wrong.shape[1]
+    val = (~wrong_predictions(network, w, *originals.val)).sum(1)
+    chosen = val.topk(min(TOP, len(w))).indices
+    together = ensemble_accuracy(network, w[:TOGETHER], *originals.test)
+    return Report(
+        n=len(w),
+        accuracy=float(accuracy.mean()),
+        sd=float(accuracy.std()) if len(w) > 1 else float("nan"),
+        best=float(accuracy.max()),
+        chosen=float(accuracy[chosen].mean()),
+        failures=int((right * network.n_classes < 2 * wrong.shape[1]).sum()),
+        max_iou=float(alike.amax(1).mean()),
+        iou=float(alike.mean()),
+        iou_within=_mean_within(iou(wrong, wrong)),
+        distance=float(far.amin(1).median() / originals.reach),
+        cosine=float(cosine.amin(1).median() / originals.cosine_reach),
+        apart=_mean_within(distances(w, w)) / originals.reach,
+        spread=spread(w),
+        gain=together - float(accuracy[:TOGETHER].mean()),
+    )
+
+
+def _mean_within(pairs: Float[Tensor, " n n"]) -> float:
+    return float(without_self(pairs).mean()) if len(pairs) > 1 else float("nan")
+
+
+def _require(architecture: Architecture, w: Tensor, what: str, least: int) -> None:
+    architecture.unflatten(w[:0])
+    if len(w) < least:
+        raise ConfigError(f"want {least} or more {what} networks, got {len(w)}")
+    if not (finite := w.isfinite().all(1)).all():
+        rows = (~finite).nonzero().flatten().tolist()
+        raise ConfigError(
+            f"{len(rows)} of {len(w)} {what} networks have weights that are no finite "
+            f"numbers, rows {rows[:10]}; take them out and count them as failures"
+        )

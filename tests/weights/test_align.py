@@ -1,6 +1,7 @@
 """Relabelled networks are the same function; alignment finds the labels again."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -25,6 +26,12 @@ def some(net, n=3, seed=0):
 def images(net, n=8):
     shape = (n, net.channels, net.size, net.size)
     return torch.randn(shape, generator=stream(1, net.name))
+
+
+def unchanged(net, n=1):
+    sizes = [layer.n_out for layer in net.layers[:-1]]
+    orders = [torch.arange(k).repeat(n, 1) for k in sizes]
+    return align.Relabelling(orders, [torch.ones(n, k) for k in sizes])
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +61,9 @@ def test_signs_may_change_where_nothing_is_pooled_and_the_activation_is_odd():
 @pytest.mark.parametrize(("layer", "same"), [(0, False), (1, False), (2, True), (3, True)])
 def test_the_sign_of_a_pooled_channel_matters(layer, same):
     w, x = some(SMALL), images(SMALL)
-    new = align.random_relabelling(SMALL, len(w), stream(3))
-    keep = [torch.arange(o.shape[1]).expand_as(o) for o in new.orders]
-    signs = [torch.ones_like(s) for s in new.signs]
-    signs[layer][:, 0] = -1
-    other = align.relabel(SMALL, w, align.Relabelling(keep, signs))
+    new = unchanged(SMALL, len(w))
+    new.signs[layer][:, 0] = -1
+    other = align.relabel(SMALL, w, new)
     gap = (SMALL.logits(other, x) - SMALL.logits(w, x)).abs().max()
     assert (gap < 1e-5) == same
 
@@ -71,6 +76,114 @@ def test_a_planted_relabelling_is_found(net):
         hidden = align.relabel(net, row.expand(4, -1), new)
         found = align.align(net, hidden, row, generator=stream(5))
         torch.testing.assert_close(found, row.expand(4, -1))
+
+
+def test_signs_that_are_not_asked_for_stay():
+    w = some(SMALL)
+    new = align.match(SMALL, w[1:], w[0], generator=stream(5), signs=False)
+    assert all((sign == 1).all() for sign in new.signs)
+    gaps = [
+        (align.align(SMALL, w[1:], w[0], generator=stream(5), signs=signs) - w[0]).norm()
+        for signs in (True, False)
+    ]
+    assert gaps[0] < gaps[1] < (w[1:] - w[0]).norm()
+
+
+@each
+def test_what_is_matched_cannot_be_matched_better(net):
+    w = some(net, 4)
+    found = align.align(net, w[1:], w[0], generator=stream(5))
+    again = align.match(net, found, w[0], generator=stream(6))
+    assert all(torch.equal(order, order.sort(1).values) for order in again.orders)
+    assert all((sign == 1).all() for sign in again.signs)
+
+
+def neighbours(net):
+    """All relabellings that swap two channels, or change the sign of one that may."""
+    for i, (layer, may) in enumerate(zip(net.layers[:-1], align.flips(net), strict=True)):
+        for a, b in product(range(layer.n_out), repeat=2):
+            new = unchanged(net)
+            new.orders[i][0, [a, b]] = new.orders[i][0, [b, a]]
+            new.signs[i][0, a] = -1 if may and a == b else 1
+            yield new
+
+
+@each
+def test_no_swap_and_no_sign_brings_an_aligned_network_nearer(net):
+    w = some(net, 3)
+    for row in align.align(net, w[1:], w[0], generator=stream(5)).split(1):
+        best = (row - w[0]).norm()
+        moved = torch.cat([align.relabel(net, row, new) for new in neighbours(net)])
+        assert ((moved - w[0]).norm(dim=1) > best * (1 - 1e-6)).all()
+
+
+def test_channels_on_which_the_reference_is_silent_are_not_erased():
+    w, x = some(SMALL), images(SMALL)
+    state = SMALL.unflatten(w[0])
+    for name in ("fc1.weight", "fc1.bias"):
+        state[name][:5] = 0
+    state["fc2.weight"][:, :5] = 0
+    for reference in (SMALL.flatten(state), torch.zeros(SMALL.n_params)):
+        found = align.align(SMALL, w, reference, generator=stream(5))
+        torch.testing.assert_close(
+            SMALL.logits(found, x), SMALL.logits(w, x), atol=1e-5, rtol=1e-4
+        )
+
+
+@each
+def test_canonical_signs_do_not_depend_on_the_signs_before(net):
+    w, x = some(net), images(net)
+    once = align.canonical_signs(net, w)
+    new = align.random_relabelling(net, len(w), stream(2))
+    signed = align.Relabelling(unchanged(net, len(w)).orders, new.signs)
+    other = align.relabel(net, w, signed)
+    torch.testing.assert_close(align.canonical_signs(net, other), once)
+    torch.testing.assert_close(align.canonical_signs(net, once), once)
+    assert (net.unflatten(once)["fc1.bias"] > 0).all()
+    torch.testing.assert_close(net.logits(once, x), net.logits(w, x), atol=1e-5, rtol=1e-4)
+
+
+def test_without_biases_the_weights_decide_the_canonical_signs():
+    state = SMALL.unflatten(some(SMALL))
+    silent = {k: v * 0 if k.endswith("bias") else v for k, v in state.items()}
+    found = SMALL.unflatten(align.canonical_signs(SMALL, SMALL.flatten(silent)))
+    assert (found["conv3.weight"].flatten(2).sum(2) > 0).all()
+    assert (found["fc1.weight"].sum(2) > 0).all()
+
+
+def test_no_activation_but_tanh_has_signs_to_make_canonical():
+    net = cnn.cnn_small(activation="gelu")
+    assert torch.equal(align.canonical_signs(net, some(net)), some(net))
+
+
+@each
+def test_distances_fall_by_alignment_and_are_none_between_relabelled_copies(net):
+    w = some(net)
+    new = align.random_relabelling(net, len(w), stream(2))
+    copies = align.relabel(net, w, new)
+    plain, near = (
+        align.distances(net, copies, w, aligned=aligned, generator=stream(5))
+        for aligned in (False, True)
+    )
+    exact = torch.cdist(copies.double(), w.double()).float()
+    torch.testing.assert_close(plain, exact, atol=0, rtol=1e-5)
+    assert (near <= plain).all() and (near.diagonal() < 1e-5).all()
+    assert (near + torch.eye(len(w)) > 0.9).all()
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_networks_that_cannot_be_aligned_are_refused():
+    w, net = some(SMALL), SMALL
+    short = w[:, :-1]
+    for a, b in ((short, w[0]), (w, short[0])):
+        with pytest.raises(ConfigError, match=r"has 2464 weights, got rows of 2463"):
+            align.align(net, a, b, generator=stream(5))
+    for a, b in ((short, w), (w, short)):
+        with pytest.raises(ConfigError, match=r"has 2464 weights, got rows of 2463"):
+            align.line(net, a, b, (images(net), torch.zeros(8, dtype=torch.int64)))
+    for a, b in ((w * torch.nan, w[0]), (w, w[0] / 0)):
+        with pytest.raises(ConfigError, match="finite"):
+            align.align(net, a, b, generator=stream(5))
 
 
 def test_alignment_keeps_the_function_and_comes_nearer(trained):
@@ -109,3 +222,5 @@ def test_the_line_ends_at_its_networks(trained):
     losses = torch.stack([F.cross_entropy(one, y) for one in said])
     torch.testing.assert_close(found.loss[0], losses, atol=1e-4, rtol=1e-4)
     assert (align.line(net, w[:1], w[:1], (x, y)).barrier < 1e-5).all()
+    with pytest.raises(ConfigError, match="points between"):
+        align.line(net, w[:1], w[:1], (x, y), points=2)

@@ -104,6 +104,43 @@ def test_what_was_saved_is_loaded(w, tmp_path):
         encoders.load(tmp_path / "nothing")
 
 
+GREY, COLOURED = cnn.cnn_small(), cnn.cnn_small(channels=3)
+
+
+def test_zero_channels_keep_the_function(w):
+    padded = encoders.pad_rows(GREY, COLOURED, w, "channels")
+    images = torch.randn(6, 3, 28, 28, generator=stream(9))
+    said, wanted = COLOURED.logits(padded, images), GREY.logits(w, images[:, :1])
+    torch.testing.assert_close(said, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_zeros_at_the_tail_do_not(w):
+    padded = encoders.pad_rows(GREY, COLOURED, w, "tail")
+    assert torch.equal(padded[:, : GREY.n_params], w) and not padded[:, 2464:].any()
+    images = torch.randn(6, 3, 28, 28, generator=stream(9))
+    said, wanted = COLOURED.logits(padded, images), GREY.logits(w, images[:, :1])
+    assert (said - wanted).norm() > wanted.norm() / 2
+
+
+@pytest.mark.parametrize("mode", ["channels", "tail"])
+def test_padded_rows_are_cut_back(w, mode):
+    padded = encoders.pad_rows(GREY, COLOURED, w, mode)
+    assert padded.shape == (8, COLOURED.n_params)
+    assert torch.equal(encoders.cut_rows(COLOURED, GREY, padded, mode), w)
+
+
+def test_the_last_chunk_code_writes_only_the_end_of_the_row(w):
+    vae = encoders.VAE(w, KINDS["chunks"])
+    z = torch.randn(2, vae.latent, generator=stream(10))
+    before = vae.decode(z)
+    last = vae.chunks - 1
+    moved = vae.decode(
+        z.unflatten(1, (vae.chunks, -1)).index_fill(1, torch.tensor(last), 9).flatten(1)
+    )
+    changed = (before != moved).any(0)
+    assert changed[2000:].all() and not changed[:2000].any()
+
+
 def test_what_does_not_fit_is_named(w):
     with pytest.raises(ConfigError, match="networks of 2464 weights, got 2463"):
         encoders.Identity(w).encode(w[:, 1:])
@@ -113,3 +150,16 @@ def test_what_does_not_fit_is_named(w):
         encoders.PCA(w, 8)
     with pytest.raises(ConfigError, match="latent"):
         EncoderConfig(latent=0)
+    broken = w.index_fill(0, torch.tensor(3), float("nan"))
+    with pytest.raises(
+        ConfigError, match=r"networks \[3\] have weights that are not finite"
+    ):
+        encoders.PCA(w, 2).encode(broken)
+    with pytest.raises(ConfigError, match="codes of 2 numbers, got 3"):
+        encoders.PCA(w, 2).decode(torch.zeros(1, 3))
+    with pytest.raises(ConfigError, match="unknown option 'front'"):
+        encoders.pad_rows(GREY, COLOURED, w, "front")
+    with pytest.raises(ConfigError, match="input channels alone"):
+        encoders.pad_rows(COLOURED, GREY, torch.zeros(1, COLOURED.n_params), "tail")
+    with pytest.raises(ConfigError, match="input channels alone"):
+        encoders.pad_rows(GREY, cnn.cnn_small(channels=3, n_classes=5), w, "channels")

@@ -1,15 +1,17 @@
-"""Flows and diffusions against known answers: Gaussians, blobs, assignments, torchcfm."""
+"""Flows against known answers: Gaussians, blobs, torchcfm."""
 
 from dataclasses import replace
-from itertools import permutations
 
 import pytest
 import torch
 
 from hyperlab import solvers
-from hyperlab.base import ConfigError, stream
-from hyperlab.weights import diffusion, flow
-from hyperlab.weights.flow import FlowConfig
+from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
+from hyperlab.models.cnn import cnn_small
+from hyperlab.study import flow_speed
+from hyperlab.weights import encoders, fields, flow
+from hyperlab.weights.flow import Flow, FlowConfig
+from hyperlab.weights.priors import PRIORS, Untrained
 
 QUICK = FlowConfig(prior="normal", width=64, depth=2, steps=400, batch=128, lr=3e-3)
 
@@ -35,49 +37,11 @@ def test_the_loss_and_its_target_are_torchcfms():
     torch.testing.assert_close(flow.flow_loss(velocity, x0, x1, t), theirs)
 
 
-def cost(x0, x1):
-    return float((x0 - x1).double().square().sum())
-
-
-def test_the_optimal_coupling_is_the_best_of_all_orders():
-    x0, x1 = points(6), points(6, seed=1)
-    found = flow.optimal(x0, x1)
-    best = min(cost(x0[list(order)], x1) for order in permutations(range(6)))
-    assert cost(found, x1) == pytest.approx(best)
-    assert torch.equal(found.sort(0).values, x0.sort(0).values), "every start is used once"
-
-
-def test_the_optimal_coupling_costs_what_torchcfms_plan_costs():
-    transport = pytest.importorskip("torchcfm.optimal_transport")
-    x0, x1 = points(32), points(32, seed=1)
-    plan = torch.from_numpy(transport.OTPlanSampler("exact").get_map(x0, x1))
-    theirs = float((plan * torch.cdist(x0.double(), x1.double()).square()).sum()) * 32
-    assert cost(flow.optimal(x0, x1), x1) == pytest.approx(theirs, rel=1e-5)
-
-
-def test_on_a_line_the_optimal_coupling_sorts():
-    x0, x1 = points(50, dim=1), points(50, dim=1, seed=1)
-    order = x1[:, 0].argsort()
-    assert (flow.optimal(x0, x1)[order].diff(dim=0) >= 0).all()
-
-
-def test_the_coupling_within_conditions_mixes_none():
-    x0, labels = points(30), torch.arange(30) % 3
-    x1 = points(30, seed=1) + 5 * labels[:, None]
-    found = flow.optimal_within(x0, x1, labels)
-    for label in range(3):
-        rows = labels == label
-        assert torch.equal(found[rows].sort(0).values, x0[rows].sort(0).values)
-    assert cost(flow.optimal(x0, x1), x1) < cost(found, x1) < cost(x0, x1)
-    with pytest.raises(ConfigError, match="label of every point"):
-        flow.optimal_within(x0, x1, None)
-
-
 @pytest.mark.parametrize(
     ("prior", "std"), [("normal", 1), ("kaiming_normal", 0.25), ("kaiming_uniform", 0.25)]
 )
 def test_priors_have_kaimings_variance(prior, std):
-    found = flow.PRIORS[prior](4_000, 32, stream(0))
+    found = PRIORS[prior](4_000, 32, stream(0))
     assert found.std() == pytest.approx(std, rel=0.01)
     if prior == "kaiming_uniform":
         assert found.abs().max() <= (6 / 32) ** 0.5
@@ -145,21 +109,113 @@ def test_the_path_has_all_steps_and_counts_its_looks(blobs, monkeypatch):
         assert path.shape == (8, 3, 2) and len(looks) == 7 * n
 
 
-def test_a_diffusion_recovers_mean_and_spread_and_fills_both_blobs(blobs):
-    found = diffusion.fit_diffusion(blobs, replace(QUICK, steps=1_000), generator=stream(9))
-    for eta in (1.0, 0.0):
-        x = found.sample(600, generator=stream(10), steps=50, eta=eta)
-        assert share_of_the_first(x) == pytest.approx(1 / 3, abs=0.1)
-        assert torch.cdist(x, blobs).amin(1).median() < 0.3
-    with pytest.raises(ConfigError, match="1 to 1000 steps"):
-        found.sample(2, generator=stream(0), steps=0)
+def test_the_adaptive_solver_agrees_with_many_small_steps_and_is_counted(blobs):
+    found = flow.fit_flow(blobs, replace(QUICK, steps=100), generator=stream(9))
+    how = {"generator": stream(10), "steps": 200, "method": "rk4"}
+    truth = found.sample(50, **how)
+    x = found.sample(50, generator=stream(10), steps=1, method="adaptive")
+    torch.testing.assert_close(x, truth, atol=5e-3, rtol=1e-3)
+    start = found.start(50, stream(10))
+    with torch.no_grad():
+        states, nfe = flow.follow(found.given(), start, steps=4, method="adaptive")
+    assert states.shape == (5, 50, 2) and 7 < nfe < 4 * 200
+    with pytest.raises(ConfigError, match="'eular'; have .*'adaptive'"):
+        found.sample(2, generator=stream(0), method="eular")
 
 
-def test_the_noise_loss_vanishes_for_who_knows_the_noise():
-    x, noise = points(8), points(8, seed=1)
-    level = torch.arange(8) * 100
-    assert diffusion.noise_loss(lambda t, mixed: noise, x, noise, level) == 0
-    assert diffusion.signal()[-1] < 1e-4
+def test_untrained_networks_have_kaimings_weights_layer_by_layer():
+    network = cnn_small()
+    for init in ("kaiming_normal", "kaiming_uniform"):
+        x0 = Untrained(network, init=init)(400, network.n_params, stream(11))
+        for name, part in network.unflatten(x0).items():
+            layer = next(x for x in network.layers if x.name == name.split(".")[0])
+            fan_in = layer.n_in * max(1, layer.kernel) ** 2
+            if name.endswith("bias"):
+                assert part.std() == pytest.approx((3 * fan_in) ** -0.5, rel=0.05)
+                assert part.abs().max() <= fan_in**-0.5
+            else:
+                assert part.std() == pytest.approx((2 / fan_in) ** 0.5, rel=0.05)
+
+
+def test_a_flow_may_start_from_the_codes_of_untrained_networks(tmp_path):
+    network = cnn_small()
+    fresh = Untrained(network)
+    encoder = encoders.PCA(fresh(12, network.n_params, stream(12)), 4)
+    prior = Untrained(network, encoder)
+    x1 = encoder.encode(fresh(20, network.n_params, stream(13)))
+    found = flow.fit_flow(x1, replace(QUICK, prior=prior, steps=2), generator=stream(14))
+    codes = encoder.encode(fresh(5, network.n_params, stream(15)))
+    path = found.path(5, generator=stream(15), steps=2)
+    torch.testing.assert_close(path[0], codes, rtol=1e-4, atol=1e-4)
+    found.save(tmp_path / "flow")
+    again = Flow.load(tmp_path / "flow", prior=prior)
+    assert torch.equal(again.path(5, generator=stream(15), steps=2), path)
+    with pytest.raises(ConfigError, match="prior of its own"):
+        Flow.load(tmp_path / "flow")
+    with pytest.raises(ConfigError, match="points of 5 numbers, this prior has 4"):
+        prior(2, 5, stream(0))
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 4), (2, 5), (3, 1, 3)])
+def test_a_unet_reads_maps_of_any_size_and_is_told_time_and_context(shape):
+    size = torch.Size(shape).numel()
+    with flow.lent(stream(16)):
+        net = fields.field(size, shape=shape, width=8, depth=2, context=3)
+    x, t, told = points(6, size), torch.linspace(0, 1, 6), points(6, 3, seed=1)
+    out = net(t, x, told)
+    assert out.shape == x.shape
+    assert not torch.allclose(out, net(t.flip(0), x, told))
+    assert not torch.allclose(out, net(t, x, -told))
+    torch.testing.assert_close(net(t[2:3], x[2:3], told[2:3]), out[2:3])
+
+
+def test_a_unet_learns_maps_of_two_kinds():
+    ramp = torch.linspace(-1, 1, 4).expand(2, 4, 4)
+    kinds = torch.stack([ramp, ramp.mT]).flatten(1)
+    x1 = kinds[torch.arange(200) % 4 // 3] + 0.05 * points(200, 32)
+    config = replace(QUICK, shape=(2, 4, 4), width=16, depth=2, steps=250, batch=64)
+    x = flow.fit_flow(x1, config, generator=stream(17)).sample(
+        200, generator=stream(18), steps=10, method="heun"
+    )
+    distance, kind = torch.cdist(x, kinds).min(1)
+    assert float(kind.float().mean()) == pytest.approx(1 / 4, abs=0.1)
+    assert distance.median() < 1 < torch.dist(*kinds) / 3
+    with pytest.raises(ConfigError, match=r"32 numbers are no maps of shape \(2, 4, 5\)"):
+        flow.fit_flow(x1, replace(config, shape=(2, 4, 5)), generator=stream(0))
+
+
+def test_what_was_saved_is_loaded(tmp_path):
+    told, file = points(12, 3), tmp_path / "flow.safetensors"
+    config = replace(QUICK, shape=(2, 1, 2), width=8, steps=2)
+    found = flow.fit_flow(points(12, 4), config, context=told, generator=stream(19))
+    found.save(file)
+    again = Flow.load(file)
+    assert again.config == config
+    how = {"steps": 3, "context": told[0]}
+    x = found.sample(3, generator=stream(20), **how)
+    assert torch.equal(again.sample(3, generator=stream(20), **how), x)
+    file.write_bytes(b"half")
+    with pytest.raises(ArtifactError, match="no whole Flow"):
+        Flow.load(file)
+    with pytest.raises(DataMissingError, match="no Flow at"):
+        Flow.load(tmp_path / "nothing")
+
+
+def test_the_bench_times_three_tasks_and_both_find_the_same_cost():
+    if flow_speed.ConditionalFlowMatcher is None:
+        with pytest.raises(ConfigError, match=r"pip install hyperlab\[bench\]"):
+            flow_speed.compare(points(8), QUICK, generator=stream(21))
+        return
+    config, how = replace(QUICK, steps=2), {"batches": (8,), "repeats": 2}
+    rows = flow_speed.compare(points(8, 3), config, generator=stream(21), **how)
+    assert [name.split(",")[0] for name in rows] == [
+        "training step", "loss", "optimal coupling",
+    ]  # fmt: skip
+    assert all(row["hyperlab_s"] > 0 and row["torchcfm_ratio"] > 0 for row in rows.values())
+    last = rows["optimal coupling, batch 8"]
+    assert last["cost_difference"] < 1e-5 and last["hyperlab_used"] == 1
+    with pytest.raises(ConfigError, match="64"):
+        flow_speed.compare(points(8), config, generator=stream(0), batches=(64,))
 
 
 def test_unknown_options_are_named():
@@ -167,5 +223,13 @@ def test_unknown_options_are_named():
         FlowConfig(coupling="sinkhorn")
     with pytest.raises(ConfigError, match="have .*'normal'"):
         FlowConfig(prior="cauchy")
+    with pytest.raises(ConfigError, match="width, depth"):
+        FlowConfig(depth=0)
     with pytest.raises(ConfigError, match="finite numbers"):
         flow.fit_flow(torch.full((2, 2), torch.nan), QUICK, generator=stream(0))
+
+
+def test_every_point_wants_a_context_and_a_label(unchecked_shapes):
+    for about in ({"labels": torch.arange(3)}, {"context": points(5)}):
+        with pytest.raises(ConfigError, match="4 points want a context and a label each"):
+            flow.fit_flow(points(4), QUICK, generator=stream(0), **about)

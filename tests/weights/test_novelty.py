@@ -1,11 +1,14 @@
-"""Generators without learning, and what is said of generated networks."""
+"""What is said of generated networks: known answers, and that copies are found out."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 from hyperlab.base import ConfigError, stream
 from hyperlab.models import cnn
-from hyperlab.weights import baselines, novelty
+from hyperlab.weights import novelty
+from hyperlab.weights.baselines import BASELINES
 
 NET = cnn.cnn_small()
 VAL, TEST = (
@@ -18,98 +21,197 @@ def networks(n, seed=0):
     return 0.3 * torch.randn(n, NET.n_params, generator=stream(seed, "w"))
 
 
-TRAIN, HELD_OUT = networks(12), networks(6, seed=1)
+TRAIN, HELD_OUT, FRESH = networks(12), networks(6, seed=1), networks(20, seed=2)
+ORIGINALS = novelty.Originals(NET, TRAIN, HELD_OUT, VAL, TEST)
 
 
-@pytest.fixture(scope="module")
-def judge():
-    return novelty.Judge.of(NET, TRAIN, VAL, TEST, HELD_OUT)
+def judged(name):
+    return novelty.judge(BASELINES[name](TRAIN, 40, stream(2, name)), ORIGINALS)
 
 
-def made(name, k=40, w=TRAIN):
-    return baselines.BASELINES[name](w, k, stream(2, name))
+def by_hand(w, data):
+    """Which of the images each network gets right, one network at a time."""
+    return torch.stack(
+        [NET.logits(one[None], data[0])[0].argmax(1) == data[1] for one in w]
+    )
 
 
-def test_the_overlap_of_errors_is_one_with_oneself_symmetric_and_counts_by_hand():
+def test_wrong_predictions_are_those_of_each_network_by_itself():
+    assert torch.equal(novelty.wrong_predictions(NET, FRESH, *TEST), ~by_hand(FRESH, TEST))
+
+
+def test_the_iou_counts_as_by_hand_and_is_one_where_nobody_is_wrong():
     a = torch.tensor([[1, 1, 0, 0], [0, 0, 0, 0]]).bool()
     b = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 0]]).bool()
-    wanted = torch.tensor([[1 / 3, 0], [0, 1]])
-    torch.testing.assert_close(novelty.overlap(a, b), wanted)
-    assert torch.equal(novelty.overlap(a, b), novelty.overlap(b, a).T)
-    assert novelty.overlap(a, a).diagonal().tolist() == [1, 1]
-    assert novelty.familiar(a) == 0
+    torch.testing.assert_close(novelty.iou(a, b), torch.tensor([[1 / 3, 0], [0, 1]]))
 
 
-def test_distances_leave_oneself_out_only_where_asked():
-    assert novelty.nearest(TRAIN, TRAIN).max() == 0
-    apart = torch.cdist(TRAIN.double(), TRAIN.double()) + 1e9 * torch.eye(12)
-    torch.testing.assert_close(
-        novelty.nearest_other(TRAIN).double(), apart.amin(1), rtol=1e-4, atol=1e-4
-    )
+def test_the_iou_is_symmetric_one_with_oneself_and_agrees_with_sets():
+    a, b = (torch.rand(n, 50, generator=stream(n, "iou")) < 0.3 for n in (7, 9))
+    found = novelty.iou(a, b)
+    assert torch.equal(found, novelty.iou(b, a).T)
+    assert (novelty.iou(a, a).diagonal() == 1).all()
+    assert ((found >= 0) & (found <= 1)).all()
+    x, y = ({*row.nonzero().flatten().tolist()} for row in (a[2], b[5]))
+    assert found[2, 5] == pytest.approx(len(x & y) / len(x | y))
+
+
+def test_distances_of_copies_are_exactly_zero_and_others_are_as_in_double_precision():
+    w, d = TRAIN.double(), torch.eye(12).bool()
+    for distance, exact in (
+        (novelty.distances, (w[:, None] - w).norm(dim=2)),
+        (novelty.cosine_distances, 1 - torch.cosine_similarity(w[:, None], w, dim=2)),
+    ):
+        found = distance(TRAIN, TRAIN)
+        assert (found[d] == 0).all()
+        torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-6)
+
+
+def test_without_self_drops_the_diagonal_and_keeps_the_order():
+    pairs = torch.arange(9.0).view(3, 3)
+    assert novelty.without_self(pairs).tolist() == [[1, 2], [3, 5], [6, 7]]
+    assert novelty.without_self(pairs[:1, :1]).shape == (1, 0)
 
 
 def test_the_spread_counts_directions():
     w = torch.zeros(4, 5)
+    assert novelty.spread(w) == 0
     w[0, 0], w[1, 0] = 1, -1
     assert novelty.spread(w) == pytest.approx(1)
     w[2, 1], w[3, 1] = 1, -1
     assert novelty.spread(w) == pytest.approx(2)
+    assert novelty.spread(FRESH) == pytest.approx(19, rel=0.02)
 
 
-def test_copies_are_found_out(judge):
-    report = judge.report(made("copy"))
-    assert report.overlap == pytest.approx(1) and report.distance == 0
-    fresh = judge.report(HELD_OUT)
-    assert fresh.distance == pytest.approx(1) and fresh.overlap < 0.99
+def test_copies_are_found_out():
+    report = judged("copy")
+    assert report.max_iou == 1 and report.distance == 0 and report.cosine == 0
 
 
-def test_more_noise_goes_farther(judge):
-    near, far = (judge.report(made(f"copy + noise {s}")) for s in ("0.1", "0.3"))
-    assert 0 < near.distance < far.distance
+def test_networks_that_were_held_out_are_as_far_as_they_are():
+    report = novelty.judge(HELD_OUT, ORIGINALS)
+    assert report.distance == pytest.approx(1) and report.cosine == pytest.approx(1)
+    assert report.max_iou < 0.99
 
 
-def test_validation_chooses_and_test_labels_do_not(judge):
-    val = (judge.architecture.logits(HELD_OUT, VAL[0]).argmax(2) == VAL[1]).float().mean(1)
-    chosen = val.topk(5).indices
-    said = judge.architecture.logits(HELD_OUT, TEST[0]).argmax(2)
-    report = judge.report(HELD_OUT)
-    right = (said == TEST[1]).float().mean(1)
-    assert report.chosen == pytest.approx(float(right[chosen].mean()))
-    assert report.best == pytest.approx(float(right.max()))
-    assert report.failures == int((right < 0.2).sum())
-    assert report.accuracy == pytest.approx(float(right.mean()))
-    voted = said.mode(0).values
-    assert report.vote == pytest.approx(
-        float((voted == TEST[1]).float().mean() - right.mean())
-    )
+def test_training_networks_are_compared_with_the_others_only():
+    report = novelty.judge_originals(ORIGINALS)
+    one_out = [
+        novelty.judge(TRAIN[i : i + 1], replace(ORIGINALS, train=rest))
+        for i in range(12)
+        for rest in [torch.cat([TRAIN[:i], TRAIN[i + 1 :]])]
+    ]
+    for name in ("max_iou", "iou", "accuracy"):
+        mean = sum(getattr(one, name) for one in one_out) / 12
+        assert getattr(report, name) == pytest.approx(mean, rel=1e-4)
+    assert report.iou == pytest.approx(report.iou_within)
+    nearest = (TRAIN[:, None] - TRAIN).norm(dim=2).fill_diagonal_(torch.inf).amin(1)
+    assert report.distance == pytest.approx(float(nearest.median()) / ORIGINALS.reach)
 
 
-def test_averages_of_one_network_are_that_network():
-    same = TRAIN[:1].expand(4, -1)
-    torch.testing.assert_close(made("average of 2", w=same), TRAIN[:1].expand(40, -1))
-    torch.testing.assert_close(made("average of 16", 1)[0], TRAIN.mean(0))
+def test_more_noise_goes_farther_and_errs_on_other_images():
+    rows = [judged(f"copy + noise {sigma}") for sigma in ("0.1", "0.3", "1")]
+    for name in ("distance", "cosine", "apart"):
+        values = [getattr(row, name) for row in rows]
+        assert 0 < values[0] < values[1] < values[2]
+    assert 1 > rows[0].max_iou > rows[1].max_iou > rows[2].max_iou
 
 
-def test_gaussians_have_mean_and_deviation_and_the_pca_one_stays_in_the_span():
-    many = made("Gaussian", 4_000)
-    torch.testing.assert_close(many.mean(0), TRAIN.mean(0), atol=0.05, rtol=0)
-    torch.testing.assert_close(many.std(0), TRAIN.std(0, correction=0), atol=0.05, rtol=0)
-    many = made("PCA-Gaussian", 4_000)
-    torch.testing.assert_close(many.std(0), TRAIN.std(0, correction=0), atol=0.05, rtol=0)
-    _, _, directions = torch.linalg.svd(TRAIN - TRAIN.mean(0), full_matrices=False)
-    for name in ("PCA-Gaussian", "average of 2"):
-        off = made(name) - TRAIN.mean(0)
-        torch.testing.assert_close(off @ directions.T @ directions, off, atol=1e-4, rtol=0)
+def test_averages_of_many_lie_near_each_other():
+    assert judged("average of 2").apart < 0.8 * judged("copy").apart
 
 
-@pytest.mark.parametrize("name", baselines.BASELINES)
-def test_the_same_stream_gives_the_same_networks(name):
-    assert torch.equal(made(name), made(name))
-    assert made(name, 3).shape == (3, NET.n_params)
+def test_a_report_counts_as_by_hand():
+    report = novelty.judge(FRESH, ORIGINALS)
+    right = by_hand(FRESH, TEST)
+    accuracy = right.float().mean(1)
+    assert report.n == 20
+    assert report.accuracy == pytest.approx(float(accuracy.mean()))
+    assert report.sd == pytest.approx(float(accuracy.std()))
+    assert report.best == pytest.approx(float(accuracy.max()))
+    alike, within = novelty.iou(~right, ORIGINALS.wrong), novelty.iou(~right, ~right)
+    assert report.iou == pytest.approx(float(alike.mean()))
+    assert report.max_iou == pytest.approx(float(alike.amax(1).mean()))
+    assert report.iou_within == pytest.approx((float(within.sum()) - 20) / (20 * 19))
+    apart = float(torch.pdist(FRESH).mean()) / ORIGINALS.reach
+    assert report.apart == pytest.approx(apart, rel=1e-4)
 
 
-def test_what_cannot_be_judged_is_named(judge):
-    with pytest.raises(ConfigError, match="finite weights"):
-        novelty.Judge.of(NET, TRAIN * torch.nan, VAL, TEST)
-    with pytest.raises(ConfigError, match="got none"):
-        judge.report(TRAIN[:0])
+def test_failures_are_networks_below_twice_chance():
+    """Networks that only say class 0: on a share of such images they are as often right."""
+    constant = torch.zeros(3, NET.n_params)
+    constant[:, -10] = 1
+    for zeros, failures in ((11, 3), (12, 0), (13, 0)):
+        labels = torch.where(torch.arange(60) < zeros, 0, 1)
+        originals = replace(ORIGINALS, test=(TEST[0], labels))
+        report = novelty.judge(constant, originals)
+        assert report.accuracy == pytest.approx(zeros / 60) and report.failures == failures
+
+
+def test_validation_images_choose():
+    report = novelty.judge(FRESH, ORIGINALS)
+    chosen = by_hand(FRESH, VAL).float().mean(1).topk(5).indices
+    accuracy = by_hand(FRESH, TEST).float().mean(1)
+    assert report.chosen == pytest.approx(float(accuracy[chosen].mean()))
+
+
+def test_other_test_labels_choose_the_same_networks():
+    """On labels that one network alone gets all right, chosen tells whether it was chosen."""
+    chosen = by_hand(FRESH, VAL).float().mean(1).topk(5).indices.tolist()
+    said = NET.logits(FRESH, TEST[0]).argmax(2)
+    for best in (chosen[0], next(i for i in range(20) if i not in chosen)):
+        report = novelty.judge(FRESH, replace(ORIGINALS, test=(TEST[0], said[best])))
+        agrees = (said == said[best]).float().mean(1)
+        assert report.best == 1
+        assert report.chosen == pytest.approx(float(agrees[chosen].mean()))
+
+
+def test_ten_of_the_same_gain_nothing_and_ten_others_vote_by_mean_probability():
+    same = novelty.judge(FRESH[:1].expand(12, -1), ORIGINALS)
+    assert same.gain == pytest.approx(0, abs=1e-6)
+    mean = NET.logits(FRESH[:10], TEST[0]).softmax(2).mean(0)
+    together = float((mean.argmax(1) == TEST[1]).float().mean())
+    alone = float(by_hand(FRESH[:10], TEST).float().mean())
+    report = novelty.judge(FRESH, ORIGINALS)
+    assert report.gain == pytest.approx(together - alone, abs=1e-6)
+
+
+def test_what_needs_two_networks_is_no_number_for_one():
+    report = novelty.judge(FRESH[:1], ORIGINALS)
+    for name in ("sd", "iou_within", "apart"):
+        assert getattr(report, name) != getattr(report, name)
+    assert report.distance > 0 and report.spread == 0
+
+
+def broken(w):
+    w = w.clone()
+    w[1, 3] = torch.nan
+    return w
+
+
+@pytest.mark.parametrize(
+    ("w", "message"),
+    [
+        (FRESH[:0], "1 or more generated networks, got 0"),
+        (broken(FRESH), r"1 of 20 generated .* rows \[1\]"),
+        (FRESH[:, 1:], "has 2464 weights, got rows of 2463"),
+    ],
+)
+def test_generated_networks_that_cannot_be_judged_are_named(w, message):
+    with pytest.raises(ConfigError, match=message):
+        novelty.judge(w, ORIGINALS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": TRAIN[:1]}, "2 or more training networks, got 1"),
+        ({"held_out": TRAIN[:0]}, "1 or more held-out networks, got 0"),
+        ({"train": broken(TRAIN)}, r"1 of 12 training .* rows \[1\]"),
+        ({"held_out": HELD_OUT[:, 1:]}, "has 2464 weights, got rows of 2463"),
+        ({"held_out": TRAIN[:3]}, "3 held-out networks are among the training networks"),
+    ],
+)
+def test_originals_that_cannot_be_compared_with_are_named(change, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(ORIGINALS, **change)

@@ -1,0 +1,135 @@
+"""Networks f(t, x) or f(t, x, context) for flows and diffusions, of rows and of maps."""
+
+from math import prod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..base import ConfigError
+from ..nn import MLP, TimeEmbedding
+
+CONVOLUTIONS = {2: nn.Conv1d, 3: nn.Conv2d}  # by the axes of a map, channels included
+
+
+class Condition(nn.Module):
+    """What every block is told: the time's embedding plus a linear map of the context.
+
+    Source: FLoWN, arXiv:2503.19371, section A.4.2.
+    """
+
+    def __init__(self, width: int, context: int) -> None:
+        super().__init__()
+        self.time = TimeEmbedding(width)
+        self.context = nn.Linear(context, width) if context else None
+
+    def forward(
+        self, t: Float[Tensor, " n"], context: Float[Tensor, " n c"] | None
+    ) -> Float[Tensor, " n width"]:
+        if (context is None) != (self.context is None):
+            n = self.context.in_features if self.context else 0
+            got = "none" if context is None else context.shape[1]
+            raise ConfigError(f"this field is told {n} numbers of context, got {got}")
+        told = self.time(t)
+        return told if self.context is None else told + self.context(context)
+
+
+class Field(nn.Module):
+    """Of rows: residual blocks, each told the time and the context."""
+
+    def __init__(self, dim: int, width: int, depth: int, context: int = 0) -> None:
+        super().__init__()
+        self.condition = Condition(width, context)
+        self.into, self.out = nn.Linear(dim, width), nn.Linear(width, dim)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
+        self.blocks = nn.ModuleList(MLP(width, 2 * width, width) for _ in range(depth))
+        self.told = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(depth))
+
+    def forward(
+        self,
+        t: Float[Tensor, " n"],
+        x: Float[Tensor, " n dim"],
+        context: Float[Tensor, " n c"] | None = None,
+    ) -> Float[Tensor, " n dim"]:
+        condition, h = self.condition(t, context), self.into(x)
+        for norm, block, told in zip(self.norms, self.blocks, self.told, strict=True):
+            scale, shift = told(condition).chunk(2, -1)
+            h = h + block((1 + scale) * norm(h) + shift)
+        return self.out(h)
+
+
+class MapBlock(nn.Module):
+    """Two convolutions beside a skip; the condition scales and shifts what is between them."""
+
+    def __init__(self, axes: int, n_in: int, n_out: int, width: int) -> None:
+        super().__init__()
+        conv = CONVOLUTIONS[axes]
+        self.norms = nn.ModuleList([nn.GroupNorm(1, n_in), nn.GroupNorm(1, n_out)])
+        self.first, self.second = (conv(n, n_out, 3, padding=1) for n in (n_in, n_out))
+        self.told = nn.Linear(width, 2 * n_out)
+        self.skip = conv(n_in, n_out, 1)
+
+    def forward(
+        self, x: Float[Tensor, " n c_in *map"], condition: Float[Tensor, " n width"]
+    ) -> Float[Tensor, " n c_out *map"]:
+        h = self.norms[1](self.first(F.silu(self.norms[0](x))))
+        told = self.told(condition).view(len(x), -1, *[1] * (x.ndim - 2))
+        scale, shift = told.chunk(2, 1)
+        return self.skip(x) + self.second(F.silu((1 + scale) * h + shift))
+
+
+class UNet(nn.Module):
+    """Of maps: down over `depth` levels, each half as long, and up again beside what was kept.
+
+    Rows in, rows out; `shape` says what map a row is: channels, then one or two axes.
+
+    Source: Ronneberger et al. 2015 (arXiv:1505.04597), with residual blocks.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], width: int, depth: int, context: int = 0
+    ) -> None:
+        super().__init__()
+        self.shape, axes, conv = shape, len(shape), CONVOLUTIONS[len(shape)]
+        self.condition = Condition(width, context)
+        self.into, self.out = conv(shape[0], width, 1), conv(width, shape[0], 1)
+        self.down = nn.ModuleList(MapBlock(axes, width, width, width) for _ in range(depth))
+        self.halve = nn.ModuleList(
+            conv(width, width, 3, stride=2, padding=1) for _ in range(depth - 1)
+        )
+        self.up = nn.ModuleList(
+            MapBlock(axes, 2 * width, width, width) for _ in range(depth - 1)
+        )
+
+    def forward(
+        self,
+        t: Float[Tensor, " n"],
+        x: Float[Tensor, " n dim"],
+        context: Float[Tensor, " n c"] | None = None,
+    ) -> Float[Tensor, " n dim"]:
+        condition, h = self.condition(t, context), self.into(x.unflatten(1, self.shape))
+        kept = []
+        for block, halve in zip(self.down, self.halve, strict=False):
+            kept.append(block(h, condition))
+            h = halve(kept[-1])
+        h = self.down[-1](h, condition)
+        for block in self.up:
+            beside = kept.pop()
+            h = block(torch.cat([F.interpolate(h, beside.shape[2:]), beside], 1), condition)
+        return self.out(h).flatten(1)
+
+
+def field(
+    dim: int, *, shape: tuple[int, ...], width: int, depth: int, context: int = 0
+) -> Field | UNet:
+    """A field of rows of `dim` numbers; a UNet if `shape` says that they are maps.
+
+    Raises:
+        ConfigError: maps of that shape have another number of numbers.
+    """
+    if not shape:
+        return Field(dim, width, depth, context)
+    if len(shape) not in CONVOLUTIONS or prod(shape) != dim:
+        raise ConfigError(f"rows of {dim} numbers are no maps of shape {shape}")
+    return UNet(tuple(shape), width, depth, context)
