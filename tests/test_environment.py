@@ -17,7 +17,12 @@ from tests import test_layers as layers
 ROOT = Path(__file__).parents[1]
 SETUP = ("pyproject.toml", "constraints.txt", "environment.yml", "Makefile", ".ci/run")
 CONDA = {"python", "pip"}  # all that conda itself may bring
-OPTIONAL = {"torchcde", "dask", "distributed"}  # extras; hyperlab says so where they lack
+OPTIONAL = {
+    "torchcde",
+    "torchcfm",
+    "dask",
+    "distributed",
+}  # extras; hyperlab says so where they lack
 Pins = dict[str, str]
 
 

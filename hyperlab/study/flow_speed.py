@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hyperlab.base import ConfigError, Progress, Velocity, silent
-from hyperlab.nn import lent
-from hyperlab.weights import flow
-from hyperlab.weights.couplings import optimal
-from hyperlab.weights.flow import FlowConfig
+from ..base import ConfigError, Progress, Velocity, silent
+from ..nn import lent
+from ..weights import flow
+from ..weights.couplings import optimal
+from ..weights.flow import FlowConfig
 
 from .timing import seconds
 

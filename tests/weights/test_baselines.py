@@ -65,11 +65,13 @@ def test_an_average_takes_different_networks_and_all_if_there_are_too_few():
     close(made("average of 16", 1)[0], TRAIN.mean(0))
 
 
+@pytest.mark.parametrize("n", [3, 12])
 @pytest.mark.parametrize("name", ["Gaussian", "PCA-Gaussian"])
-def test_gaussians_have_the_networks_mean_and_deviation(name):
-    rows = made(name, 4_000)
-    close(rows.mean(0), TRAIN.mean(0), atol=0.05, rtol=0)
-    close(rows.std(0), TRAIN.std(0), atol=0.05, rtol=0)
+def test_gaussians_have_the_networks_mean_and_sample_deviation(name, n):
+    rows, w = made(name, 4_000, TRAIN[:n]), TRAIN[:n]
+    close(rows.mean(0), w.mean(0), atol=0.05, rtol=0)
+    close(rows.std(0), w.std(0), atol=0.05, rtol=0)
+    close((rows.std(0) / w.std(0)).mean(), torch.tensor(1.0), atol=0.03, rtol=0)
 
 
 def test_only_the_pca_gaussian_keeps_covariances():

@@ -176,6 +176,15 @@ def test_ten_of_the_same_gain_nothing_and_ten_others_vote_by_mean_probability():
     assert report.gain == pytest.approx(together - alone, abs=1e-6)
 
 
+@pytest.mark.parametrize(("bias", "class_"), [(3.0, 1), (0.1, 0)])
+def test_an_ensemble_averages_probabilities_neither_votes_nor_logits(bias, class_):
+    """One network is sure of class 0, two lean to class 1: by much or by little."""
+    w = torch.zeros(3, NET.n_params)
+    w[0, -10] = 100
+    w[1:, -9] = bias
+    assert novelty.ensemble_accuracy(NET, w, TEST[0], torch.full((60,), class_)) == 1
+
+
 def test_what_needs_two_networks_is_no_number_for_one():
     report = novelty.judge(FRESH[:1], ORIGINALS)
     for name in ("sd", "iou_within", "apart"):
