@@ -13,7 +13,6 @@ from ..nn import lent
 from ..weights import flow
 from ..weights.couplings import optimal
 from ..weights.flow import FlowConfig
-
 from .timing import seconds
 
 CALLS = 10  # couplings or losses timed at once
