@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from . import interpolants, solvers
+from .models import cnn
+from .weights import align
 
 
 @dataclass(frozen=True)
@@ -278,3 +280,35 @@ def check_break_even(tasks: Callable[[float, float, float], int]) -> None:
             "C + n H = n F for n and round up.)"
         )
         expect(tasks(offline, tuning, flow), right, hint)
+
+
+@check("rows here, columns there: the two changes cancel.")
+def check_swap_units(swap: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    """`swap(state)` -> the same function, hidden units 0 and 1 of fc1 swapped (notebook 10)."""
+    net = cnn.cnn_small()
+    g = torch.Generator().manual_seed(10)
+    w = torch.randn(1, net.n_params, generator=g)
+    keep = [torch.arange(layer.n_out)[None] for layer in net.layers[:-1]]
+    keep[3] = keep[3].clone()
+    keep[3][0, :2] = torch.tensor([1, 0])
+    signs = [torch.ones(order.shape) for order in keep]
+    right = net.unflatten(align.relabel(net, w, align.Relabelling(keep, signs))[0])
+    state = {name: tensor.clone() for name, tensor in net.unflatten(w[0]).items()}
+    found = swap(state)
+    if not isinstance(found, Mapping) or set(found) != set(right):
+        raise NotYet(f"found {found!r:.40}, expected a dictionary of {sorted(right)}.")
+    for name, tensor in right.items():
+        hint = f"(Look at {name}. What does the next layer read of a unit that has moved?)"
+        expect(found[name], tensor, hint)
+
+
+@check("the hill above the straight line between the two ends.")
+def check_barrier(barrier: Callable[[Tensor], float]) -> None:
+    """`barrier(losses)` -> of a walk in equal steps, both ends included (notebook 10)."""
+    for losses in ([1.0, 2.0, 1.0], [0.5, 0.5, 1.5, 1.0], [2.0, 1.0, 0.0], [0.0, 1.0, 4.0]):
+        values = torch.tensor(losses, dtype=torch.float64)
+        straight = torch.lerp(
+            values[0], values[-1], torch.linspace(0, 1, len(values)).double()
+        )
+        hint = f"(Losses {losses}: subtract the straight line from the first to the last.)"
+        expect(barrier(values), (values - straight).max(), hint)

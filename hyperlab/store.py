@@ -18,7 +18,7 @@ import fsspec
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.errors import ContainsArrayError
+from zarr.errors import ContainsArrayError, ContainsGroupError
 
 from .base import ArtifactError, DataMissingError, HyperlabError, Progress, silent
 
@@ -89,7 +89,10 @@ class Store:
     @classmethod
     def _made(cls, path: Path | str, sizes: Mapping[str, int], batch: int) -> zarr.Group:
         """All arrays, empty. What is there already stays: a second process may be as far."""
-        group = zarr.open_group(str(path), mode="a")
+        try:
+            group = zarr.open_group(str(path), mode="a")
+        except ContainsGroupError:  # made since it was looked for
+            group = zarr.open_group(str(path), mode="r+")
         rows = sizes[next(iter(cls.columns.values())).dims[0]]
         marks = Column(("batch",), "u4")
         for name, column in {**cls.columns, "mark": marks}.items():

@@ -162,3 +162,29 @@ def test_breaking_even_divides_by_what_is_saved_and_rounds_up():
         lambda *_: ...,
     ):
         assert not exercises.check_break_even(wrong).passed
+
+
+def test_units_are_swapped_in_both_layers():
+    def swap(state):
+        for name in ("fc1.weight", "fc1.bias"):
+            state[name][[0, 1]] = state[name][[1, 0]]
+        state["fc2.weight"][:, [0, 1]] = state["fc2.weight"][:, [1, 0]]
+        return state
+
+    def half(state):
+        state["fc1.weight"][[0, 1]] = state["fc1.weight"][[1, 0]]
+        return state
+
+    assert exercises.check_swap_units(swap).passed
+    for wrong in (half, lambda state: state, lambda state: ...):
+        assert not exercises.check_swap_units(wrong).passed
+
+
+def test_a_barrier_is_measured_from_the_straight_line():
+    def barrier(losses):
+        straight = torch.lerp(losses[0], losses[-1], torch.linspace(0, 1, len(losses)))
+        return float((losses - straight).max())
+
+    assert exercises.check_barrier(lambda losses: barrier(losses.float())).passed
+    for wrong in (lambda x: x.max(), lambda x: x.max() - x[0], lambda x: ...):
+        assert not exercises.check_barrier(wrong).passed

@@ -1,6 +1,8 @@
 """The store: whole batches or none, nothing foreign, nothing damaged."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -222,3 +224,17 @@ def test_some_of_the_tasks_are_a_set_of_tasks(store):
     assert len(some) == 2
     assert torch.equal(some.thetas, data.thetas[2:4])
     assert some.domains == data.domains
+
+
+def test_several_may_create_the_same_store_at_the_same_moment(tmp_path):
+    sizes = {"task": 4, "knot": 3, "param": 5, "image": 2, "input": 3, "dim": 2}
+    start = threading.Barrier(4)
+
+    def create(path):
+        start.wait()
+        return TrajectoryStore.create(path, sizes, batch=2, about={"seed": 0})
+
+    with ThreadPoolExecutor(4) as pool:
+        for i in range(10):
+            stores = list(pool.map(create, [tmp_path / str(i)] * 4))
+            assert [store.missing for store in stores] == [[0, 1]] * 4

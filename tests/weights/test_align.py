@@ -78,6 +78,15 @@ def test_a_planted_relabelling_is_found(net):
         torch.testing.assert_close(found, row.expand(4, -1))
 
 
+@each
+def test_biases_alone_tell_channels_apart(net):
+    state = net.unflatten(some(net, 1))
+    row = net.flatten({k: v * k.endswith("bias") for k, v in state.items()})
+    hidden = align.relabel(net, row, align.random_relabelling(net, 1, stream(4)))
+    found = align.align(net, hidden, row[0], generator=stream(5))
+    assert torch.equal(found, row) and not torch.equal(hidden, row)
+
+
 def test_signs_that_are_not_asked_for_stay():
     w = some(SMALL)
     new = align.match(SMALL, w[1:], w[0], generator=stream(5), signs=False)
