@@ -78,10 +78,10 @@ class WalkState(tr.HasTraits):
         return float(score(self.architecture, self.here(), *self.data)[0])
 
     def filters(self) -> Float[Tensor, " height width"]:
-        """The first layer's kernels here, side by side, NaN between them."""
+        """The first layer's kernels here, side by side, zeros between them."""
         name = next(iter(self.architecture.shapes))
         kernels = self.architecture.unflatten(self.here())[name][0, :, 0]
-        cells = torch.nn.functional.pad(kernels, (0, 1, 0, 1), value=torch.nan)
+        cells = torch.nn.functional.pad(kernels, (0, 1, 0, 1))
         rows = [torch.cat([*row], 1) for row in cells.split(COLUMNS)]
         return torch.cat(rows)
 
