@@ -99,7 +99,7 @@ class WalkState(tr.HasTraits):
 
 def figure_of(state: WalkState) -> go.Figure:
     """Left the accuracy along both ways, right the first layer's kernels here."""
-    figure = make_subplots(cols=2, column_widths=[0.62, 0.38], horizontal_spacing=0.1)
+    figure = make_subplots(cols=2, column_widths=[0.58, 0.42], horizontal_spacing=0.08)
     for number, (name, line) in enumerate(state.lines().items()):
         look = {"color": figures.OKABE_ITO[number], "dash": figures.DASHES[number]}
         figure.add_scatter(
@@ -122,9 +122,10 @@ def figure_of(state: WalkState) -> go.Figure:
     figure.update_layout(template=figures.TEMPLATE)
     figure.update_xaxes(title="place on the way", col=1)
     figure.update_yaxes(title="accuracy", range=[0, 1], col=1)
-    figure.update_xaxes(title="first layer's kernels, here", showticklabels=False, col=2)
-    axis = {"showticklabels": False, "autorange": "reversed", "scaleanchor": "x2"}
-    return figure.update_yaxes(**axis, col=2)
+    plain = {"visible": True, "showticklabels": False, "showgrid": False, "ticks": ""}
+    plain |= {"showline": False, "constrain": "domain"}
+    figure.update_xaxes(title="first layer's kernels, here", **plain, col=2)
+    return figure.update_yaxes(autorange="reversed", scaleanchor="x2", **plain, col=2)
 
 
 def network_walk(state: WalkState) -> w.VBox:
