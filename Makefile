@@ -48,8 +48,9 @@ lab: $(STAMP)  ## open JupyterLab on the course; LAB_ARGS= for its options
 	@echo "hyperlab: JupyterLab prints its address, token included, below; Ctrl-C stops it"
 	@$(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)/notebooks" $(SUPERUSER) $(LAB_ARGS)
 
-test: lint  ## lint, unit tests, every notebook, the browser; TEST_ARGS= for pytest
-	@$(PY) -m pytest $(TEST_ARGS)
+test: lint  ## lint, unit tests and notebooks with a worker a core, then the browser; TEST_ARGS= for pytest
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "not browser" $(TEST_ARGS) || test $$? -eq 5
+	@$(PY) -m pytest -m browser $(TEST_ARGS) || test $$? -eq 5
 
 notebooks: $(STAMP)  ## run the course at scale=smoke, write artifacts/notebooks/index.html
 	@$(PY) data_scripts/run_notebooks.py --scale smoke

@@ -1,13 +1,12 @@
 """What adapting to one task costs, part by part, beside full fine-tuning; JSON and table."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
-from hyperlab.base import ConfigError, whole_file
+from hyperlab.base import ConfigError
 from hyperlab.study import ledger, script, timing
 
 
@@ -35,10 +34,8 @@ def main(
     facts = {"command": script.command(), "scale": scale, "seed": seed}
     facts |= {"device": device, "machine": timing.machine()}
     facts |= {"versions": timing.versions(["torch", "timm"])}
-    with whole_file(out.with_suffix(".json")) as draft:
-        draft.write_text(json.dumps(facts | found, indent=1) + "\n")
-    with whole_file(out.with_suffix(".md")) as draft:
-        draft.write_text(ledger.markdown(facts | found))
+    facts |= found
+    script.keep(out.with_suffix(".json"), facts, ledger.markdown(facts))
     print(f"wrote {out}.json and {out}.md")
 
 

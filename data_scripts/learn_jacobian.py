@@ -31,12 +31,14 @@ def main(
     config = jacobian.JacobianConfig.at(scale)
     target = targets.load(backbone, image_size=image_size or None).to(place)
     generator = base.stream(seed, "jacobian")
-    tasks = collect.redrawn(trajectories.TrajectoryStore.open(store), root=data)
+    recorded = trajectories.TrajectoryStore.open(store)
+    tasks = collect.redrawn(recorded, root=data)
     seen = jacobian.gather(target, tasks, config, generator=generator, progress=tqdm)
     how = {"token_size": target.model.num_features, "generator": generator, "device": place}
     net = jacobian.fit_jacobian(seen, config, **how, progress=tqdm)
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config}
+    about["domains"] = recorded.group.attrs["domains"]
     jacobian.save(net.cpu(), out, {key: str(value) for key, value in about.items()})
     print(
         f"wrote {out} ({len(seen.look)} images of {len(seen.delta)} looks, {seconds:.0f} s)"

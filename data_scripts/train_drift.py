@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from hyperlab import base
 from hyperlab.hyperflow import drift, jacobian, stream, training, trajectories
-from hyperlab.models import targets
 from hyperlab.study import script
 
 
@@ -22,7 +21,7 @@ def main(
     path: Annotated[str, typer.Option(help="linear (L), piecewise or cubic (C)")] = "cubic",
     scale: script.Scale = "paper",
     seed: script.Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="the file to write")] = None,
+    out: Annotated[Path | None, typer.Option(help="one file; default: as shipped")] = None,
     device: script.Device = "auto",
     memory: Annotated[
         float, typer.Option(help="GiB; a larger store is streamed through so much")
@@ -35,6 +34,11 @@ def main(
     started = time.perf_counter()
     place = script.place(device)
     recorded = trajectories.TrajectoryStore.open(store)
+    learned, made = jacobian.load(jacobian_file), jacobian.about(jacobian_file)
+    shared = "" if out else "jacobian.safetensors"
+    out = out or base.PRETRAINED / f"drift_{path}.safetensors"
+    if shared:  # before the training: another Jacobian may be there
+        jacobian.share(learned, out.with_name(shared), made)
     if recorded.n_bytes > memory * 2**30:
         stream.spare_a_core()
         data = stream.Stream(recorded, memory_bytes=int(memory * 2**30), device=place)
@@ -43,13 +47,11 @@ def main(
     config = replace(training.DriftConfig.at(scale), path=path)
     config = replace(config, steps=config.steps if steps < 0 else steps)
     generator = base.stream(seed, "drift", path)
-    learned = jacobian.load(jacobian_file)
     net = training.fit_drift(data, config, learned, generator=generator, progress=tqdm)
-    out = out or targets.PRETRAINED / f"drift_{path}.safetensors"
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config, "tasks": len(data)}
-    about |= {"domains": list(data.some.domains), "jacobian": jacobian.about(jacobian_file)}
-    drift.save(net.cpu(), out, {key: str(value) for key, value in about.items()})
+    about |= {"domains": list(data.some.domains), "jacobian": made}
+    drift.save(net.cpu(), out, {k: str(v) for k, v in about.items()}, shared=shared)
     print(f"wrote {out} ({len(data)} trajectories, {seconds:.0f} s)")
 
 

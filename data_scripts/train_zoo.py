@@ -50,7 +50,7 @@ def main(
         zoo = store.read()
         counts += f", test accuracy {zoo.accuracy[:, -1].mean():.3f} at the end"
         if ship:
-            about = {"command": script.command()}
+            about = {"command": script.command(), "domains": dataset}
             zoo_store.save_zoo(zoo, ship, half=True, about=about)
     print(f"wrote {path}: {config.n_networks} networks, {counts}")
 

@@ -5,13 +5,12 @@ from typing import Annotated
 
 import typer
 
-from hyperlab.base import whole_file
-from hyperlab.models import targets
+from hyperlab.base import PRETRAINED, whole_file
 from hyperlab.study import cards, script
 
 
 def main(
-    folder: Annotated[Path, typer.Option(help="of the networks")] = targets.PRETRAINED,
+    folder: Annotated[Path, typer.Option(help="of the networks")] = PRETRAINED,
     out: Annotated[Path, typer.Option(help="the table of domains")] = Path(
         "results/domains.md"
     ),

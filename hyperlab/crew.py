@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import torch
@@ -140,6 +140,7 @@ def _on_cluster(
             KilledWorker,
         )
         from distributed import as_completed as completed
+        from distributed.protocol.pickle import dumps  # of what __main__ defines, too
     except ImportError as error:
         raise ConfigError(
             "a cluster needs dask; run: pip install 'hyperlab[cluster]'"
@@ -151,9 +152,10 @@ def _on_cluster(
             f"no Dask scheduler answers at {scheduler} ({error}); start one with: dask scheduler"
         ) from error
     with client:
-        # Submitted, not scattered: the scheduler can make it again when its holder is lost.
-        held = client.submit(_same, shared)
-        futures = client.map(partial(_swapped, job), items, shared=held, pure=False)
+        # Bytes: workers hand them on while they work, and a model at work has other weights.
+        # Submitted, not scattered: the scheduler can make them again when their holder is lost.
+        held = client.submit(_same, dumps(shared))
+        futures = client.map(partial(_swapped, job), items, packed=held, pure=False)
         try:
             for future in completed(futures, loop=client.loop):
                 yield future.result()
@@ -164,9 +166,16 @@ def _on_cluster(
             ) from error
 
 
-def _same(shared: Shared) -> Shared:
-    return shared
+def _same(packed: bytes) -> bytes:
+    return packed
 
 
-def _swapped(job: Job, item: Item, shared: Shared) -> Result:
-    return alone(job, shared, item)
+def _swapped(job: Job, item: Item, packed: bytes) -> Result:
+    return alone(job, _unpacked(packed), item)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> Shared:
+    from distributed.protocol.pickle import loads
+
+    return loads(packed)

@@ -134,7 +134,7 @@ class ParamSubset:
     def _whole(self, name: str, part: Tensor) -> Tensor:
         base, batch = self.base[name].to(part), part.shape[:-1]
         if name not in self.thirds:
-            return part.reshape(*batch, *base.shape)
+            return part.reshape((*batch, *base.shape))
         moving = dict(
             zip(self.thirds[name], part.chunk(len(self.thirds[name]), -1), strict=True)
         )

@@ -73,17 +73,20 @@ def solve(
     *,
     steps: int = 8,
     method: str = "euler",
+    t_start: float = 0.0,
     t_end: float = 1.0,
 ) -> Float[Tensor, " knots *shape"]:
-    """The steps + 1 states of dx/dt = f(t, x) at equal distances from t = 0 to t_end.
+    """The steps + 1 states of dx/dt = f(t, x) at equal distances from t_start to t_end.
 
     Raises:
-        ConfigError: for an unknown method, fewer than one step, or t_end <= 0.
+        ConfigError: for an unknown method, fewer than one step, or t_end <= t_start.
     """
     step = choose(STEPS, method)
-    if steps < 1 or not t_end > 0:
-        raise ConfigError(f"want at least one step and t_end > 0, got {steps=}, {t_end=}")
-    times = torch.linspace(0, t_end, steps + 1, dtype=x0.dtype, device=x0.device)
+    if steps < 1 or not t_end > t_start:
+        raise ConfigError(
+            f"want at least one step and t_end > t_start, got {steps=}, {t_start=}, {t_end=}"
+        )
+    times = torch.linspace(t_start, t_end, steps + 1, dtype=x0.dtype, device=x0.device)
     states = [x0]
     for t, t_next in zip(times[:-1], times[1:], strict=True):
         states.append(step(f, t, states[-1], t_next - t))

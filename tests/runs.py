@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import resource
+import time
+from dataclasses import dataclass
 
 from hyperlab.base import ArtifactError
 from hyperlab.hyperflow import collect
@@ -46,6 +48,22 @@ def started(*args, **kwargs):
 def ended(process):
     process.join(120)
     return process.exitcode
+
+
+@dataclass
+class Packed:
+    """Something that knows in which processes it was pickled."""
+
+    where: tuple[int, ...] = ()
+
+    def __getstate__(self):
+        return {"where": (*self.where, os.getpid())}
+
+
+def worker_of(shared, item):
+    """A job that takes a while: which process did it, and where what it shares was pickled."""
+    time.sleep(0.02)
+    return os.getpid(), shared.where
 
 
 FILL = collect._fill

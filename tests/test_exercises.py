@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from hyperlab import exercises, solvers
 from hyperlab.exercises import NotYet, Verdict
@@ -188,3 +189,39 @@ def test_a_barrier_is_measured_from_the_straight_line():
     assert exercises.check_barrier(lambda losses: barrier(losses.float())).passed
     for wrong in (lambda x: x.max(), lambda x: x.max() - x[0], lambda x: ...):
         assert not exercises.check_barrier(wrong).passed
+
+
+def test_the_divergence_from_a_standard_normal():
+    kl = lambda m, v: (m.square() + v.exp() - 1 - v).sum() / 2
+    assert exercises.check_kl(kl).passed
+    for wrong in (lambda m, v: 2 * kl(m, v), lambda m, v: m.square().sum() / 2, None):
+        assert not (exercises.check_kl(wrong or (lambda m, v: ...))).passed
+
+
+def test_a_channels_columns_move_together():
+    columns = lambda w, order: w.unflatten(1, (len(order), -1))[:, order].flatten(1)
+    by_pixel = lambda w, order: w.unflatten(1, (-1, len(order)))[:, :, order].flatten(1)
+    assert exercises.check_columns(columns).passed
+    for wrong in (by_pixel, lambda w, order: w[:, order], lambda w, order: w):
+        assert not exercises.check_columns(wrong).passed
+
+
+def test_a_coupling_is_the_shortest_of_all():
+    def couple(x0, x1):
+        starts, targets = linear_sum_assignment(torch.cdist(x0, x1).square())
+        return x0[torch.tensor(starts)[torch.tensor(targets).argsort()]]
+
+    assert exercises.check_coupling(couple).passed
+    nearest = lambda x0, x1: x0[torch.cdist(x1, x0).argmin(1)]
+    for wrong in (nearest, lambda x0, x1: x0, lambda x0, x1: couple(x1, x0)):
+        assert not exercises.check_coupling(wrong).passed
+
+
+def test_iou_counts_shared_mistakes():
+    iou = lambda a, b: (a & b).sum() / (a | b).sum()
+    assert exercises.check_iou(iou).passed
+    for wrong in (
+        lambda a, b: (a == b).float().mean(),
+        lambda a, b: (a & b).float().mean(),
+    ):
+        assert not exercises.check_iou(wrong).passed

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from hyperlab.hyperflow.trajectories import TrajectoryStore
+from hyperlab.weights import tails, zoo_store
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "data_scripts").glob("*.py"))
@@ -167,6 +168,59 @@ def test_the_audit_of_costs_writes_its_parts(tmp_path):
     assert "| class means |" in (tmp_path / "t.md").read_text()
 
 
+def test_a_zoo_is_trained_shipped_and_its_generators_are_compared(tmp_path):
+    zoo, few = tmp_path / "zoo", ["--scale", "smoke", "--workers", 1, "--n-networks", 10]
+    said = run("train_zoo.py", *few, "--out", zoo, "--ship", tmp_path / "zoo.safetensors")
+    assert said.returncode == 0, said.stderr
+    assert len(zoo_store.load_zoo(tmp_path / "zoo.safetensors")) == 10
+    table = ["--scale", "smoke", "--out", tmp_path / "t.json"]
+    said = run("compare_generators.py", "--zoos", zoo, *table)
+    assert said.returncode == 0, said.stderr
+    assert "| FLoWN, graph | 2 x 4 |" in (tmp_path / "t.md").read_text()
+    before = (tmp_path / "t.json").read_text()
+    assert run("compare_generators.py", "--zoos", zoo, *table).returncode == 0
+    assert (tmp_path / "t.json").read_text() == before  # it was there
+    anew = ["--again", "VAE, chunks"]
+    assert run("compare_generators.py", "--zoos", zoo, *table, *anew).returncode == 0
+    assert "\nVAE, chunks: `" in (tmp_path / "t.md").read_text()
+    starts = ["--zoos", zoo, "--unseen", "none", "--images", 100, "--last", 2]
+    said = run(
+        "compare_starts.py", *starts, "--scale", "smoke", "--out", tmp_path / "s.json"
+    )
+    assert said.returncode == 0, said.stderr
+    assert "| digits | FLoWN, 1 | random, 2 |" in (tmp_path / "s.md").read_text()
+
+
+def test_a_generator_is_fine_tuned_on_other_images_at_smoke_scale(tmp_path):
+    table = ["--scale", "smoke", "--pairs", "digits:glyphs", "--stops"]
+    said = run("finetune_through.py", *table, "--out", tmp_path / "t.json")
+    assert said.returncode == 0, said.stderr
+    assert "| graph | through the ODE | 2 x 3 |" in (tmp_path / "t.md").read_text()
+
+
+def test_networks_are_retrieved_at_smoke_scale_and_what_is_there_is_kept(tmp_path):
+    few = ["--scale", "smoke", "--zoos", "digits,glyphs", "--seeds", 0]
+    few += ["--out", tmp_path / "r.json", "--kinds"]
+    said = run("retrieve_networks.py", *few, "means")
+    assert said.returncode == 0, said.stderr
+    assert "## means: support set (row)" in (tmp_path / "r.md").read_text()
+    assert "take another --out" in run("retrieve_networks.py", *few, "caml").stderr
+
+
+def test_a_tail_of_norm_layers_is_recorded(tmp_path):
+    path = tmp_path / "tail.safetensors"
+    said = run("train_tail.py", "--scale", "smoke", "--out", path)
+    assert said.returncode == 0, said.stderr
+    assert len(tails.load(path)) == 1
+
+
+def test_the_training_of_zoos_is_timed(tmp_path):
+    few = ["--scale", "smoke", "--repeats", 1]
+    said = run("bench_zoo.py", *few, "--out", tmp_path / "t.json")
+    assert said.returncode == 0, said.stderr
+    assert "cnn_small" in (tmp_path / "t.json").read_text()
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "names"),
     [
@@ -190,6 +244,14 @@ def test_the_audit_of_costs_writes_its_parts(tmp_path):
         ("recover_training.py", ["nowhere"], "collect_trajectories.py"),
         ("compare_bases.py", ["nowhere"], "collect_trajectories.py"),
         ("audit_cost.py", ["--device", "abacus"], "cpu or cuda"),
+        ("train_zoo.py", ["--dataset", "mars"], "digits"),
+        ("train_zoo.py", ["--epochs", "last"], "6,7,8"),
+        ("train_tail.py", ["--host", "resnet19"], "resnet18"),
+        ("compare_generators.py", ["--zoos", "nowhere"], "train_zoo.py"),
+        ("finetune_through.py", ["--pairs", "nowhere:mnist"], "train_zoo.py"),
+        ("finetune_through.py", ["--pairs", "digits"], "base:target"),
+        ("compare_starts.py", ["--zoos", "nowhere"], "train_zoo.py"),
+        ("compare_starts.py", ["--zoos", "digits", "--last", 3], "the bar's epochs"),
     ],
 )
 def test_an_error_is_one_line_with_what_to_do(script, arguments, names, tmp_path):

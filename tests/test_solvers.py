@@ -119,7 +119,8 @@ def test_gradients_reach_the_start_through_every_solver():
         ({"method": "eular"}, "'chebyshev', 'euler', 'heun', 'rk4'"),
         ({"steps": 0}, "at least one step.*steps=0"),
         ({"steps": -3}, "at least one step.*steps=-3"),
-        ({"t_end": -1.0}, "t_end > 0"),
+        ({"t_end": -1.0}, "t_end > t_start"),
+        ({"t_start": 1.0}, "t_end > t_start"),
     ],
 )
 def test_what_cannot_be_solved_is_refused(options, message):

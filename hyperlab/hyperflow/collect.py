@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -278,7 +279,7 @@ def create(
         "config": dataclasses.asdict(config),
         "target": weights_fingerprint(target),
         "domains": [s.name for s in roles.present(config.role, root=root)],
-        "token_size": target.model.num_features,
+        "token_size": token_size(target),
         "version": __version__,
     }
     counts = {"task": config.n_tasks, "knot": config.teacher.steps + 1}
@@ -330,13 +331,16 @@ def redrawn(
 
 def record_sizes(target: Target) -> dict[str, int]:
     """Lengths of the store's dimensions that the target decides."""
-    depth, dim = len(target.model.blocks), target.model.num_features
-    inputs = (2 * depth + 2) * dim
-    return {
-        "param": target.subset.n_params,
-        "input": inputs,
-        "dim": dim,
-    }
+    inputs, dim = target.context_sizes
+    return {"param": target.subset.n_params, "input": inputs, "dim": dim}
+
+
+def token_size(target: Target) -> int:
+    """Numbers of theta that belong together: what divides all tensors that move, and a feature.
+
+    For qkv biases one layer's query, key or value bias.
+    """
+    return math.gcd(target.context_sizes[1], *target.subset.sizes)
 
 
 def weights_fingerprint(target: Target) -> str:

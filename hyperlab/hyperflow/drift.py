@@ -17,14 +17,21 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..base import ArtifactError, ConfigError, DataMissingError, Velocity, whole_file
-from ..models.targets import PRETRAINED
+from ..base import (
+    PRETRAINED,
+    ArtifactError,
+    ConfigError,
+    DataMissingError,
+    Velocity,
+    whole_file,
+    whole_tensors,
+)
 from ..nn import ConditionedBlock, TimeEmbedding
+from . import jacobian
 from .context import Context, head_residual, origin
 from .jacobian import Gates, LearnedJacobian
 
@@ -192,33 +199,64 @@ class DriftNetwork(nn.Module):
         return velocity
 
 
-def save(net: DriftNetwork, path: Path | str, about: Mapping[str, str]) -> None:
-    """The network as half-precision safetensors, its shape and `about` as metadata."""
-    state = {name: p.half() if p.ndim > 1 else p for name, p in net.state_dict().items()}
-    meta = {"shape": json.dumps(asdict(net.shape)), **about}
+def save(
+    net: DriftNetwork,
+    path: Path | str,
+    about: Mapping[str, str],
+    *,
+    shared: str = "",
+) -> None:
+    """The network as half-precision safetensors, its shape and `about` as metadata.
+
+    Args:
+        shared: name of the file in the same folder that holds its learned Jacobian (made by
+            `jacobian.share`), which is then not written again; without it the file stands alone.
+
+    Raises:
+        DataMissingError: there is no such file.
+        ArtifactError: it holds another Jacobian.
+    """
+    state, meta = jacobian.halved(net), {"shape": json.dumps(asdict(net.shape)), **about}
+    if shared:
+        told = {"name": shared, "fingerprint": jacobian.fingerprint(net.jacobian)}
+        meta["jacobian_file"] = json.dumps(told)
+        inside = _beside(Path(path), meta)
+        state = {name: p for name, p in state.items() if name not in inside}
     with whole_file(path) as draft:
-        save_file({name: p.contiguous() for name, p in state.items()}, draft, meta)
+        save_file(state, draft, meta)
 
 
 def load(name: Path | str = "cubic") -> DriftNetwork:
     """A drift network from a file, or a shipped one: "linear" or "cubic".
 
     Raises:
-        DataMissingError: no such file.
-        ArtifactError: the file is damaged, or is no drift network.
+        DataMissingError: no such file, or not the one beside it that holds its Jacobian.
+        ArtifactError: a file is damaged, is no drift network, or holds another Jacobian.
     """
     path = PRETRAINED / f"drift_{name}.safetensors" if name in SHIPPED else Path(name)
-    if not path.exists():
-        raise DataMissingError(
-            f"no drift network at {path}; shipped are {list(SHIPPED)}, or run: "
-            "python data_scripts/train_drift.py"
-        )
-    try:
-        with safe_open(path, "pt") as file:
-            meta = file.metadata() or {}
-            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    remedy = f"shipped are {list(SHIPPED)}, or run: python data_scripts/train_drift.py"
+    with whole_tensors(path, "drift network", remedy) as (meta, state):
         net = DriftNetwork(Shape(**json.loads(meta["shape"])))
-        net.load_state_dict(state)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{path} is no whole drift network ({error})") from error
+        own = {key: x.float() for key, x in state.items()}
+        net.load_state_dict(own | _beside(path, meta))
     return net.eval()
+
+
+def _beside(path: Path, meta: Mapping[str, str]) -> dict[str, Tensor]:
+    """The Jacobian's part of the state, from the file beside `path` if `meta` names one."""
+    if "jacobian_file" not in meta:
+        return {}
+    told = json.loads(meta["jacobian_file"])
+    shared = path.with_name(told["name"])
+    if not shared.exists():
+        raise DataMissingError(
+            f"{path} needs {shared}, which is not there: put both into one folder, or train "
+            "again with --out, which makes one file: python data_scripts/train_drift.py"
+        )
+    learned = jacobian.load(shared)
+    if jacobian.fingerprint(learned) != told["fingerprint"]:
+        raise ArtifactError(
+            f"{shared} is another learned Jacobian than {path.name} was trained with: take both "
+            "files from one place, or train again: python data_scripts/train_drift.py"
+        )
+    return {f"jacobian.{name}": p for name, p in jacobian.halved(learned).items()}

@@ -6,6 +6,7 @@ the task, so a network can learn it from any image: it guesses J from what one f
 shows, and is then used in both directions.
 """
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,12 +15,19 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..base import ArtifactError, DataMissingError, Progress, choose, silent, whole_file
+from ..base import (
+    ArtifactError,
+    Progress,
+    choose,
+    silent,
+    whole_file,
+    whole_tensors,
+)
 from ..models.targets import Target
 from ..nn import cosine_warmup, lent
 from ..tasks import augment
@@ -236,6 +244,37 @@ def save(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> No
         save_file(state, draft, dict(about))
 
 
+def share(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> None:
+    """A half-precision file for all drift networks in its folder, see `drift.save`.
+
+    Raises:
+        ArtifactError: there is another network at `path`, which those may need.
+    """
+    if not Path(path).exists():
+        with whole_file(path) as draft:
+            save_file(halved(net), draft, dict(about))
+    elif fingerprint(load(path)) != fingerprint(net):
+        raise ArtifactError(
+            f"{path} is another learned Jacobian, which the drift networks beside it need; "
+            "choose another folder, or move it and them away first"
+        )
+
+
+def halved(net: nn.Module) -> dict[str, Tensor]:
+    """The state of a network with its matrices in half precision."""
+    state = net.state_dict().items()
+    return {name: (p.half() if p.ndim > 1 else p).contiguous() for name, p in state}
+
+
+def fingerprint(net: LearnedJacobian) -> str:
+    """Sixteen hex digits that change with any number, as `halved` has it."""
+    digest = hashlib.sha256()
+    for name, p in sorted(halved(net).items()):
+        digest.update(f"{name} {tuple(p.shape)}".encode())
+        digest.update(p.cpu().numpy().data)
+    return digest.hexdigest()[:16]
+
+
 def load(path: Path | str) -> LearnedJacobian:
     """A learned Jacobian from a file.
 
@@ -243,18 +282,12 @@ def load(path: Path | str) -> LearnedJacobian:
         DataMissingError: no such file.
         ArtifactError: the file is damaged, or is no learned Jacobian.
     """
-    if not Path(path).exists():
-        raise DataMissingError(
-            f"no learned Jacobian at {path}; run: python data_scripts/learn_jacobian.py STORE"
-        )
-    try:
-        state = load_file(path)
+    remedy = "run: python data_scripts/learn_jacobian.py STORE"
+    with whole_tensors(path, "learned Jacobian", remedy) as (_, state):
         width, n_inputs = state["gate1.weight"].shape
         sizes = n_inputs, state["near.weight"].shape[1], state["far.weight"].shape[0]
         net = LearnedJacobian(*sizes, width)
         net.load_state_dict(state)
-    except (SafetensorError, KeyError, RuntimeError) as error:
-        raise ArtifactError(f"{path} is no whole learned Jacobian ({error})") from error
     return net.eval()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from types import MappingProxyType
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,26 @@ from ..base import ConfigError, choose
 ACTIVATIONS = MappingProxyType(
     {"tanh": torch.tanh, "gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 )
+
+
+@runtime_checkable
+class Network(Protocol):
+    """Whatever is told by a row of numbers: an `Architecture`, or the norm layers of a host."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def n_params(self) -> int: ...
+
+    @property
+    def n_classes(self) -> int: ...
+
+    def unflatten(self, w: Float[Tensor, "*batch params"]) -> dict[str, Tensor]: ...
+
+    def logits(
+        self, w: Float[Tensor, " models params"], images: Float[Tensor, " n c h w"]
+    ) -> Float[Tensor, " models n classes"]: ...
 
 
 @dataclass(frozen=True)

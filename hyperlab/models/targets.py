@@ -1,5 +1,6 @@
 """Targets: a frozen backbone, the parameters that move, and a prototype head."""
 
+import difflib
 import itertools
 import threading
 from dataclasses import dataclass, replace
@@ -13,12 +14,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..base import ArtifactError, ConfigError, DataMissingError
+from ..base import PRETRAINED, ArtifactError, ConfigError, DataMissingError
 from ..params import ParamSubset, Predicate, qkv_biases
 from ..tasks.episodes import Episode, LabelledImages
 from .rows import RowLayerNorm, RowLinear, row_layers
 
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
 SHIPPED = PRETRAINED / "vit_micro.safetensors"
 LOGIT_SCALE = 10.0  # what cosines are multiplied by (P>M>F: 10 at the start)
 # functional_call puts theta into the shared module for a moment: a second thread would see it,
@@ -98,8 +98,10 @@ def build(name: str, **options: object) -> nn.Module:
     """A timm vision transformer, or `vit_micro`, with a linear head that is the identity."""
     if name == "vit_micro":
         model = timm.models.VisionTransformer(num_classes=0, **(VIT_MICRO | options))
+    elif name in timm.list_models("vit_*") + timm.list_models("vit_*", pretrained=True):
+        model = _from_timm(name, **{"pretrained": True, "num_classes": 0} | options)
     else:
-        model = _from_timm(name, options)
+        raise ConfigError(f"no target {name!r}; have 'vit_micro' and timm's vit_* models")
     model.head = nn.Linear(model.num_features, model.num_features)
     nn.init.eye_(model.head.weight)
     nn.init.zeros_(model.head.bias)
@@ -108,12 +110,29 @@ def build(name: str, **options: object) -> nn.Module:
     return row_layers(model).eval().requires_grad_(False)
 
 
-def _from_timm(name: str, options: dict[str, object]) -> nn.Module:
-    if name not in timm.list_models("vit_*") + timm.list_models("vit_*", pretrained=True):
-        raise ConfigError(f"no target {name!r}; have 'vit_micro' and timm's vit_* models")
-    pretrained = options.pop("pretrained", True)
+def classifier(name: str, n_classes: int, *, size: int, pretrained: bool) -> nn.Module:
+    """Any timm network, frozen, with a linear head of its own for so many classes.
+
+    Args:
+        size: of an image, in pixels.
+        pretrained: False gives random weights, drawn from torch's global stream.
+
+    Raises:
+        ConfigError: there is no such network.
+        DataMissingError: no weights in the cache and none to be fetched.
+    """
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), 5)
+        raise ConfigError(f"timm has no network {name!r}; near it: {near}")
+    fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
+    options = {"img_size": size} if fixed else {}
+    model = _from_timm(name, pretrained=pretrained, num_classes=n_classes, **options)
+    return model.eval().requires_grad_(False)
+
+
+def _from_timm(name: str, *, pretrained: bool, **options: object) -> nn.Module:
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        return timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # each hub client fails in its own way without a network
         if not pretrained:
             raise
@@ -152,6 +171,12 @@ class Target:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    @property
+    def context_sizes(self) -> tuple[int, int]:
+        """Numbers that a context holds of an image, and those of a feature."""
+        dim = self.model.num_features
+        return (2 * len(self.model.blocks) + 2) * dim, dim
+
     def moving(self, match: Predicate) -> "Target":
         """The same frozen backbone with another subset free to move."""
         return replace(self, subset=ParamSubset.select(self.model, match))
@@ -186,12 +211,12 @@ class Target:
         if theta.ndim == 2:
             if task is None:
                 raise ConfigError("many thetas need `task`: which of them each image uses")
-            self._require_rows()
-            moved = self.subset.unflatten(theta[task])
+            return self._each(theta[task], images)
         with ONE_AT_A_TIME:
             return functional_call(self.model, moved, (self.prepare(images),))
 
-    def _require_rows(self) -> None:
+    def _each(self, thetas: Tensor, images: Tensor) -> Tensor:
+        """Features of images with a theta for each of them."""
         for name, tensor in self.subset.base.items():
             layer = self.model.get_submodule(name.rpartition(".")[0])
             if tensor.ndim > 1 or not isinstance(layer, RowLinear | RowLayerNorm):
@@ -199,6 +224,9 @@ class Target:
                     f"within a batch only vectors of linear and norm layers can differ, not "
                     f"{name}; fine-tune such a subset one task at a time"
                 )
+        moved = self.subset.unflatten(thetas)
+        with ONE_AT_A_TIME:
+            return functional_call(self.model, moved, (self.prepare(images),))
 
     def block_features(
         self, images: Float[Tensor, " n 3 h w"]

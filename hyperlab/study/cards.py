@@ -14,13 +14,26 @@ WHAT = {
     "straight line of each trajectory.",
     "drift_cubic": "HyperFlow-C: a learned Jacobian and a drift network on it, fitted to the "
     "cubic spline of each trajectory.",
+    "jacobian": "The learned Jacobian of both drift networks: how an image's feature answers to "
+    "the qkv biases, guessed from one frozen forward pass.",
+    "context": "A set encoder of CAML's kind on features of `vit_micro`, for ten classes at most: "
+    "what a generator of networks is told of a data set. Half precision.",
+    "zoo_digits": "A hundred `cnn_small` that read scikit-learn's digits, each from first weights "
+    "of its own, after 2 and after 10 epochs, in half precision.",
+    "zoo_glyphs": "A hundred `cnn_small` for ten drawn characters, after 10 epochs, in half "
+    "precision.",
+    "zoo_objects": "A hundred `cnn_small` for ten drawn things in colour, after 10 epochs, in half "
+    "precision.",
 }
 LIMITS = (
     "Made for teaching at 32 px: not a general vision model. The drift networks fit this one "
     "backbone and its qkv biases only. Accuracies: `results/`. The images themselves are not part "
     "of the repository."
 )
-FACTS = ("seed", "seconds", "tasks", "config", "jacobian")
+POPULATION = (
+    "Made to be studied as a population, not to be used. Accuracies are in the file."
+)
+FACTS = ("command", "seed", "seconds", "tasks", "config", "jacobian", "right_share")
 
 
 def model_card(path: Path) -> str:
@@ -30,7 +43,8 @@ def model_card(path: Path) -> str:
     facts = [f"* {key}: `{about[key]}`" for key in FACTS if key in about]
     rows = [f"| {name} | {licence(name)} |" for name in listed(about.get("domains", ""))]
     head = [f"# {path.stem}", "", WHAT[path.stem], "", *facts, ""]
-    return "\n".join([*head, "| data set | licence |", "|---|---|", *rows, "", LIMITS, ""])
+    limits = POPULATION if path.stem.startswith("zoo") else LIMITS
+    return "\n".join([*head, "| data set | licence |", "|---|---|", *rows, "", limits, ""])
 
 
 def listed(text: str) -> list[str]:

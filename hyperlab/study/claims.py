@@ -14,6 +14,7 @@ from ..models.targets import Target
 from . import script
 from .experiments import EvalConfig, compare, evaluate, recovery, summarise
 from .methods import BASELINE, TEACHER
+from .tables import table
 
 AVERAGES = {"in_domain": "in-domain average", "held_out": "out-of-domain average"}
 PAGE = """<!doctype html>
@@ -131,9 +132,9 @@ def cells(summary: pd.DataFrame) -> list[list[str]]:
 
 def markdown(summary: pd.DataFrame, about: Mapping[str, object]) -> str:
     """Accuracy of no adaptation, and every method's gain over it, in points, per domain."""
-    head, *rows = (f"| {' | '.join(row)} |" for row in cells(summary))
-    lines = [SAID, "", f"`{about.get('command', '')}`", "", head]
-    return "\n".join([*lines, "|---" * len(cells(summary)[0]) + "|", *rows]) + "\n"
+    head, *rows = cells(summary)
+    lines = [SAID, "", f"`{about.get('command', '')}`", ""]
+    return "\n".join([*lines, *table(head, rows)]) + "\n"
 
 
 def page(summary: pd.DataFrame, about: Mapping[str, object], title: str) -> str:

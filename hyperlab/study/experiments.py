@@ -28,6 +28,7 @@ from ..tasks.episodes import Episode
 from ..tasks.protocols import PROTOCOLS
 from .identity import mark
 from .methods import BASELINE, GRADIENT, TEACHER
+from .tables import interval
 
 Row = dict[str, str | int | float]
 TASK = ["role", "domain", "task"]
@@ -232,11 +233,6 @@ def _append(path: Path, rows: list[Row]) -> None:
     cut = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a") as file:
         file.write("\n" * cut + "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def interval(values: pd.Series) -> float:
-    """Half the width of a 95 % interval of the mean, 1.96 s / sqrt(n), with ddof 1."""
-    return float(1.96 * values.std(ddof=1) / len(values) ** 0.5)
 
 
 def wide(table: pd.DataFrame, *, baseline: str = BASELINE) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from .audit import (
 )
 from .budget import BACKBONES, Plan, break_even
 from .cost import Count
+from .tables import table
 
 Row = dict[str, object]
 ALL = "all"
@@ -190,46 +191,41 @@ def report(
 
 def markdown(found: Mapping[str, object]) -> str:
     """The audit as tables: parts, bars, break-even."""
-    lines = [f"`{found['command']}`", "", NOTE, "", HEAD, "|---" * 10 + "|"]
-    for row in found["rows"]:
-        pct = [f"{row[k]:.3g} %" if k in row else "" for k in PCT]
-        seconds = f"{row['seconds']:.3g}" if "seconds" in row else ""
-        cells = [
-            row["backbone"],
-            row["n_images"],
-            row["method"],
-            row["part"],
-            f"{row['flops']:.4g}",
-            pct[0],
-        ]
-        cells += [f"{row['peak_bytes'] / 2**20:,.0f}", pct[1], seconds, pct[2]]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += [
+    lines = [
+        f"`{found['command']}`",
         "",
-        "| bar, in per cent of full fine-tuning | limit | found | met |",
-        "|---" * 4 + "|",
+        NOTE,
+        "",
+        *table(HEADS, map(_cells, found["rows"])),
     ]
+    bars = []
     for bar in found["bars"]:
         pct, met = bar["found_pct"], {True: "yes", False: "no", None: ""}[bar["met"]]
         said = "not measured" if pct is None else f"{pct:.3g} %"
-        lines.append(f"| {bar['bar']} | {bar['limit_pct']:g} % | {said} | {met} |")
-    lines += [
-        "",
-        "| paid off against | offline cost | backbone | after tasks |",
-        "|---" * 4 + "|",
+        bars.append([bar["bar"], f"{bar['limit_pct']:g} %", said, met])
+    heads = ("bar, in per cent of full fine-tuning", "limit", "found", "met")
+    lines += ["", *table(heads, bars)]
+    heads = ("paid off against", "offline cost", "backbone", "after tasks")
+    rows = [
+        [row["rival"], row["offline"], row["backbone"], f"{row['tasks']:,.0f}"]
+        for row in found["break_even"]
     ]
-    for row in found["break_even"]:
-        lines.append(
-            f"| {row['rival']} | {row['offline']} | {row['backbone']} | {row['tasks']:,.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *table(heads, rows)]) + "\n"
+
+
+def _cells(row: Row) -> list[object]:
+    pct = [f"{row[k]:.3g} %" if k in row else "" for k in PCT]
+    seconds = f"{row['seconds']:.3g}" if "seconds" in row else ""
+    cells = [row[k] for k in ("backbone", "n_images", "method", "part")]
+    cells += [f"{row['flops']:.4g}", pct[0]]
+    return [*cells, f"{row['peak_bytes'] / 2**20:,.0f}", pct[1], seconds, pct[2]]
 
 
 PCT = ("flops_pct", "peak_bytes_pct", "seconds_pct")
-HEAD = (
-    "| backbone | images | method | part | FLOPs | of full | peak MiB | of full | seconds "
-    "| of full |"
-)
+HEADS = (
+    "backbone", "images", "method", "part", "FLOPs", "of full", "peak MiB", "of full", "seconds",
+    "of full",
+)  # fmt: skip
 NOTE = (
     "Random weights, noise for images, 50 gradient steps of two passes. FLOPs and peak (live "
     "tensors beyond the weights, attention in separate products) are counted. Seconds are those "

@@ -1,6 +1,7 @@
 """The frame of every data script: options in, one line of error out."""
 
 import functools
+import json
 import os
 import shlex
 import sys
@@ -11,7 +12,7 @@ from typing import Annotated
 import torch
 import typer
 
-from ..base import ConfigError, HyperlabError, default_device
+from ..base import ConfigError, HyperlabError, default_device, whole_file
 from ..crew import Crew
 
 Scale = Annotated[str, typer.Option(help="smoke, laptop or paper")]
@@ -51,6 +52,14 @@ def run(main: Callable[..., None]) -> None:
 def command() -> str:
     """The command line that runs, ready to be pasted: what stands beside every number."""
     return shlex.join(["python", *sys.argv])
+
+
+def keep(path: Path, found: object, table: str) -> None:
+    """Facts as `path`, JSON, and the same for people beside it, as .md; each file whole."""
+    with whole_file(path) as draft:
+        draft.write_text(json.dumps(found, indent=1) + "\n")
+    with whole_file(path.with_suffix(".md")) as draft:
+        draft.write_text(table)
 
 
 def words(text: str) -> tuple[str, ...]:

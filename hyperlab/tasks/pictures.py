@@ -76,15 +76,19 @@ def _decode_one(file: File, size: int) -> UInt8[Tensor, " c h w"]:
                 raise ArtifactError(
                     f"{file} has pixels of kind {image.mode!r}; save it as 8-bit"
                 )
-            mode = "L" if image.mode in GREY else "RGB"
-            image = ImageOps.exif_transpose(image.convert(mode))
-            small = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+            return square(image.convert("L" if image.mode in GREY else "RGB"), size)
     except (OSError, ValueError, SyntaxError, zlib.error, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{file} is damaged or no image: {error}") from error
     except Image.DecompressionBombError as error:
         raise ArtifactError(f"{file} is too large: {error}") from error
+
+
+def square(image: Image.Image, size: int) -> UInt8[Tensor, " c h w"]:
+    """The middle square of a grey or RGB image, upright, resampled to `size`."""
+    upright = ImageOps.exif_transpose(image)
+    small = ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(small))
-    return pixels[None] if mode == "L" else pixels.permute(2, 0, 1).contiguous()
+    return pixels[None] if image.mode == "L" else pixels.permute(2, 0, 1).contiguous()
 
 
 def folder(path: Path) -> Part:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 
+from . import own
 from .episodes import (
     CDFSL,
     CDFSL_EPISODES,
@@ -35,6 +36,8 @@ PROTOCOLS = {
     "5-way 1-shot": Protocol(partial(sample, n_way=5, n_shot=1, n_query=15), QUICK),
     "5-way 5-shot": Protocol(partial(sample, n_way=5, n_shot=5, n_query=15), QUICK),
     "5-way 20-shot": Protocol(partial(sample, n_way=5, n_shot=20, n_query=15), QUICK),
+    # 5-way 5-shot with 15 queries, or as much of that as the classes have images for
+    "own": Protocol(own.draw, QUICK, 25),
     # Source: Triantafillou et al. 2020, arXiv:1903.03096, section 4. Classes come through the
     # domain's hierarchy or groups where it has any: ILSVRC-2012's and Omniglot's.
     "Meta-Dataset": Protocol(partial(sample_variable, rules=OFFICIAL_RULES), 600, 500),

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..base import DataMissingError, Progress, choose, silent
-from . import domains, synthetic
+from . import domains, own, synthetic
 from .domains import Domain
 
 
@@ -109,7 +109,12 @@ BENCHMARKS = {
     ),
     "cdfsl": tuple(map(Source, CDFSL)),
 }
-ROLES = {**COURSE, "in_domain": IN_DOMAIN, **BENCHMARKS}
+OWN = (
+    "own",
+    "own_train",
+    "own_test",
+)  # the folder or pack that `root` names, see `tasks.own`
+ROLES = {**COURSE, "in_domain": IN_DOMAIN, **BENCHMARKS, **dict.fromkeys(OWN, ())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +142,8 @@ def open_source(
     Raises:
         DataMissingError: a real pack that is not on disk.
     """
+    if role in OWN:
+        return own.part(domains.data_root(root), role, size=size)
     if source.procedural:
         first = FIRST_CLASS[role]
         return synthetic.render(
@@ -152,6 +159,8 @@ def present(role: str, *, root: Path | str | None = None) -> tuple[Source, ...]:
     Raises:
         DataMissingError: not one of them is here.
     """
+    if role in OWN:
+        return (Source(own.name(domains.data_root(root))),)
     there = {"digits", *domains.available(root)}
     sources = choose(ROLES, role)
     if found := tuple(s for s in sources if s.procedural or s.name in there):

@@ -16,7 +16,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ..base import ConfigError
-from ..models.cnn import Architecture
+from ..models.cnn import Network
+from ..models.own import Chain
 from .zoo import score
 
 Part = tuple[Tensor, Tensor]  # weights and biases of a layer, of n networks
@@ -31,14 +32,14 @@ class Relabelling:
     signs: list[Tensor]  # 1 or -1, n x channels
 
 
-def flips(architecture: Architecture) -> tuple[bool, ...]:
+def flips(architecture: Chain) -> tuple[bool, ...]:
     """Of every hidden layer, whether its channels may change sign."""
     odd = architecture.activation in ODD
     return tuple(odd and not layer.pool for layer in architecture.layers[:-1])
 
 
 def random_relabelling(
-    architecture: Architecture, n: int, generator: torch.Generator
+    architecture: Chain, n: int, generator: torch.Generator
 ) -> Relabelling:
     """An order and signs at random, for n networks."""
     orders, signs = [], []
@@ -49,7 +50,7 @@ def random_relabelling(
     return Relabelling(orders, signs)
 
 
-def _parts(architecture: Architecture, w: Float[Tensor, " n params"]) -> Iterator[Part]:
+def _parts(architecture: Chain, w: Float[Tensor, " n params"]) -> Iterator[Part]:
     """Every layer's weights (n x out x before x rest) and biases (n x out).
 
     `before` counts the channels of the layer before.
@@ -79,7 +80,7 @@ def _row(parts: list[Part]) -> Float[Tensor, " n params"]:
 
 
 def relabel(
-    architecture: Architecture, w: Float[Tensor, " n params"], new: Relabelling
+    architecture: Chain, w: Float[Tensor, " n params"], new: Relabelling
 ) -> Float[Tensor, " n params"]:
     """The same functions with other weights: channel `orders[k]` comes to place k."""
     parts = list(_parts(architecture, w))
@@ -89,7 +90,7 @@ def relabel(
 
 
 def canonical_signs(
-    architecture: Architecture, w: Float[Tensor, " n params"]
+    architecture: Chain, w: Float[Tensor, " n params"]
 ) -> Float[Tensor, " n params"]:
     """Make the biases of all channels that may change sign positive; needs no reference.
 
@@ -112,7 +113,7 @@ def _sign(x: Tensor) -> Tensor:
 
 
 def match(
-    architecture: Architecture,
+    architecture: Chain,
     w: Float[Tensor, " n params"],
     reference: Float[Tensor, " params"],
     *,
@@ -184,7 +185,7 @@ def _assign(
 
 
 def align(
-    architecture: Architecture,
+    architecture: Chain,
     w: Float[Tensor, " n params"],
     reference: Float[Tensor, " params"],
     *,
@@ -197,7 +198,7 @@ def align(
 
 
 def distances(
-    architecture: Architecture,
+    architecture: Chain,
     w: Float[Tensor, " n params"],
     others: Float[Tensor, " m params"],
     *,
@@ -217,7 +218,7 @@ def distances(
 
 
 def align_zoo(
-    architecture: Architecture,
+    architecture: Chain,
     w: Float[Tensor, " n params"],
     *,
     rounds: int = 3,
@@ -264,7 +265,7 @@ class Line:
 
 
 def line(
-    architecture: Architecture,
+    architecture: Network,
     start: Float[Tensor, " n params"],
     end: Float[Tensor, " n params"],
     data: tuple[Tensor, Tensor],

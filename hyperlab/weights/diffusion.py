@@ -42,7 +42,7 @@ class Diffusion(Scaled):
         generator: torch.Generator,
         steps: int = 100,
         eta: float = 1.0,
-        context: Float[Tensor, " c"] | None = None,
+        context: Float[Tensor, "*rows c"] | None = None,
     ) -> Float[Tensor, " n dim"]:
         """Points from noise, over `steps` of the levels.
 

@@ -5,31 +5,30 @@ ceiling of all that is generated through it: `ceiling` says how much.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..base import (
-    ArtifactError,
     ConfigError,
-    DataMissingError,
     Progress,
     choose,
     silent,
     whole_file,
+    whole_tensors,
 )
-from ..models.cnn import Architecture
+from ..models.cnn import Network
 from ..nn import cosine_warmup, lent
 from .zoo import accuracies
 
 Behaviour = Callable[[Tensor, Tensor], Tensor]  # (rows decoded, rows) -> a loss
+Maker = Callable[[Tensor, "EncoderConfig", Mapping[str, str]], "VAE"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +170,21 @@ class Residual(nn.Module):
         return x + self.f(x)
 
 
+class Reader(nn.Module):
+    """The chunks of standardised rows -> mean and logarithm of the variance of their codes."""
+
+    def __init__(self, config: "EncoderConfig", size: int, chunks: int) -> None:
+        super().__init__()
+        self.into = nn.Linear(size, config.width)
+        self.place = nn.Parameter(torch.zeros(chunks, config.width))
+        self.down = nn.Sequential(
+            Residual(config.width), nn.Linear(config.width, 2 * config.latent)
+        )
+
+    def forward(self, parts: Float[Tensor, " n chunks size"]) -> Tensor:
+        return self.down(self.into(parts) + self.place)
+
+
 class VAE(Encoder):
     """Chunks of the row, each through the same small network, which is told the chunk's place.
 
@@ -188,25 +202,34 @@ class VAE(Encoder):
         self.padding = self.chunks * size - w.shape[1]
         self.latent = self.chunks * config.latent
         width = config.width
-        self.into, self.out = nn.Linear(size, width), nn.Linear(width, size)
-        self.place_in = nn.Parameter(torch.zeros(self.chunks, width))
-        self.place_out = nn.Parameter(torch.zeros(self.chunks, width))
-        self.down = nn.Sequential(Residual(width), nn.Linear(width, 2 * config.latent))
+        self.reader = self.make_reader(w, size)
+        self.code, self.out = nn.Linear(config.latent, width), nn.Linear(width, size)
+        self.place = nn.Parameter(torch.zeros(self.chunks, width))
         self.up = nn.Sequential(Residual(width), nn.SiLU())
-        self.code = nn.Linear(config.latent, width)
+
+    def make_reader(self, w: Float[Tensor, " n params"], size: int) -> nn.Module:
+        """What `read` asks; of the networks w only other kinds want to know."""
+        return Reader(self.config, size, self.chunks)
+
+    def read(self, x: Float[Tensor, " n params"]) -> Float[Tensor, " n chunks doubled"]:
+        """Standardised rows -> mean and logarithm of the variance, side by side."""
+        return self.reader(F.pad(x, (0, self.padding)).unflatten(1, (self.chunks, -1)))
 
     def posterior(self, x: Float[Tensor, " n params"]) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of q(z | w), n x chunks x latent each."""
-        parts = F.pad(x, (0, self.padding)).unflatten(1, (self.chunks, -1))
-        mean, log_var = self.down(self.into(parts) + self.place_in).chunk(2, -1)
+        mean, log_var = self.read(x).chunk(2, -1)
         return mean, log_var.clamp(-12, 4)
+
+    def about(self) -> dict[str, str]:
+        """What a file must tell beside the configuration."""
+        return {}
 
     def shorten(self, x: Tensor) -> Tensor:
         return self.posterior(x)[0].flatten(1)
 
     def lengthen(self, z: Tensor) -> Tensor:
         codes = z.unflatten(1, (self.chunks, -1))
-        rows = self.out(self.up(self.code(codes) + self.place_out)).flatten(1)
+        rows = self.out(self.up(self.code(codes) + self.place)).flatten(1)
         return rows[:, : len(self.mean)]
 
 
@@ -248,6 +271,19 @@ def fit_vae(
     """
     with lent(generator):
         vae = VAE(w, config)
+    return train_vae(vae, w, behave=behave, generator=generator, progress=progress)
+
+
+def train_vae(
+    vae: VAE,
+    w: Float[Tensor, " n params"],
+    *,
+    behave: Behaviour | None = None,
+    generator: torch.Generator,
+    progress: Progress = silent,
+) -> VAE:
+    """What `fit_vae` does with an autoencoder that is there."""
+    config = vae.config
     x = (w - vae.mean) / vae.std
     optimiser = torch.optim.AdamW(vae.parameters(), config.lr, weight_decay=2e-6)
     for step in progress(range(config.steps), total=config.steps, desc="autoencoder"):
@@ -267,7 +303,7 @@ def fit_vae(
 
 
 def behaviour(
-    architecture: Architecture,
+    architecture: Network,
     images: Float[Tensor, " n c h w"],
     *,
     weight: float = 0.1,
@@ -288,49 +324,6 @@ def behaviour(
     return loss
 
 
-def pad_rows(
-    grey: Architecture, coloured: Architecture, w: Float[Tensor, " n params"], mode: str
-) -> Float[Tensor, " n params2"]:
-    """Rows of networks for fewer channels, as long as those of networks for more.
-
-    Args:
-        mode: "channels" gives the first convolution zeros for the channels that are missing: a
-            network says of an image what it said of its first channels. "tail" puts zeros behind
-            the row, after which no later weight stands at its place: cut before use.
-
-    Source: FLoWN, arXiv:2503.19371, section 3, fills up at the end; "channels" is ours.
-    """
-    first, missing = _first(grey, coloured), coloured.channels - grey.channels
-    state = grey.unflatten(w)
-    state[first] = F.pad(state[first], (0, 0, 0, 0, 0, missing))
-    behind = (0, coloured.n_params - grey.n_params)
-    return choose({"channels": coloured.flatten(state), "tail": F.pad(w, behind)}, mode)
-
-
-def cut_rows(
-    coloured: Architecture, grey: Architecture, w: Float[Tensor, " n params"], mode: str
-) -> Float[Tensor, " n params2"]:
-    """What `pad_rows` was given, from what it gave."""
-    first = _first(grey, coloured)
-    state = coloured.unflatten(w)
-    state[first] = state[first][:, :, : grey.channels]
-    kept = {"channels": grey.flatten(state), "tail": w[:, : grey.n_params]}
-    return choose(kept, mode)
-
-
-def _first(grey: Architecture, coloured: Architecture) -> str:
-    """The name of the weights that differ, if no others do."""
-    name = next(iter(grey.shapes))
-    others = [{k: v for k, v in a.shapes.items() if k != name} for a in (grey, coloured)]
-    if others[0] != others[1] or grey.channels > coloured.channels:
-        raise ConfigError(
-            f"want two networks that differ in their input channels alone, fewer in the "
-            f"first; got {grey.name} with {grey.channels} and {coloured.name} with "
-            f"{coloured.channels}"
-        )
-    return name
-
-
 @dataclass(frozen=True, eq=False)
 class Ceiling:
     """Accuracy of every network before and after its way through an encoder."""
@@ -346,7 +339,7 @@ class Ceiling:
 
 @torch.no_grad()
 def ceiling(
-    architecture: Architecture,
+    architecture: Network,
     encoder: Encoder,
     w: Float[Tensor, " n params"],
     data: tuple[Tensor, Tensor],
@@ -359,25 +352,23 @@ def ceiling(
 def save(vae: VAE, path: Path | str) -> None:
     """An autoencoder as one safetensors file, its configuration in the metadata."""
     with whole_file(path) as draft:
-        meta = {"encoder": json.dumps(asdict(vae.config))}
+        meta = {"encoder": json.dumps(asdict(vae.config)), **vae.about()}
         save_file({k: v.contiguous() for k, v in vae.state_dict().items()}, draft, meta)
 
 
-def load(path: Path | str) -> VAE:
+def load(path: Path | str, make: Maker = lambda w, config, _: VAE(w, config)) -> VAE:
     """An autoencoder from such a file.
+
+    Args:
+        make: an empty one from networks, a configuration and the file's metadata.
 
     Raises:
         DataMissingError: no such file.
-        ArtifactError: it is damaged, or no autoencoder.
+        ArtifactError: it is damaged, or no autoencoder of that kind.
     """
-    if not Path(path).exists():
-        raise DataMissingError(f"no autoencoder at {path}; train one with encoders.fit_vae")
-    try:
-        with safe_open(path, "pt") as file:
-            config = EncoderConfig(**json.loads((file.metadata() or {})["encoder"]))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        vae = VAE(state["mean"][None], config)
+    remedy = "train one with encoders.fit_vae and save it"
+    with whole_tensors(path, "autoencoder", remedy) as (told, state):
+        config = EncoderConfig(**json.loads(told["encoder"]))
+        vae = make(state["mean"][None], config, told)
         vae.load_state_dict(state)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{path} is no whole autoencoder ({error})") from error
     return vae.eval().requires_grad_(requires_grad=False)

@@ -1,47 +1,85 @@
 """Networks f(t, x) or f(t, x, context) for flows and diffusions, of rows and of maps."""
 
 from math import prod
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..base import ConfigError
+from ..base import ConfigError, choose
 from ..nn import MLP, TimeEmbedding
 
 CONVOLUTIONS = {2: nn.Conv1d, 3: nn.Conv2d}  # by the axes of a map, channels included
 
 
+LATENT = "latent"  # the context stands beside the point, and joins nothing
+# How the context joins the time's embedding.
+JOINS = MappingProxyType(
+    {
+        "linear": lambda context, width: nn.Linear(context, width),
+        "layers": lambda context, width: MLP(context, width, width),
+        LATENT: lambda _context, _width: None,
+    }
+)
+
+
 class Condition(nn.Module):
-    """What every block is told: the time's embedding plus a linear map of the context.
+    """What every block is told: the time's embedding plus a map of the context.
+
+    Args:
+        join: of `JOINS`; "layers" are two of them, as FLoWN has.
 
     Source: FLoWN, arXiv:2503.19371, section A.4.2.
     """
 
-    def __init__(self, width: int, context: int) -> None:
+    def __init__(self, width: int, context: int, join: str = "linear") -> None:
         super().__init__()
-        self.time = TimeEmbedding(width)
-        self.context = nn.Linear(context, width) if context else None
+        self.time, self.n_told = TimeEmbedding(width), context
+        self.context = choose(JOINS, join)(context, width) if context else None
 
     def forward(
         self, t: Float[Tensor, " n"], context: Float[Tensor, " n c"] | None
     ) -> Float[Tensor, " n width"]:
-        if (context is None) != (self.context is None):
-            n = self.context.in_features if self.context else 0
-            got = "none" if context is None else context.shape[1]
-            raise ConfigError(f"this field is told {n} numbers of context, got {got}")
+        got = 0 if context is None else context.shape[1]
+        if got != self.n_told:
+            raise ConfigError(
+                f"this field is told {self.n_told or 'no'} numbers of context, got "
+                f"{got or 'none'}"
+            )
         told = self.time(t)
         return told if self.context is None else told + self.context(context)
+
+
+class Beside(nn.Module):
+    """The context as one more point of the same shape, beside x: twice the channels.
+
+    Source: FLoWN, arXiv:2503.19371, section 3, as in D2NWG (Soro et al. 2024, arXiv:2402.18153).
+    """
+
+    def __init__(self, dim: int, width: int, context: int) -> None:
+        super().__init__()
+        self.map = MLP(context, width, dim)
+
+    def forward(
+        self, x: Float[Tensor, " n c_in *map"], context: Float[Tensor, " n c"]
+    ) -> Float[Tensor, " n doubled *map"]:
+        return torch.cat([x, self.map(context).view_as(x)], 1)
 
 
 class Field(nn.Module):
     """Of rows: residual blocks, each told the time and the context."""
 
-    def __init__(self, dim: int, width: int, depth: int, context: int = 0) -> None:
+    def __init__(
+        self, dim: int, width: int, depth: int, context: int = 0, join: str = "linear"
+    ) -> None:
         super().__init__()
-        self.condition = Condition(width, context)
-        self.into, self.out = nn.Linear(dim, width), nn.Linear(width, dim)
+        self.condition = Condition(width, context, join)
+        apart = join == LATENT and context > 0
+        self.beside = Beside(dim, width, context) if apart else None
+        self.into = nn.Linear(2 * dim if apart else dim, width)
+        self.out = nn.Linear(width, dim)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
         self.blocks = nn.ModuleList(MLP(width, 2 * width, width) for _ in range(depth))
         self.told = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(depth))
@@ -52,7 +90,8 @@ class Field(nn.Module):
         x: Float[Tensor, " n dim"],
         context: Float[Tensor, " n c"] | None = None,
     ) -> Float[Tensor, " n dim"]:
-        condition, h = self.condition(t, context), self.into(x)
+        condition = self.condition(t, context)
+        h = self.into(self.beside(x, context) if self.beside else x)
         for norm, block, told in zip(self.norms, self.blocks, self.told, strict=True):
             scale, shift = told(condition).chunk(2, -1)
             h = h + block((1 + scale) * norm(h) + shift)
@@ -88,12 +127,20 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], width: int, depth: int, context: int = 0
+        self,
+        shape: tuple[int, ...],
+        width: int,
+        depth: int,
+        context: int = 0,
+        join: str = "linear",
     ) -> None:
         super().__init__()
         self.shape, axes, conv = shape, len(shape), CONVOLUTIONS[len(shape)]
-        self.condition = Condition(width, context)
-        self.into, self.out = conv(shape[0], width, 1), conv(width, shape[0], 1)
+        self.condition = Condition(width, context, join)
+        apart = join == LATENT and context > 0
+        self.beside = Beside(prod(shape), width, context) if apart else None
+        self.into = conv(2 * shape[0] if apart else shape[0], width, 1)
+        self.out = conv(width, shape[0], 1)
         self.down = nn.ModuleList(MapBlock(axes, width, width, width) for _ in range(depth))
         self.halve = nn.ModuleList(
             conv(width, width, 3, stride=2, padding=1) for _ in range(depth - 1)
@@ -108,8 +155,8 @@ class UNet(nn.Module):
         x: Float[Tensor, " n dim"],
         context: Float[Tensor, " n c"] | None = None,
     ) -> Float[Tensor, " n dim"]:
-        condition, h = self.condition(t, context), self.into(x.unflatten(1, self.shape))
-        kept = []
+        condition, x = self.condition(t, context), x.unflatten(1, self.shape)
+        h, kept = self.into(self.beside(x, context) if self.beside else x), []
         for block, halve in zip(self.down, self.halve, strict=False):
             kept.append(block(h, condition))
             h = halve(kept[-1])
@@ -121,15 +168,25 @@ class UNet(nn.Module):
 
 
 def field(
-    dim: int, *, shape: tuple[int, ...], width: int, depth: int, context: int = 0
+    dim: int,
+    *,
+    shape: tuple[int, ...],
+    width: int,
+    depth: int,
+    context: int = 0,
+    join: str = "linear",
 ) -> Field | UNet:
     """A field of rows of `dim` numbers; a UNet if `shape` says that they are maps.
+
+    Args:
+        context: numbers that it is told of a point.
+        join: how, see `JOINS`.
 
     Raises:
         ConfigError: maps of that shape have another number of numbers.
     """
     if not shape:
-        return Field(dim, width, depth, context)
+        return Field(dim, width, depth, context, join)
     if len(shape) not in CONVOLUTIONS or prod(shape) != dim:
         raise ConfigError(f"rows of {dim} numbers are no maps of shape {shape}")
-    return UNet(tuple(shape), width, depth, context)
+    return UNet(tuple(shape), width, depth, context, join)

@@ -8,20 +8,18 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import solvers
 from ..base import (
-    ArtifactError,
     ConfigError,
-    DataMissingError,
     Progress,
     Velocity,
     choose,
     silent,
     whole_file,
+    whole_tensors,
 )
 from ..nn import cosine_warmup, ema_update, lent
 from . import fields
@@ -45,10 +43,12 @@ class FlowConfig:
     steps: int = 4_000  # gradient steps of AdamW
     batch: int = 128  # pairs a step
     lr: float = 1e-3  # peak, cosine
+    join: str = "linear"  # how a context is told, see `fields.JOINS`
 
     def __post_init__(self) -> None:
         if isinstance(self.prior, str):
             choose(PRIORS, self.prior)
+        choose(fields.JOINS, self.join)
         choose(COUPLINGS, self.coupling)
         if min(self.width, self.depth, self.steps, self.batch) < 1 or not self.lr > 0:
             raise ConfigError(f"width, depth, steps, batch >= 1 and lr > 0: {self}")
@@ -93,7 +93,7 @@ class Scaled(nn.Module):
             raise ConfigError(f"want one or more points of finite numbers: {x1.shape}")
         self.config, self.context = config, context
         how = {"shape": config.shape, "width": config.width, "depth": config.depth}
-        self.field = fields.field(x1.shape[1], context=context, **how)
+        self.field = fields.field(x1.shape[1], context=context, join=config.join, **how)
         self.register_buffer("mean", x1.mean(0))
         self.register_buffer("scale", (x1 - x1.mean(0)).square().mean().sqrt() + 1e-8)
 
@@ -103,7 +103,7 @@ class Scaled(nn.Module):
     def from_unit(self, x: Float[Tensor, "*some dim"]) -> Float[Tensor, "*some dim"]:
         return self.mean + self.scale * x
 
-    def given(self, context: Float[Tensor, " c"] | None = None) -> Velocity:
+    def given(self, context: Float[Tensor, "*rows c"] | None = None) -> Velocity:
         """The field as a plain f(t, x) of one time, in the scaled space."""
 
         def velocity(t: Tensor, x: Tensor) -> Tensor:
@@ -134,12 +134,7 @@ class Scaled(nn.Module):
             ArtifactError: it is damaged, or of another kind.
             ConfigError: its prior was no name, and none is given.
         """
-        if not Path(path).exists():
-            raise DataMissingError(f"no {cls.__name__} at {path}; fit one and save it")
-        try:
-            with safe_open(path, "pt") as file:
-                meta = file.metadata() or {}
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with whole_tensors(path, cls.__name__, "fit one and save it") as (meta, state):
             options = json.loads(meta["config"])
             if meta["kind"] != cls.__name__:
                 raise ValueError(f"it is a {meta['kind']}")
@@ -147,8 +142,6 @@ class Scaled(nn.Module):
             options |= {"shape": tuple(options["shape"]), "prior": given or "normal"}
             model = cls(state["mean"][None], FlowConfig(**options), int(meta["context"]))
             model.load_state_dict(state)
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ArtifactError(f"{path} is no whole {cls.__name__} ({error})") from error
         if given is None:
             raise ConfigError(
                 f"{path} starts from a prior of its own; load(..., prior=...)"
@@ -201,7 +194,7 @@ class Flow(Scaled):
         generator: torch.Generator,
         steps: int = 100,
         method: str = "euler",
-        context: Float[Tensor, " c"] | None = None,
+        context: Float[Tensor, "*rows c"] | None = None,
     ) -> Float[Tensor, " knots n dim"]:
         """From points of the prior to samples, as `follow` does; Euler's NFE is `steps`."""
         start = self.start(n, generator)
@@ -215,7 +208,7 @@ class Flow(Scaled):
         generator: torch.Generator,
         steps: int = 100,
         method: str = "euler",
-        context: Float[Tensor, " c"] | None = None,
+        context: Float[Tensor, "*rows c"] | None = None,
     ) -> Float[Tensor, " n dim"]:
         """The ends of `path`."""
         how = {"steps": steps, "method": method, "context": context}

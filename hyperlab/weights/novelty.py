@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..base import ConfigError
-from ..models.cnn import Architecture
+from ..models.cnn import Network
+from .align import line
 from .zoo import predict
 
 TOP = 5  # networks that validation selects
@@ -25,7 +26,7 @@ Labelled = tuple[Tensor, Tensor]  # images n x c x h x w, and labels n
 
 
 def wrong_predictions(
-    architecture: Architecture,
+    architecture: Network,
     w: Float[Tensor, " n params"],
     images: Float[Tensor, " images c h w"],
     labels: Int64[Tensor, " images"],
@@ -76,9 +77,21 @@ def spread(w: Float[Tensor, " n params"]) -> float:
     return float(gram.trace() ** 2 / gram.square().sum().clamp(min=1e-30))
 
 
+def barriers(
+    w: Float[Tensor, " n params"], originals: "Originals", *, points: int = 5
+) -> Float[Tensor, " n"]:
+    """Between each network and the nearest training network, on validation images, in nats.
+
+    A copy, and whatever lies in the same valley, has none; two seeds have one (`align.line`).
+    """
+    nearest = distances(w, originals.train).argmin(1)
+    ends = originals.train[nearest]
+    return line(originals.architecture, w, ends, originals.val, points=points).barrier
+
+
 @torch.no_grad()
 def ensemble_accuracy(
-    architecture: Architecture,
+    architecture: Network,
     w: Float[Tensor, " n params"],
     images: Float[Tensor, " images c h w"],
     labels: Int64[Tensor, " images"],
@@ -105,7 +118,7 @@ class Originals:
             networks or no held-out one, weights that are not finite, or a network in both.
     """
 
-    architecture: Architecture
+    architecture: Network
     train: Float[Tensor, " n params"]
     held_out: Float[Tensor, " m length"]
     val: Labelled
@@ -223,7 +236,7 @@ def _mean_within(pairs: Float[Tensor, " n n"]) -> float:
     return float(without_self(pairs).mean()) if len(pairs) > 1 else float("nan")
 
 
-def _require(architecture: Architecture, w: Tensor, what: str, least: int) -> None:
+def _require(architecture: Network, w: Tensor, what: str, least: int) -> None:
     architecture.unflatten(w[:0])
     if len(w) < least:
         raise ConfigError(f"want {least} or more {what} networks, got {len(w)}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..base import ConfigError, DataMissingError, choose, stream
 from ..models.cnn import ARCHITECTURES, Architecture
+from ..models.own import OwnNetwork
 from ..tasks import domains, synthetic
 from ..tasks.domains import Domain
 
@@ -68,9 +69,11 @@ INITS = MappingProxyType({"uniform": uniform, "kaiming_uniform": kaiming_uniform
 
 
 def untrained(
-    network: Architecture, init: str, generator: torch.Generator
+    network: Architecture | OwnNetwork, init: str, generator: torch.Generator
 ) -> Float[Tensor, " params"]:
-    """A network before training: random weights, biases of 0.01."""
+    """A network before training: random weights, biases of 0.01; a reader's own as it comes."""
+    if isinstance(network, OwnNetwork):
+        return network.untrained(generator)
     scale, parts = choose(INITS, init), []
     for layer in network.layers:
         n = layer.n_params - layer.n_out

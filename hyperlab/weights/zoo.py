@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..base import ConfigError, choose, stream
-from ..models.cnn import Architecture
+from ..models.cnn import Architecture, Network
+from ..models.own import OwnNetwork
 from .recipes import RECIPES, Recipe, Splits, untrained
 
+SCORES = ("accuracy", "val_accuracy", "loss")  # of every network at every epoch
 # Networks x images of a pass without gradients: on a CPU what stays in its cache.
 PASS = MappingProxyType({"cpu": (25, 50), "cuda": (250, 1_000)})
 
@@ -32,7 +34,7 @@ class Zoo:
             finite, or axes of different lengths.
     """
 
-    architecture: Architecture
+    architecture: Network
     w: Float[Tensor, " networks epochs params"]
     epochs: tuple[int, ...]
     seeds: tuple[int, ...]
@@ -44,7 +46,7 @@ class Zoo:
     def __post_init__(self) -> None:
         self.architecture.unflatten(self.w[:0])
         wanted = (len(self.seeds), len(self.epochs))
-        for name in ("w", "accuracy", "val_accuracy", "loss"):
+        for name in ("w", *SCORES):
             if (found := tuple(getattr(self, name).shape[:2])) != wanted:
                 raise ConfigError(
                     f"{name} is of {found} networks and epochs, the zoo of {wanted}"
@@ -64,8 +66,7 @@ class Zoo:
 
     def of(self, rows: Int64[Tensor, " some"] | Bool[Tensor, " networks"]) -> "Zoo":
         """Some of the networks."""
-        names = ("w", "accuracy", "val_accuracy", "loss")
-        taken = {name: getattr(self, name)[rows] for name in names}
+        taken = {name: getattr(self, name)[rows] for name in ("w", *SCORES)}
         seeds = tuple(torch.tensor(self.seeds)[rows].tolist())
         return replace(self, seeds=seeds, **taken)
 
@@ -91,7 +92,7 @@ class Zoo:
 
 
 def _passes(
-    architecture: Architecture,
+    architecture: Network,
     w: Float[Tensor, " models params"],
     images: Float[Tensor, " n c h w"],
 ) -> Iterator[tuple[slice, slice, Tensor]]:
@@ -105,7 +106,7 @@ def _passes(
 
 @torch.no_grad()
 def predict(
-    architecture: Architecture,
+    architecture: Network,
     w: Float[Tensor, " models params"],
     images: Float[Tensor, " n c h w"],
 ) -> Int64[Tensor, " models n"]:
@@ -117,7 +118,7 @@ def predict(
 
 
 def accuracies(
-    architecture: Architecture,
+    architecture: Network,
     w: Float[Tensor, " models params"],
     images: Float[Tensor, " n c h w"],
     labels: Int64[Tensor, " n"],
@@ -128,7 +129,7 @@ def accuracies(
 
 @torch.no_grad()
 def score(
-    architecture: Architecture,
+    architecture: Network,
     w: Float[Tensor, " models params"],
     images: Float[Tensor, " n c h w"],
     labels: Int64[Tensor, " n"],
@@ -205,13 +206,28 @@ class ZooConfig:
 
 
 def train(
-    config: ZooConfig, splits: Splits, seeds: Sequence[int]
+    config: ZooConfig,
+    splits: Splits,
+    seeds: Sequence[int],
+    *,
+    network: OwnNetwork | None = None,
 ) -> dict[str, Float[Tensor, " networks epochs *params"]]:
     """Train some networks side by side: w, accuracy, val_accuracy and loss at what is kept.
 
     A network that diverges disturbs no other.
+
+    Args:
+        network: a reader's own, instead of the recipe's architecture and first weights.
+
+    Raises:
+        ConfigError: it is for another number of classes.
     """
-    network = config.recipe.network(splits.n_classes)
+    network = network or config.recipe.network(splits.n_classes)
+    if network.n_classes != splits.n_classes:
+        raise ConfigError(
+            f"{network.name} says {network.n_classes} classes, the images are of "
+            f"{splits.n_classes}"
+        )
     found = {"w": [], "accuracy": [], "val_accuracy": [], "loss": []}
     for w in checkpoints(config, network, splits, seeds):
         val_accuracy, loss = score(network, w, *splits.val)
@@ -223,14 +239,18 @@ def train(
 
 
 def checkpoints(
-    config: ZooConfig, network: Architecture, splits: Splits, seeds: Sequence[int]
+    config: ZooConfig,
+    network: Architecture | OwnNetwork,
+    splits: Splits,
+    seeds: Sequence[int],
+    start: Float[Tensor, " networks params"] | None = None,
 ) -> Iterator[Float[Tensor, " networks params"]]:
-    """The networks at every kept epoch, or every few steps of their tail."""
+    """The networks at every kept epoch, or every few steps of their tail; `start`: their rows."""
     recipe, tail, (images, labels) = config.recipe, config.tail, splits.train
-    w = torch.stack(
-        [untrained(network, recipe.init, stream(s, recipe.dataset, "init")) for s in seeds]
-    )
-    w = w.to(images.device).requires_grad_()
+    if start is None:
+        first = (stream(seed, recipe.dataset, "init") for seed in seeds)
+        start = torch.stack([untrained(network, recipe.init, g) for g in first])
+    w = start.detach().clone().to(images.device).requires_grad_()
     optimiser = torch.optim.Adam(
         [w], recipe.lr, weight_decay=recipe.weight_decay, fused=True
     )
@@ -258,7 +278,7 @@ def checkpoints(
 
 
 def step(
-    network: Architecture,
+    network: Network,
     w: Float[Tensor, " networks params"],
     optimiser: torch.optim.Optimizer,
     images: Float[Tensor, " n c h w"],

@@ -10,12 +10,13 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .. import __version__
 from ..base import (
+    PRETRAINED,
     ArtifactError,
+    ConfigError,
     DataMissingError,
     Progress,
     choose,
@@ -23,15 +24,18 @@ from ..base import (
     silent,
     tell,
     whole_file,
+    whole_tensors,
 )
 from ..crew import Crew
 from ..models.cnn import ARCHITECTURES, Architecture
 from ..store import Column, Store, whole_address
 from . import recipes
 from .recipes import Recipe, Splits
-from .zoo import Zoo, ZooConfig, train
+from .zoo import SCORES, Zoo, ZooConfig, train
 
-SCORES = ("accuracy", "val_accuracy", "loss")
+SHIPPED = MappingProxyType(
+    {n: PRETRAINED / f"zoo_{n}.safetensors" for n in ("digits", "glyphs", "objects")}
+)
 COLUMNS = MappingProxyType(
     {
         "w": Column(("network", "epoch", "param"), "f4"),
@@ -183,7 +187,15 @@ def save_zoo(
 
     Args:
         about: joins the metadata, e.g. the command that made it.
+
+    Raises:
+        ConfigError: its networks are subsets of a host, or a reader's own modules.
     """
+    if not isinstance(zoo.architecture, Architecture):
+        raise ConfigError(
+            f"{zoo.architecture.name} is none of {sorted(ARCHITECTURES)}; a tail: tails.save "
+            "saves it; a module of your own: save `w` and keep its code"
+        )
     tensors = {name: getattr(zoo, name).contiguous() for name in ("w", *SCORES)}
     tensors |= {"seeds": torch.tensor(zoo.seeds)}
     if half:
@@ -194,6 +206,14 @@ def save_zoo(
         save_file(tensors, draft, meta)
 
 
+def shipped(name: str) -> Zoo:
+    """A zoo that comes with the package: a hundred seeds, in half precision.
+
+    Of `digits` after 2 and 10 epochs, of the drawn `glyphs` and `objects` after 10.
+    """
+    return load_zoo(choose(SHIPPED, name))
+
+
 def load_zoo(path: Path | str) -> Zoo:
     """A zoo from such a file, its weights in single precision.
 
@@ -201,19 +221,28 @@ def load_zoo(path: Path | str) -> Zoo:
         DataMissingError: no such file.
         ArtifactError: the file is damaged, or is no zoo.
     """
-    if not Path(path).exists():
-        raise DataMissingError(f"no zoo at {path}; run: {ZooStore.script}")
-    try:
-        with safe_open(path, "pt") as file:
-            told = json.loads((file.metadata() or {})["zoo"])
-            arrays = {name: file.get_tensor(name).float() for name in ("w", *SCORES)}
-            seeds = file.get_tensor("seeds").tolist()
+    with whole_tensors(path, "zoo", f"run: {ZooStore.script}") as (meta, arrays):
+        told = json.loads(meta["zoo"])
         return Zoo(
             architecture=architecture_of(told["network"]),
             epochs=tuple(told["epochs"]),
-            seeds=tuple(seeds),
+            seeds=tuple(arrays["seeds"].tolist()),
             dataset=told["dataset"],
-            **arrays,
+            **{name: arrays[name].float() for name in ("w", *SCORES)},
         )
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{path} is no whole zoo ({error})") from error
+
+
+def find_zoo(name: Path | str) -> Zoo:
+    """A zoo that comes with the package, by its name, or the zoo in a store, by its path.
+
+    Raises:
+        DataMissingError: no such zoo.
+    """
+    if str(name) in SHIPPED:
+        return shipped(str(name))
+    if not Path(name).exists():
+        raise DataMissingError(
+            f"no zoo at {name}; shipped are {', '.join(sorted(SHIPPED))}; else run: "
+            f"{ZooStore.script}"
+        )
+    return ZooStore.open(name).read()

@@ -14,8 +14,8 @@ def test_way_networks_and_place_change_the_plot_and_the_words(lab):
         page.until(lambda: "From network 0 to 3, aligned" in page.text())
         page.press("as they are")
         page.until(lambda: "From network 0 to 3, as they are" in page.text())
-        found = [i for i in range(page.n_plots()) if "kernels" in page.traces(i)]
-        assert len(found) == 1
+        found = [i for i in range(page.n_plots()) if "here" in page.traces(i)]
+        assert len(found) == 1 and "kernels" in page.traces(found[0])
         assert page.kernel("state.second, state.way") == "(3, 'as they are')"
         page.screenshot("network_walk")
         assert not page.external

@@ -7,7 +7,7 @@ from torch import nn
 
 from hyperlab import interpolants
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
-from hyperlab.hyperflow import adapt, diagnostics, drift, training
+from hyperlab.hyperflow import adapt, diagnostics, drift, jacobian, training
 from hyperlab.hyperflow.context import Context, encode, pad
 from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.hyperflow.trajectories import Trajectories
@@ -166,6 +166,93 @@ def test_a_damaged_or_foreign_file_is_refused(net, tmp_path, damage):
     damage(path, net)
     with pytest.raises(ArtifactError, match="no whole drift network"):
         drift.load(path)
+
+
+SHARED = "jacobian.safetensors"
+
+
+@pytest.fixture
+def pair(net, tmp_path):
+    """A drift network's file and, beside it, that of its learned Jacobian."""
+    path = tmp_path / "drift.safetensors"
+    jacobian.share(net.jacobian, tmp_path / SHARED, {})
+    drift.save(net, path, {"path": "cubic"}, shared=SHARED)
+    return path, tmp_path / SHARED
+
+
+def test_a_jacobian_in_a_file_of_its_own_makes_the_same_network(net, pair, tmp_path):
+    alone = tmp_path / "alone.safetensors"
+    drift.save(net, alone, {"path": "cubic"})
+    path, shared = pair
+    state, learned = drift.load(path).state_dict(), jacobian.load(shared).state_dict()
+    for name, p in drift.load(alone).state_dict().items():
+        assert torch.equal(p, state[name])
+    for name, p in learned.items():
+        assert torch.equal(p, state[f"jacobian.{name}"])
+    room = sum(2 * p.numel() if p.ndim > 1 else 4 * p.numel() for p in learned.values())
+    assert path.stat().st_size < alone.stat().st_size - 0.9 * room
+
+
+def test_the_files_of_two_networks_share_a_jacobian_but_not_with_a_third(net, pair):
+    _, shared = pair
+    before = shared.read_bytes()
+    jacobian.share(drift.load(pair[0]).jacobian, shared, {"seed": "1"})
+    with pytest.raises(
+        ArtifactError, match="another learned Jacobian, which the drift netw"
+    ):
+        jacobian.share(JACOBIAN, shared, {})
+    other = tiny_net(TARGET)
+    with pytest.raises(ArtifactError, match=r"than third\.safetensors was trained with"):
+        drift.save(other, shared.with_name("third.safetensors"), {}, shared=SHARED)
+    assert shared.read_bytes() == before and {*shared.parent.iterdir()} == {*pair}
+
+
+def test_a_network_without_the_file_of_its_jacobian_says_which_is_missing(net, pair):
+    path, shared = pair
+    shared.unlink()
+    with pytest.raises(
+        DataMissingError, match=rf"{SHARED}, which is not there.*train_drift"
+    ):
+        drift.load(path)
+    with pytest.raises(DataMissingError, match=rf"{SHARED}, which is not there"):
+        drift.save(net, path, {}, shared=SHARED)
+
+
+def of_another_network(shared):
+    jacobian.save(JACOBIAN, shared, {})
+
+
+def cut_short(shared):
+    shared.write_bytes(shared.read_bytes()[:-10])
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (of_another_network, "another learned Jacobian than"),
+        (cut_short, "no whole learned"),
+    ],
+)
+def test_the_file_of_another_or_half_a_jacobian_is_refused(pair, damage, says):
+    path, shared = pair
+    damage(shared)
+    with pytest.raises(ArtifactError, match=f"no whole drift network.*{says}"):
+        drift.load(path)
+
+
+def test_a_name_outside_the_folder_is_refused(net, tmp_path):
+    meta = {"jacobian_file": '{"name": "../elsewhere", "fingerprint": "0"}'}
+    drift.save(net, tmp_path / "a.safetensors", meta)
+    with pytest.raises(ArtifactError, match="no whole drift network"):
+        drift.load(tmp_path / "a.safetensors")
+
+
+def test_the_shipped_networks_have_one_jacobian():
+    linear, cubic = (drift.load(name) for name in drift.SHIPPED)
+    learned = jacobian.load(drift.PRETRAINED / SHARED).state_dict()
+    for name, p in learned.items():
+        assert torch.equal(linear.jacobian.state_dict()[name], p)
+        assert torch.equal(cubic.jacobian.state_dict()[name], p)
 
 
 def known_problem(n=40):

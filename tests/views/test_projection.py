@@ -87,6 +87,16 @@ def test_what_spans_no_plane_or_does_not_fit_is_refused():
         Plane.fit(normal(9, DIM)).to_plane(torch.zeros(4, 7))
 
 
+def test_a_picture_leaves_torch_as_many_threads_as_it_had():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        projection.embed({"points": normal(40, DIM)})
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_whole_curves_are_embedded_with_their_shape_and_keep_their_neighbours(picture):
     embedding, arrays, _ = picture
     assert embedding["paths"].shape == (40, 10, 2) and embedding["ends"].shape == (40, 2)

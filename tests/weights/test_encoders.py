@@ -7,7 +7,7 @@ import torch
 
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
 from hyperlab.models import cnn
-from hyperlab.weights import encoders
+from hyperlab.weights import encoders, padding
 from hyperlab.weights.encoders import EncoderConfig
 
 NET = cnn.cnn_small()
@@ -108,14 +108,14 @@ GREY, COLOURED = cnn.cnn_small(), cnn.cnn_small(channels=3)
 
 
 def test_zero_channels_keep_the_function(w):
-    padded = encoders.pad_rows(GREY, COLOURED, w, "channels")
+    padded = padding.pad_rows(GREY, COLOURED, w, "channels")
     images = torch.randn(6, 3, 28, 28, generator=stream(9))
     said, wanted = COLOURED.logits(padded, images), GREY.logits(w, images[:, :1])
     torch.testing.assert_close(said, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_zeros_at_the_tail_do_not(w):
-    padded = encoders.pad_rows(GREY, COLOURED, w, "tail")
+    padded = padding.pad_rows(GREY, COLOURED, w, "tail")
     assert torch.equal(padded[:, : GREY.n_params], w) and not padded[:, 2464:].any()
     images = torch.randn(6, 3, 28, 28, generator=stream(9))
     said, wanted = COLOURED.logits(padded, images), GREY.logits(w, images[:, :1])
@@ -124,9 +124,9 @@ def test_zeros_at_the_tail_do_not(w):
 
 @pytest.mark.parametrize("mode", ["channels", "tail"])
 def test_padded_rows_are_cut_back(w, mode):
-    padded = encoders.pad_rows(GREY, COLOURED, w, mode)
+    padded = padding.pad_rows(GREY, COLOURED, w, mode)
     assert padded.shape == (8, COLOURED.n_params)
-    assert torch.equal(encoders.cut_rows(COLOURED, GREY, padded, mode), w)
+    assert torch.equal(padding.cut_rows(COLOURED, GREY, padded, mode), w)
 
 
 def test_the_last_chunk_code_writes_only_the_end_of_the_row(w):
@@ -158,8 +158,8 @@ def test_what_does_not_fit_is_named(w):
     with pytest.raises(ConfigError, match="codes of 2 numbers, got 3"):
         encoders.PCA(w, 2).decode(torch.zeros(1, 3))
     with pytest.raises(ConfigError, match="unknown option 'front'"):
-        encoders.pad_rows(GREY, COLOURED, w, "front")
+        padding.pad_rows(GREY, COLOURED, w, "front")
     with pytest.raises(ConfigError, match="input channels alone"):
-        encoders.pad_rows(COLOURED, GREY, torch.zeros(1, COLOURED.n_params), "tail")
+        padding.pad_rows(COLOURED, GREY, torch.zeros(1, COLOURED.n_params), "tail")
     with pytest.raises(ConfigError, match="input channels alone"):
-        encoders.pad_rows(GREY, cnn.cnn_small(channels=3, n_classes=5), w, "channels")
+        padding.pad_rows(GREY, cnn.cnn_small(channels=3, n_classes=5), w, "channels")

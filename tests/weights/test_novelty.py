@@ -7,7 +7,7 @@ import torch
 
 from hyperlab.base import ConfigError, stream
 from hyperlab.models import cnn
-from hyperlab.weights import novelty
+from hyperlab.weights import align, novelty
 from hyperlab.weights.baselines import BASELINES
 
 NET = cnn.cnn_small()
@@ -65,6 +65,14 @@ def test_distances_of_copies_are_exactly_zero_and_others_are_as_in_double_precis
         found = distance(TRAIN, TRAIN)
         assert (found[d] == 0).all()
         torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-6)
+
+
+def test_a_copy_has_no_barrier_and_another_network_has_that_of_the_line_to_its_nearest():
+    near = novelty.barriers(TRAIN[:3] + 1e-4, ORIGINALS)
+    torch.testing.assert_close(near, torch.zeros(3), atol=1e-2, rtol=0)
+    nearest = TRAIN[novelty.distances(FRESH[:2], TRAIN).argmin(1)]
+    wanted = align.line(NET, FRESH[:2], nearest, VAL, points=5).barrier
+    torch.testing.assert_close(novelty.barriers(FRESH[:2], ORIGINALS), wanted)
 
 
 def test_without_self_drops_the_diagonal_and_keeps_the_order():

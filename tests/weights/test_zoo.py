@@ -245,6 +245,16 @@ def test_a_shipped_zoo_comes_back(tmp_path, half, close):
     assert [getattr(again, n) for n in told] == [getattr(some, n) for n in told]
 
 
+@pytest.mark.parametrize("name", zoo_store.SHIPPED)
+def test_a_hundred_networks_come_with_the_package_and_know_their_images(name):
+    found = zoo_store.shipped(name)
+    assert len(found) == 100 and found.dataset == name and found.epochs[-1] == 10
+    assert found.accuracy[:, -1].mean() > 0.8
+    test = recipes.load(RECIPES[name]).test  # of which the file says the accuracy
+    again = zoo.accuracies(found.architecture, found.w[:5, -1], *test.first(2_000))
+    torch.testing.assert_close(again, found.accuracy[:5, -1], atol=0.02, rtol=0)
+
+
 def test_what_is_no_zoo_is_named(tmp_path):
     path = tmp_path / "zoo.safetensors"
     with pytest.raises(DataMissingError, match="no zoo at"):

@@ -1,6 +1,6 @@
 """The learned drift of one task in a linear plane: move through time, compare L and C."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ipywidgets as w
@@ -16,6 +16,7 @@ from hyperlab import solvers
 from hyperlab.base import ConfigError, Velocity, choose
 from hyperlab.interpolants import Interpolant
 from hyperlab.views import figures
+from hyperlab.views.apps.buttons import button
 from hyperlab.views.projection import Plane
 
 MOMENTS = 20  # steps of the slider and of the roll-outs, from t = 0 to 1
@@ -213,7 +214,7 @@ def drift_field(state: DriftField) -> w.VBox:
         "Later": lambda: state.set_trait("moment", min(state.moment + 1, MOMENTS)),
         "End": lambda: state.set_trait("moment", MOMENTS),
     }
-    buttons = [_button(name, act) for name, act in actions.items()]
+    buttons = [button(name, act) for name, act in actions.items()]
 
     def redraw(_: object = None) -> None:
         draw(view, state)
@@ -223,9 +224,3 @@ def drift_field(state: DriftField) -> w.VBox:
     redraw()
     settings = [w.HBox([scene, objective]), w.HBox([along]), w.HBox([moment, *buttons])]
     return w.VBox([*settings, view, words])
-
-
-def _button(name: str, act: Callable[[], None]) -> w.Button:
-    button = w.Button(description=name, tooltip=name)
-    button.on_click(lambda _: act())
-    return button

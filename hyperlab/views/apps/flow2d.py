@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hyperlab import interpolants, solvers
 from hyperlab.views import figures
+from hyperlab.views.apps.buttons import button
 
 MOST_STEPS = 512  # to the end of the flow
 
@@ -146,7 +147,7 @@ def gradient_flow(state: GradientFlow) -> w.VBox:
         "Step": state.advance,
         "To the end": state.to_the_end,
     }
-    buttons = [_button(name, act) for name, act in actions.items()]
+    buttons = [button(name, act) for name, act in actions.items()]
 
     def redraw(_: object = None) -> None:
         path = state.path().float().numpy()
@@ -160,9 +161,3 @@ def gradient_flow(state: GradientFlow) -> w.VBox:
     state.observe(redraw, ["steps", "step_size", "method"])
     redraw()
     return w.VBox([w.HBox([size, solver]), w.HBox(buttons), view, words])
-
-
-def _button(name: str, act: Callable[[], None]) -> w.Button:
-    button = w.Button(description=name, tooltip=name)
-    button.on_click(lambda _: act())
-    return button

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hyperlab import solvers
 from hyperlab.views import figures, sheets
+from hyperlab.views.apps.buttons import with_tips
 from hyperlab.views.apps.stepper_state import LENGTHS, PACES, Reading, Stepper, Task
 
 TILE, CAPTION, EDGE = 64, 20, 6  # pixels of an image, of the words below it, around both
@@ -29,6 +30,12 @@ LOOKS = {
     "fine-tuning": (2, "dot", "diamond", 0.9),
     "path before": (6, "dash", "x", 0.4),
     "HyperFlow": (0, "solid", "circle", 1.0),
+}
+TIPS = {
+    "Step": "one solver step",
+    "Run": "to t = 1; from there to t = 2",
+    "Pause": "stop the run",
+    "Reset": "back to t = 0; the path stays as `path before`",
 }
 
 
@@ -205,7 +212,7 @@ class StepperView(w.VBox):
     def __init__(self, state: Stepper) -> None:
         self.state, self.job = state, Job(self.fail)
         self.opening = False  # a task is on its way
-        self.controls, self.buttons = _controls(state), _buttons()
+        self.controls, self.buttons = _controls(state), with_tips(TIPS)
         self.figure, self.picture = figures.live(figure_of(state)), w.HTML()
         names = ("trouble", "plane", "accuracy", "loss", "query")
         self.words = {name: w.HTML() for name in names}
@@ -301,16 +308,6 @@ def _controls(state: Stepper) -> dict[str, w.Widget]:
         "length": named(w.Dropdown, "length factor", options=LENGTHS),
         "pace": named(w.Dropdown, "steps a second", options=PACES),
     }
-
-
-def _buttons() -> dict[str, w.Button]:
-    tips = {
-        "Step": "one solver step",
-        "Run": "to t = 1; from there to t = 2",
-        "Pause": "stop the run",
-        "Reset": "back to t = 0; the path stays as `path before`",
-    }
-    return {name: w.Button(description=name, tooltip=tip) for name, tip in tips.items()}
 
 
 def _status(words: str) -> str:

@@ -1,7 +1,7 @@
 """Leaf through few-shot tasks: domain, way, shots and style, with every image in sight."""
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import ipywidgets as w
 import torch
@@ -16,6 +16,7 @@ from hyperlab.tasks.domains import Domain
 from hyperlab.tasks.episodes import Episode, MetaDatasetRules
 from hyperlab.tasks.styles import Style, random_style
 from hyperlab.views import sheets
+from hyperlab.views.apps.buttons import button
 
 FIXED, VARIABLE = "fixed", "Meta-Dataset"
 ENOUGH = 5  # tasks for an interval that means something
@@ -189,7 +190,7 @@ def task_browser(state: TaskBrowser) -> w.VBox:
         "Plain": lambda: state.set_trait("style", 0),
         "Reset": state.reset,
     }
-    buttons = [_button(name, act) for name, act in actions.items()]
+    buttons = [button(name, act) for name, act in actions.items()]
     words, table = w.HTML(), w.HTML()
 
     def show(_: object = None) -> None:
@@ -200,9 +201,3 @@ def task_browser(state: TaskBrowser) -> w.VBox:
     show()
     settings = [w.HBox([domain, rule]), w.HBox([n_way, n_shot]), w.HBox(buttons)]
     return w.VBox([*settings, words, table])
-
-
-def _button(name: str, act: Callable[[], None]) -> w.Button:
-    button = w.Button(description=name, tooltip=name)
-    button.on_click(lambda _: act())
-    return button

@@ -1,74 +1,12 @@
-"""Checks of a reader's answers: every `check_*` returns a `Verdict`, and raises none."""
+"""Checks of the answers in notebooks 00 to 09."""
 
-import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from . import interpolants, solvers
-from .models import cnn
-from .weights import align
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a check says: passed, or what is still missing."""
-
-    passed: bool
-    message: str
-
-    def __repr__(self) -> str:
-        return f"{'passed' if self.passed else 'not yet'}: {self.message}"
-
-
-class NotYet(Exception):  # noqa: N818 (not an error: an answer that is not there yet)
-    """What was seen, what was expected, what to try; `check` turns it into a verdict."""
-
-
-def check(praise: str) -> Callable[[Callable[..., None]], Callable[..., Verdict]]:
-    """Make a check of a function that raises `NotYet` for an answer that is not right."""
-
-    def decorate(examine: Callable[..., None]) -> Callable[..., Verdict]:
-        @functools.wraps(examine)
-        def checked(answer: object) -> Verdict:
-            try:
-                examine(answer)
-            except NotYet as reason:
-                return Verdict(passed=False, message=str(reason))
-            return Verdict(passed=True, message=praise)
-
-        return checked
-
-    return decorate
-
-
-def expect(
-    found: object, expected: Tensor | float | int, hint: str, *, rtol: float = 1e-5
-) -> None:
-    """Compare a number or tensor with the right one.
-
-    Raises:
-        NotYet: if it is missing, of another shape, or has other numbers.
-    """
-    expected = torch.as_tensor(expected).double()
-    if found is None or found is ...:
-        raise NotYet(f"there is no answer yet (found {found}). {hint}")
-    try:
-        found = torch.as_tensor(found, dtype=expected.dtype)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise NotYet(f"found a {type(found).__name__}, expected numbers. {hint}") from error
-    if found.shape != expected.shape:
-        shapes = f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}"
-        raise NotYet(f"found {shapes}. {hint}")
-    if not torch.allclose(found, expected, rtol=rtol, atol=1e-8):
-        raise NotYet(f"found {_short(found)}, expected {_short(expected)}. {hint}")
-
-
-def _short(numbers: Tensor) -> str:
-    shown = ", ".join(f"{number:.4g}" for number in numbers.flatten()[:4].tolist())
-    return f"{shown}, ..." if numbers.numel() > 4 else shown
+from .. import interpolants, solvers
+from .checking import NotYet, check, expect
 
 
 @check("your step is Heun's: halve it and the error falls to a quarter.")
@@ -280,35 +218,3 @@ def check_break_even(tasks: Callable[[float, float, float], int]) -> None:
             "C + n H = n F for n and round up.)"
         )
         expect(tasks(offline, tuning, flow), right, hint)
-
-
-@check("rows here, columns there: the two changes cancel.")
-def check_swap_units(swap: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
-    """`swap(state)` -> the same function, hidden units 0 and 1 of fc1 swapped (notebook 10)."""
-    net = cnn.cnn_small()
-    g = torch.Generator().manual_seed(10)
-    w = torch.randn(1, net.n_params, generator=g)
-    keep = [torch.arange(layer.n_out)[None] for layer in net.layers[:-1]]
-    keep[3] = keep[3].clone()
-    keep[3][0, :2] = torch.tensor([1, 0])
-    signs = [torch.ones(order.shape) for order in keep]
-    right = net.unflatten(align.relabel(net, w, align.Relabelling(keep, signs))[0])
-    state = {name: tensor.clone() for name, tensor in net.unflatten(w[0]).items()}
-    found = swap(state)
-    if not isinstance(found, Mapping) or set(found) != set(right):
-        raise NotYet(f"found {found!r:.40}, expected a dictionary of {sorted(right)}.")
-    for name, tensor in right.items():
-        hint = f"(Look at {name}. What does the next layer read of a unit that has moved?)"
-        expect(found[name], tensor, hint)
-
-
-@check("the hill above the straight line between the two ends.")
-def check_barrier(barrier: Callable[[Tensor], float]) -> None:
-    """`barrier(losses)` -> of a walk in equal steps, both ends included (notebook 10)."""
-    for losses in ([1.0, 2.0, 1.0], [0.5, 0.5, 1.5, 1.0], [2.0, 1.0, 0.0], [0.0, 1.0, 4.0]):
-        values = torch.tensor(losses, dtype=torch.float64)
-        straight = torch.lerp(
-            values[0], values[-1], torch.linspace(0, 1, len(values)).double()
-        )
-        hint = f"(Losses {losses}: subtract the straight line from the first to the last.)"
-        expect(barrier(values), (values - straight).max(), hint)

@@ -1,0 +1,45 @@
+"""Few-shot heads beside every other adapter: table 5 of FLoWN at our scale, and its bill."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from hyperlab import params
+from hyperlab.models import targets
+from hyperlab.study import head_tables, script, timing
+from hyperlab.study.heads import HeadsConfig
+
+OUT = Path("results")
+ROWS = Path("artifacts/heads")
+
+
+def main(
+    scale: script.Scale = "laptop",
+    seed: script.Seed = 0,
+    out: Annotated[Path, typer.Option(help="folder to write in")] = OUT,
+    rows: Annotated[Path, typer.Option(help="keeps the adapters' rows")] = ROWS,
+    data: script.Data = None,
+) -> None:
+    """Twenty minutes on a processor core; adapters' rows that are there are not made again."""
+    config = HeadsConfig.at(scale)
+    target = targets.load("vit_micro", subset=params.qkv_biases)
+    about = {"command": script.command(), "scale": scale, "seed": seed}
+    about |= {"config": repr(config), "machine": timing.machine()}
+    about |= {"versions": timing.versions(["torch", "scikit-learn"])}
+    found = head_tables.study(
+        target, config, seed=seed, root=data, folder=rows, progress=tqdm
+    )
+    parts = {
+        "heads": ("base_tasks", "base_domains", "seconds", "heads", "seeds"),
+        "adapters": ("adapters",),
+    }
+    for name, keys in parts.items():
+        told = about | {key: found[key] for key in keys}
+        script.keep(out / f"{name}.json", told, head_tables.MARKDOWN[name](told))
+    print(f"wrote heads and adapters, .json and .md, to {out}")
+
+
+if __name__ == "__main__":
+    script.run(main)

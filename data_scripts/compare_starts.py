@@ -1,0 +1,50 @@
+"""Generated networks as starts of fine-tuning, against others: table 3 of FLoWN at our scale."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from hyperlab.study import script, start_tables, starts, timing
+
+OUT = Path("results/starts.json")
+
+
+def main(
+    zoos: Annotated[str, typer.Option(help="stores or shipped zoos, with commas")],
+    scale: script.Scale = "laptop",
+    seed: script.Seed = 0,
+    unseen: Annotated[
+        str, typer.Option(help="data sets, or none; empty: those known")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="to write; joins what is in it")] = OUT,
+    data: script.Data = None,
+    images: Annotated[int, typer.Option(help="of an epoch; 0: the scale's")] = 0,
+    place: Annotated[str, typer.Option(help="epoch of the zoo: middle or last")] = "middle",
+    last: Annotated[int, typer.Option(help="epoch; 0: the scale's")] = 0,
+) -> None:
+    """Some minutes a data set on one core. What is there is not done again."""
+    config = replace(starts.StartsConfig.at(scale), place=place)
+    if images:
+        config = replace(config, n_train=images)
+    if last:
+        kept = tuple(epoch for epoch in config.epochs if epoch <= last)
+        config = replace(config, epochs=kept)
+    about = {"command": script.command(), "seed": seed, "config": repr(config)}
+    about |= {"machine": timing.machine(), "versions": timing.versions(["torch", "scipy"])}
+    found = json.loads(out.read_text()) if out.exists() else {"zoos": {}}
+    for path in script.words(zoos):
+        name = f"{Path(path).stem}, {starts.named(config)}"
+        if name not in found["zoos"]:
+            others = () if unseen == "none" else script.words(unseen) or None
+            rows = starts.study(path, config, others, seed=seed, root=data, progress=tqdm)
+            found["zoos"][name] = {"about": about, **rows}
+        script.keep(out, found, start_tables.markdown(found["zoos"]))
+    print(f"wrote {out} and {out.with_suffix('.md')}")
+
+
+if __name__ == "__main__":
+    script.run(main)

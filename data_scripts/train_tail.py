@@ -1,0 +1,52 @@
+"""Train a timm network, freeze it but for its last two norm layers, and keep their next steps."""
+
+from dataclasses import replace
+from time import perf_counter
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from hyperlab.base import choose
+from hyperlab.study import script
+from hyperlab.weights import recipes, tails
+from hyperlab.weights.recipes import RECIPES
+from hyperlab.weights.zoo import accuracies
+
+
+def main(
+    host: Annotated[str, typer.Option(help="a timm network; empty: the scale's")] = "",
+    dataset: Annotated[str, typer.Option(help=f"one of {', '.join(RECIPES)}")] = "digits",
+    scale: script.Scale = "laptop",
+    seed: script.Seed = 0,
+    out: Annotated[
+        str, typer.Option(help="empty: artifacts/tail_HOST_DATASET.safetensors")
+    ] = "",
+    device: script.Device = "auto",
+    data: script.Data = None,
+) -> None:
+    """Seconds at smoke scale; at laptop scale some minutes on one core."""
+    config = replace(tails.HostConfig.at(scale), seed=seed)
+    config = replace(config, host=host or config.host)
+    recipe = choose(RECIPES, dataset)
+    splits = recipes.load(recipe, root=data).first(config.n_train, config.n_eval)
+    start = perf_counter()
+    splits = splits.to(script.place(device))
+    tail = tails.train_tail(config, dataset, splits, progress=tqdm)
+    seconds = perf_counter() - start
+    network, path = (
+        tail.architecture,
+        out or f"artifacts/tail_{config.host}_{dataset}.safetensors",
+    )
+    tails.save(tail, path, about={"command": script.command()})
+    before = accuracies(network, network.w0[None], *splits.test)
+    after = tail.accuracy[0]
+    print(
+        f"wrote {path}: {len(tail.epochs)} checkpoints of {network.n_params} numbers, test "
+        f"accuracy {after.mean():.4f} +- {after.std():.4f}, of the host {before[0]:.4f}; "
+        f"{seconds:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    script.run(main)

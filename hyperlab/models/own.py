@@ -1,0 +1,264 @@
+"""A reader's own `nn.Module` as a network that is told by a row of numbers.
+
+With that a zoo of it can be trained, all seeds at once, and its networks encoded, generated and
+judged like those of `models.cnn`.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..base import ConfigError, stream
+from ..nn import lent
+from ..params import ParamSubset
+from . import targets
+from .cnn import Architecture, Layer
+
+Make = Callable[[], nn.Module]
+NEAR = 1e-3  # largest difference that counts as rounding, over the largest output
+FEW = 5  # images of a trial
+
+
+@dataclass(frozen=True, eq=False)
+class OwnNetwork:
+    """The architecture of a module: what all its networks share.
+
+    It runs in evaluation mode, in training as well, so that a row says all there is: dropout does
+    nothing. Made by `network`, which tries it out.
+
+    Args:
+        make: gives the module with new first weights, drawn from torch's global stream.
+        model: one such module.
+        channels: of an image, as are height and width in `shape`.
+    """
+
+    name: str
+    make: Make
+    model: nn.Module
+    n_classes: int
+    channels: int
+    shape: tuple[int, int]
+
+    @cached_property
+    def subset(self) -> ParamSubset:
+        """All parameters, in the module's own order."""
+        return ParamSubset.select(self.model, lambda _: True)
+
+    @property
+    def n_params(self) -> int:
+        return self.subset.n_params
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every tensor, in the order of the row."""
+        return {name: tuple(tensor.shape) for name, tensor in self.subset.base.items()}
+
+    def unflatten(self, w: Float[Tensor, "*batch params"]) -> dict[str, Tensor]:
+        """Name -> tensor; the leading axes of `w` stand in front of each shape.
+
+        Raises:
+            ConfigError: the rows have another length than this network's.
+        """
+        return self.subset.unflatten(w)
+
+    def flatten(self, state: Mapping[str, Tensor]) -> Float[Tensor, "*batch params"]:
+        """The row of a network, or the rows of many, from named tensors."""
+        ends = [(state[n], state[n].ndim - len(s)) for n, s in self.shapes.items()]
+        return torch.cat([x.reshape(*x.shape[:end], -1) for x, end in ends], -1)
+
+    def untrained(self, generator: torch.Generator) -> Float[Tensor, " params"]:
+        """The row of a new module: first weights as its author draws them."""
+        with lent(generator):
+            named = dict(self.make().named_parameters())
+        return self.flatten({name: p.detach() for name, p in named.items()})
+
+    def module(self, w: Float[Tensor, " params"]) -> nn.Module:
+        """A module of its own with the weights of a row, e.g. to be saved or trained on."""
+        with lent(stream(0, "replaced at once")):
+            model = self.make()
+        model.load_state_dict(self.unflatten(w.detach().clone()), strict=False)
+        return model.eval()
+
+    def logits(
+        self, w: Float[Tensor, " models params"], images: Float[Tensor, " n c h w"]
+    ) -> Float[Tensor, " models n classes"]:
+        """What every network says of the same images.
+
+        Raises:
+            ConfigError: rows of another length, or images of another shape.
+        """
+        wanted = (self.channels, *self.shape)
+        if images.shape[1:] != wanted:
+            raise ConfigError(f"{self.name} takes {wanted}, got {tuple(images.shape[1:])}")
+        self.unflatten(w[:0])
+        run = torch.vmap(lambda row, x: self.subset.call(self.model, row, x), (0, None))
+        with targets.ONE_AT_A_TIME, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            return run(w, images)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Convolutions and linear layers, where they are a chain whose channels can be relabelled.
+
+        Found by trial: the module is a chain if putting the channels of any hidden layer in
+        another order, and the next layer's inputs with them, changes no output.
+
+        Raises:
+            ConfigError: it is no such chain, so its networks cannot be aligned.
+        """
+        return tuple(_chain(self))
+
+    @property
+    def activation(self) -> str:
+        """Unknown: alignment chooses orders and no signs."""
+        return "unknown"
+
+
+Chain = Architecture | OwnNetwork  # what may have channels that can be relabelled
+
+
+def network(
+    make: Make, *, channels: int = 3, size: int | tuple[int, int] = 32, name: str = ""
+) -> OwnNetwork:
+    """A module as a network, after a trial run of two of it on the same random images.
+
+    Args:
+        make: e.g. a class without arguments, or `lambda: MyNet(width=8)`.
+        size: of an image in pixels, or its height and width.
+        name: the module's class by default.
+
+    Raises:
+        ConfigError: it has no parameters, keeps running statistics, is random, does not say
+            logits (images x classes), cannot run for many rows at once, or `make` gives the same
+            weights twice.
+    """
+    with lent(stream(0, "first look")):
+        model = make()
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"make() gave a {type(model).__name__}, want an nn.Module")
+    name = name or type(model).__name__
+    _require_plain(model, name)
+    model = model.eval().requires_grad_(False)
+    shape = (size, size) if isinstance(size, int) else tuple(size)
+    images = torch.randn(FEW, channels, *shape, generator=stream(0, "trial", name))
+    said = _alone(model, images, name)
+    found = OwnNetwork(name, make, model, said.shape[1], channels, shape)
+    _try(found, images, said)
+    return found
+
+
+def _try(net: OwnNetwork, images: Tensor, said: Tensor) -> None:
+    """Two rows on the same images: they differ, run together, and say what the module says."""
+    rows = torch.stack([net.flatten(net.subset.base), net.untrained(stream(0))])
+    if torch.equal(*rows):
+        raise ConfigError(
+            f"make() gives a {net.name} with the same weights twice; build it anew"
+        )
+    try:
+        together = net.logits(rows, images)
+    except Exception as error:  # whatever vmap does not know how to do
+        raise ConfigError(
+            f"{net.name} cannot run for many rows at once (torch.vmap): {error}; leave out "
+            "randomness, .item() and branches on the values of tensors"
+        ) from error
+    if _far(together[0], said):
+        raise ConfigError(
+            f"{net.name} says something else alone than among others; is it random?"
+        )
+
+
+def _require_plain(model: nn.Module, name: str) -> None:
+    kept = [
+        n
+        for n, m in model.named_modules()
+        if isinstance(m, _BatchNorm) or getattr(m, "running_mean", None) is not None
+    ]
+    if kept:
+        raise ConfigError(
+            f"{name} has batch statistics in {kept[:3]}, which a row of weights does not say; "
+            "take nn.GroupNorm(1, channels) or nn.LayerNorm instead"
+        )
+    named = dict(model.named_parameters())
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in named.values()):
+        raise ConfigError(f"{name} has lazy layers; give them their sizes")
+    if odd := [n for n, p in named.items() if p.dtype != torch.float32] or not named:
+        raise ConfigError(
+            f"{name} wants parameters of 32-bit numbers; found {odd or 'none'}"
+        )
+
+
+@torch.no_grad()
+def _alone(model: nn.Module, images: Tensor, name: str) -> Tensor:
+    try:
+        said = model(images)
+    except Exception as error:  # the reader's code may raise anything
+        raise ConfigError(
+            f"{name} does not take images of {tuple(images.shape)}: {error}"
+        ) from error
+    if not isinstance(said, Tensor) or said.ndim != 2 or len(said) != len(images):
+        shape = tuple(said.shape) if isinstance(said, Tensor) else type(said).__name__
+        raise ConfigError(
+            f"{name} gives {shape} for {len(images)} images; want n x classes"
+        )
+    return said
+
+
+def _far(found: Tensor, wanted: Tensor) -> bool:
+    """Whether two answers differ by more than rounding."""
+    gap = (found - wanted).abs().max()
+    return not bool(gap <= NEAR * wanted.abs().max().clamp(min=1e-6))
+
+
+def _chain(net: OwnNetwork) -> Iterator[Layer]:
+    """The layers, if they are a chain."""
+    layers, width = [], net.channels
+    for name, module in net.model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            n_out, n_in = module.weight.shape[:2]
+            kernel = module.weight.shape[2] if module.weight.ndim == 4 else 0
+            layers.append(Layer(name, n_in, n_out, kernel))
+            if n_in % width or module.bias is None:
+                raise _no_chain(net, f"{name} reads {n_in} numbers and is given {width}")
+            width = n_out
+    names = [f"{layer.name}.{part}" for layer in layers for part in ("weight", "bias")]
+    if names != list(net.shapes):
+        others = sorted(set(net.shapes) ^ set(names))
+        raise _no_chain(net, f"not all its parameters are those of layers: {others[:3]}")
+    for one, after in pairwise(layers):
+        if _minds(net, one, after):
+            raise _no_chain(net, f"the order of the channels of {one.name} matters")
+    yield from layers
+
+
+def _no_chain(net: OwnNetwork, why: str) -> ConfigError:
+    return ConfigError(
+        f"{net.name} cannot be aligned: it is no chain of convolutions and linear layers with "
+        f"biases ({why}); leave its networks as they are"
+    )
+
+
+@torch.no_grad()
+def _minds(net: OwnNetwork, one: Layer, after: Layer) -> bool:
+    """Whether an output changes when the channels of a layer are put in another order."""
+    g = stream(0, "relabel", one.name)
+    row = net.flatten(net.subset.base)
+    row = row + 0.1 * torch.randn(
+        len(row), generator=g
+    )  # no weight is 0, no bias like another
+    images = torch.randn(FEW, net.channels, *net.shape, generator=g)
+    state, order = net.unflatten(row), torch.randperm(one.n_out, generator=g)
+    moved = dict(state)
+    for part in ("weight", "bias"):
+        moved[f"{one.name}.{part}"] = state[f"{one.name}.{part}"][order]
+    columns = state[f"{after.name}.weight"]
+    apart = columns.reshape(after.n_out, one.n_out, -1)[:, order]
+    moved[f"{after.name}.weight"] = apart.reshape(columns.shape)
+    said = net.logits(torch.stack([row, net.flatten(moved)]), images)
+    return _far(said[1], said[0])

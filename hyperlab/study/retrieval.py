@@ -1,0 +1,365 @@
+"""One generator for several data sets: support images choose whose networks come out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..base import ConfigError, Progress, choose, silent, stream
+from ..models.cnn import Architecture
+from ..tasks.episodes import LabelledImages
+from ..weights import context, encoders, flow, novelty, padding, zoo_store
+from ..weights.context import KINDS, ContextEncoder
+from ..weights.encoders import Encoder, EncoderConfig
+from ..weights.flow import Flow, FlowConfig
+from ..weights.novelty import Originals
+from ..weights.priors import Prior
+from ..weights.recipes import RECIPES, Images, Recipe
+from ..weights.zoo import Zoo, accuracies
+from . import generators
+from .generators import Row
+
+NONE = "nothing"  # the kind of a flow that is told the time alone
+PAD = "channels"  # how grey networks become coloured ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalConfig:
+    """How the one encoder and the one flow are fitted, and how many networks are judged."""
+
+    vae: EncoderConfig = EncoderConfig()
+    flow: FlowConfig = FlowConfig(join="layers", coupling="optimal_within", steps=8_000)
+    n_shot: int = 5  # images of every class in a support set
+    n_draws: int = 16  # support sets of a data set that the flow is fitted with
+    n_tests: int = 10  # new support sets of a data set
+    n_each: int = 5  # networks for each of them
+    n_pool: int = (
+        1_000  # most training images that support sets come from; as many new ones
+    )
+    n_eval: int = 1_000  # images of validation, and of test
+
+    @classmethod
+    def at(cls, scale: str) -> "RetrievalConfig":
+        few = EncoderConfig(width=64, steps=20, batch=8)
+        quick = replace(cls.flow, width=32, depth=1, steps=30, batch=16)
+        sizes = {"n_shot": 2, "n_draws": 2, "n_tests": 2, "n_each": 2}
+        smoke = cls(vae=few, flow=quick, **sizes, n_pool=150, n_eval=50)
+        paper = cls(
+            vae=EncoderConfig.at("paper"),
+            flow=replace(cls.flow, steps=30_000),
+            n_each=20,
+        )
+        return choose({"smoke": smoke, "laptop": cls(), "paper": paper}, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A data set's networks, aligned to their own mean, and its images.
+
+    Args:
+        known: training images that the flow's support sets come from.
+        new: other training images, for the support sets of reports.
+    """
+
+    name: str
+    originals: Originals
+    known: LabelledImages
+    new: LabelledImages
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.originals.architecture
+
+
+def shown(recipe: Recipe, part: Images, n_classes: int) -> LabelledImages:
+    """Prepared images as they were: in [0, 1], grey ones in three equal channels."""
+    images = (part.images * recipe.spread + recipe.centre).clamp(0, 1)
+    images = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+    return LabelledImages(images, part.labels, n_classes)
+
+
+def data_set(
+    zoo: Zoo, config: RetrievalConfig, *, seed: int = 0, root: Path | str | None = None
+) -> DataSet:
+    """A zoo's last epoch, a fifth held out, and images of its data set.
+
+    Raises:
+        DataMissingError: the images are not there.
+        ConfigError: too few training images for support sets.
+    """
+    splits, recipe = (
+        generators.images_of(zoo, config.n_eval, root=root),
+        RECIPES[zoo.dataset],
+    )
+    originals = generators.originals_of(zoo, splits, generator=stream(seed, "split"))
+    n = min(config.n_pool, len(splits.train.labels) // 2)
+    halves = (slice(n), slice(n, 2 * n))
+    known, new = (
+        shown(recipe, Images(*(x[half] for x in splits.train)), splits.n_classes)
+        for half in halves
+    )
+    for pool in (known, new):
+        context.require_every_class(pool.labels, pool.n_way)
+    return DataSet(zoo.dataset, originals, known, new)
+
+
+def open_sets(
+    paths: Sequence[str],
+    config: RetrievalConfig,
+    *,
+    root: Path | str | None = None,
+    progress: Progress = silent,
+) -> list[DataSet]:
+    """The data sets of some zoos: names of shipped ones, or stores.
+
+    Raises:
+        DataMissingError: no such zoo, or its images are not there.
+        ConfigError: fewer than two, or zoos of networks that do not fit each other.
+    """
+    if len(paths) < 2:
+        raise ConfigError(f"want two or more zoos, got {list(paths)}")
+    zoos = [zoo_store.find_zoo(path) for path in paths]
+    common([zoo.architecture for zoo in zoos])
+    bar = progress(zoos, total=len(zoos), desc="data sets")
+    return [data_set(zoo, config, root=root) for zoo in bar]
+
+
+def common(networks: Sequence[Architecture]) -> Architecture:
+    """The one with most channels: all others can be padded to it.
+
+    Raises:
+        ConfigError: some cannot.
+    """
+    widest = max(networks, key=lambda network: network.channels)
+    for network in networks:
+        padding.pad_rows(network, widest, torch.zeros(1, network.n_params), PAD)
+    return widest
+
+
+@dataclass(frozen=True, eq=False)
+class Retriever:
+    """One generator of networks for several data sets.
+
+    Args:
+        flow: in the encoder's codes, told a context, or nothing.
+        common: what the encoder's rows are.
+        readers: of every data set, what makes its context; none if the flow is told nothing.
+    """
+
+    encoder: Encoder
+    flow: Flow
+    common: Architecture
+    readers: Mapping[str, ContextEncoder]
+
+    def told(self, name: str, support: LabelledImages) -> Float[Tensor, " c"] | None:
+        """What the flow is told about these images of the data set of that name."""
+        return self.readers[name](support) if self.readers else None
+
+    def networks(
+        self, told: Float[Tensor, " c"] | None, n: int, generator: torch.Generator
+    ) -> Float[Tensor, " n params"]:
+        """Generated networks, with as many channels as `common` has."""
+        return self.encoder.decode(self.flow.sample(n, generator=generator, context=told))
+
+    def cut(self, w: Float[Tensor, " n params"], data: DataSet) -> Float[Tensor, " n less"]:
+        """The same as networks for a data set's images."""
+        return padding.cut_rows(self.common, data.architecture, w, PAD)
+
+
+def padded(data: DataSet, widest: Architecture) -> Float[Tensor, " n params"]:
+    """A data set's training networks with as many channels as the widest has."""
+    return padding.pad_rows(data.architecture, widest, data.originals.train, PAD)
+
+
+def fit_encoder(
+    sets: Sequence[DataSet],
+    config: RetrievalConfig,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Encoder:
+    """One autoencoder of the networks of all data sets."""
+    widest = common([data.architecture for data in sets])
+    w = torch.cat([padded(data, widest) for data in sets])
+    g = stream(seed, "retrieval", "encoder")
+    return encoders.fit_vae(w, config.vae, generator=g, progress=progress)
+
+
+def fit_retriever(
+    sets: Sequence[DataSet],
+    encoder: Encoder,
+    kind: str,
+    config: RetrievalConfig,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Retriever:
+    """One flow to the codes of all data sets' networks, told random support sets of each.
+
+    Every network is paired with every one of its data set's `n_draws` support sets. Starts are
+    coupled within a data set, or within all where the flow is told nothing.
+
+    Args:
+        kind: of context, in `context.KINDS`, or "nothing".
+    """
+    widest = common([data.architecture for data in sets])
+    codes = [encoder.encode(padded(data, widest)) for data in sets]
+    readers: dict[str, ContextEncoder] = {}
+    told, rows = None, codes
+    if kind != NONE:
+        make = choose({**KINDS, NONE: None}, kind)
+        readers = {data.name: make(i, len(sets)) for i, data in enumerate(sets)}
+        drawn = [_drawn(readers[data.name], data, config, seed) for data in sets]
+        pairs = zip(codes, drawn, strict=True)
+        told = torch.cat([c.repeat(len(z), 1) for z, c in pairs])
+        rows = [z.repeat_interleave(config.n_draws, 0) for z in codes]
+    conditions = range(len(sets)) if readers else [0] * len(sets)
+    labels = torch.tensor([c for c, z in zip(conditions, rows, strict=True) for _ in z])
+    g = stream(seed, "retrieval", "flow", kind)
+    how = {"context": told, "labels": labels, "generator": g, "progress": progress}
+    found = flow.fit_flow(torch.cat(rows), config.flow, **how)
+    return Retriever(encoder, found, widest, readers)
+
+
+def _drawn(
+    reader: ContextEncoder, data: DataSet, config: RetrievalConfig, seed: int
+) -> Float[Tensor, " draws c"]:
+    g = stream(seed, "support", data.name)
+    how = {"n_shot": config.n_shot, "generator": g}
+    return context.draw_contexts(reader, data.known, config.n_draws, **how)
+
+
+def retrieved(
+    model: Retriever, data: DataSet, config: RetrievalConfig, *, seed: int
+) -> Float[Tensor, " n params"]:
+    """Networks for new support sets of a data set: `n_each` for each of `n_tests`."""
+    g = stream(seed, "retrieve", data.name)
+    told = [None] * config.n_tests
+    if model.readers:
+        reader, how = model.readers[data.name], {"n_shot": config.n_shot, "generator": g}
+        told = context.draw_contexts(reader, data.new, config.n_tests, **how)
+    return torch.cat([model.networks(c, config.n_each, g) for c in told])
+
+
+def judge(
+    model: Retriever,
+    sets: Sequence[DataSet],
+    config: RetrievalConfig,
+    *,
+    seed: int,
+) -> list[Row]:
+    """A row for every data set whose images are shown: how good and how new, and where else.
+
+    `works_on` is the mean accuracy of the same networks on each data set's test images, with that
+    data set's activation and preparation: a row of the confusion matrix.
+    """
+    rows = []
+    for data in sets:
+        w = retrieved(model, data, config, seed=seed)
+        works = {
+            other.name: float(
+                accuracies(
+                    other.architecture, model.cut(w, other), *other.originals.test
+                ).mean()
+            )
+            for other in sets
+        }
+        report = asdict(novelty.judge(model.cut(w, data), data.originals))
+        rows.append({"support": data.name, "seed": seed, **report, "works_on": works})
+    return rows
+
+
+def originals_rows(sets: Sequence[DataSet], encoder: Encoder, seed: int) -> list[Row]:
+    """The training networks, and what the one encoder leaves of them."""
+    widest, rows = common([data.architecture for data in sets]), []
+    for data in sets:
+        w = encoder.decode(encoder.encode(padded(data, widest)))
+        w = padding.cut_rows(widest, data.architecture, w, PAD)
+        after = accuracies(data.architecture, w, *data.originals.test)
+        report = asdict(novelty.judge_originals(data.originals))
+        rows.append(
+            {"support": data.name, "seed": seed, **report, "decoded": float(after.mean())}
+        )
+    return rows
+
+
+def bank(zoo: Zoo, encoder: Encoder, widest: Architecture, noise: float = 0.0) -> Prior:
+    """A prior of the codes of networks that were trained on other images.
+
+    Args:
+        noise: standard deviation added to each code, as a share of the codes' own.
+
+    Source: FLoWN, arXiv:2503.19371, table 2 and section A.4.2, with mini-ImageNet's networks.
+    """
+    codes = encoder.encode(padding.pad_rows(zoo.architecture, widest, zoo.w[:, -1], PAD))
+    spread = noise * (codes - codes.mean(0)).square().mean().sqrt()
+
+    def draw(n: int, dim: int, generator: torch.Generator) -> Tensor:
+        rows = torch.randint(len(codes), (n,), generator=generator)
+        return codes[rows] + spread * torch.randn(n, dim, generator=generator)
+
+    return draw
+
+
+def ways(
+    kinds: Sequence[str],
+    config: RetrievalConfig,
+    encoder: Encoder,
+    widest: Architecture,
+    other: Zoo | None = None,
+) -> dict[str, tuple[str, RetrievalConfig]]:
+    """Name -> kind of context and configuration, of every flow that is compared.
+
+    Args:
+        other: networks of other images, whose codes are one more prior for the first kind.
+    """
+    made = {kind: (kind, config) for kind in kinds}
+    first, beside = kinds[0], replace(config, flow=replace(config.flow, join="latent"))
+    if first != NONE:
+        made[f"{first}, beside the code"] = (first, beside)
+    if other is not None:
+        for words, noise in {"": 0.0, ", spread": 1.0}.items():
+            prior = bank(other, encoder, widest, noise)
+            start = replace(config, flow=replace(config.flow, prior=prior))
+            made[f"{first}, from {other.dataset}{words}"] = (first, start)
+    return made
+
+
+def study(
+    sets: Sequence[DataSet],
+    kinds: Sequence[str],
+    config: RetrievalConfig,
+    *,
+    seed: int,
+    other: Zoo | None = None,
+    progress: Progress = silent,
+) -> list[Row]:
+    """One seed of everything: an encoder, the originals, and every flow on that encoder's codes.
+
+    Args:
+        other: of other images, for the prior of trained networks.
+
+    Raises:
+        ConfigError: an unknown kind, none, or networks that cannot be padded to the others'.
+    """
+    for kind in kinds:
+        choose({**KINDS, NONE: None}, kind)
+    if not kinds:
+        raise ConfigError(f"want one or more kinds of context of {[*KINDS, NONE]}")
+    networks = [data.architecture for data in sets]
+    widest = common(networks)
+    if (
+        other is not None
+        and common([widest, other.architecture]).channels > widest.channels
+    ):
+        raise ConfigError(f"networks of {other.dataset} have more channels than all others")
+    encoder = fit_encoder(sets, config, seed=seed, progress=progress)
+    rows = [{"way": "originals", **row} for row in originals_rows(sets, encoder, seed)]
+    for name, (kind, how) in ways(kinds, config, encoder, widest, other).items():
+        model = fit_retriever(sets, encoder, kind, how, seed=seed, progress=progress)
+        found = judge(model, sets, how, seed=seed)
+        rows += [{"way": name, **row} for row in found]
+    return rows

@@ -1,0 +1,328 @@
+"""Watch points of the prior flow to networks: any solver, any number of steps, and how good."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import ipywidgets as w
+import plotly.graph_objects as go
+import torch
+import traitlets as tr
+from jaxtyping import Float
+from plotly.basedatatypes import BaseFigure
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from hyperlab.base import ConfigError, Velocity, stream
+from hyperlab.models.cnn import Network
+from hyperlab.views import fields, figures
+from hyperlab.views.apps.buttons import with_tips
+from hyperlab.views.apps.stepper import Job
+from hyperlab.views.apps.stepper_state import PACES
+from hyperlab.views.projection import Plane
+from hyperlab.weights.encoders import Encoder, ceiling
+from hyperlab.weights.flow import Flow, follow
+from hyperlab.weights.zoo import accuracies
+
+N_SAMPLES = 16
+METHODS = ("euler", "heun", "rk4", "adaptive")
+ORIGINALS, DECODED = "originals' mean", "decoded originals' mean"
+SAMPLES, PATHS, MEAN = "samples", "samples' paths", "samples' mean"
+TIPS = {
+    "Step": "one knot further",
+    "Run": "to t = 1; from there, from the start again",
+    "Pause": "stop the run",
+    "Reset": "back to the prior, t = 0",
+}
+
+
+class Place(NamedTuple):
+    """How the samples flow, and how far they have come."""
+
+    method: str
+    steps: int
+    seed: int
+    knot: int
+
+
+class SamplerState(tr.HasTraits):
+    """Sixteen samples of a flow and the time they have come to.
+
+    Args:
+        flow: in the encoder's codes, told the time alone.
+        originals: networks to compare with, e.g. those that the flow was fitted to.
+        data: images and labels that all networks are tried on; 300 images take 0.07 s a knot.
+
+    Raises:
+        ConfigError: the parts do not fit each other, or there are fewer than three originals.
+    """
+
+    method = tr.Enum(METHODS, METHODS[0])
+    steps = tr.Int(20, min=1, max=100)  # from t = 0 to 1; adaptive: only where we look
+    knot = tr.Int(0, min=0)  # steps taken
+    seed = tr.Int(0, min=0)  # of the starts
+    pace = tr.Enum(PACES, PACES[1])  # knots a second of a run
+
+    def __init__(
+        self,
+        flow: Flow,
+        encoder: Encoder,
+        architecture: Network,
+        originals: Float[Tensor, " n params"],
+        data: tuple[Tensor, Tensor],
+    ) -> None:
+        _check(flow, encoder, originals)
+        super().__init__()
+        self.flow, self.encoder, self.architecture = flow, encoder, architecture
+        self.data = data
+        self.ceiling = ceiling(architecture, encoder, originals, data)
+        with torch.no_grad():
+            self.codes = encoder.encode(originals).cpu()
+        self.axes = Plane.fit(self.codes)
+        self._solved = lru_cache(maxsize=16)(self._solve)
+        self._measured: dict[Place, Tensor] = {}
+
+    @tr.validate("knot")
+    def _there(self, proposal: dict) -> int:
+        if proposal["value"] > self.steps:
+            raise ConfigError(f"knots 0 to {self.steps}, got {proposal['value']}")
+        return proposal["value"]
+
+    @tr.observe("steps")
+    def _keep_time(self, change: dict) -> None:
+        self.knot = round(self.knot / change["old"] * self.steps)
+
+    @property
+    def t(self) -> float:
+        return self.knot / self.steps
+
+    @property
+    def place(self) -> Place:
+        return Place(self.method, self.steps, self.seed, self.knot)
+
+    @torch.no_grad()
+    def _solve(
+        self, method: str, steps: int, seed: int, until: float = 1.0
+    ) -> tuple[Tensor, int]:
+        """The codes at steps + 1 equal times from 0 to `until`, and the NFE."""
+        start = self.flow.start(N_SAMPLES, stream(seed, "flow sampler"))
+        velocity = _stretched(self.flow.given(), until)
+        states, nfe = follow(velocity, start, steps=steps, method=method)
+        return self.flow.from_unit(states), nfe
+
+    def path(self) -> Float[Tensor, " knots n dim"]:
+        """The codes from t = 0 to 1."""
+        return self._solved(self.method, self.steps, self.seed)[0]
+
+    def nfe(self) -> tuple[int, int]:
+        """How often the velocity is asked up to here, and up to t = 1."""
+        total = self._solved(self.method, self.steps, self.seed)[1]
+        if self.method != "adaptive" or not self.knot:
+            return self.knot * total // self.steps, total
+        return self._solved(self.method, 1, self.seed, self.t)[1], total
+
+    def accuracies(self) -> Float[Tensor, " n"]:
+        """Of every sample's network here."""
+        return self.measure(self.place)
+
+    @torch.no_grad()
+    def measure(self, place: Place) -> Float[Tensor, " n"]:
+        """The accuracies anywhere; once measured they are kept."""
+        if place not in self._measured:
+            codes = self._solved(*place[:3])[0][place.knot]
+            networks = self.encoder.decode(codes)
+            found = accuracies(self.architecture, networks, *self.data)
+            self._measured[place] = found.cpu()
+        return self._measured[place]
+
+    def curve(self) -> tuple[Float[Tensor, " visited"], Float[Tensor, " visited"]]:
+        """Time and mean accuracy at the knots that have been visited, this one included."""
+        self.accuracies()
+        places = [self.place._replace(knot=knot) for knot in range(self.steps + 1)]
+        seen = [place for place in places if place in self._measured]
+        means = torch.stack([self._measured[place].mean() for place in seen])
+        return torch.tensor([place.knot for place in seen]) / self.steps, means
+
+    def plane(self) -> tuple[Float[Tensor, " n 2"], Float[Tensor, " samples knots 2"]]:
+        """The originals, and the samples' paths, in the plane of the originals' codes."""
+        paths = self.axes.to_plane(self.path().cpu()).transpose(0, 1)
+        return self.axes.to_plane(self.codes), paths
+
+    def step(self) -> None:
+        """One knot further, up to t = 1."""
+        self.knot = min(self.knot + 1, self.steps)
+
+    async def run(self) -> None:
+        """Knot after knot to t = 1 at the chosen pace; from there, from the start again.
+
+        Ends early where anything else is changed meanwhile.
+        """
+        if self.knot == self.steps:
+            self.knot = 0
+        here = self.place
+        while here.knot < here.steps:
+            due = time.monotonic() + 1 / self.pace
+            ahead = here._replace(knot=here.knot + 1)
+            await asyncio.to_thread(self.measure, ahead)
+            if self.place != here:
+                return
+            here, self.knot = ahead, ahead.knot
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def read_out(self) -> str:
+        """The picture in words and numbers."""
+        (asked, total), found = self.nfe(), self.accuracies()
+        shown = [self.axes.variance(x) for x in (self.codes, self.path()[-1].cpu())]
+        how = f"{self.steps} steps of {self.method}"
+        if self.method == "adaptive":
+            how = f"adaptive solver, seen at {self.steps} times"
+        return (
+            f"t = {self.t:.2f}, {how}: {asked} of {total} evaluations of the velocity (NFE). "
+            f"Accuracy of the {N_SAMPLES} samples: mean {found.mean():.1%}, best "
+            f"{found.max():.1%}; of the originals: mean {self.ceiling.before.mean():.1%}, "
+            f"decoded {self.ceiling.after.mean():.1%}. The plane shows "
+            f"{shown[0]:.0%} of the variance of the originals' codes and {shown[1]:.0%} of "
+            f"the finished samples'."
+        )
+
+
+def _check(flow: Flow, encoder: Encoder, originals: Tensor) -> None:
+    if (dim := len(flow.mean)) != encoder.latent or flow.context:
+        raise ConfigError(
+            f"want a flow without context in the encoder's codes of {encoder.latent} numbers, "
+            f"got one of {dim} numbers and a context of {flow.context}"
+        )
+    if len(originals) < 3 or dim < 2:
+        raise ConfigError(
+            f"a plane takes three or more originals with codes of two or more numbers, got "
+            f"{len(originals)} with {dim}"
+        )
+
+
+def _stretched(f: Velocity, until: float) -> Velocity:
+    """x(until t) flows by until f(until t, x): its end at t = 1 is x(until)."""
+    return lambda t, x: until * f(until * t, x)
+
+
+def figure_of(state: SamplerState) -> go.Figure:
+    """Left the samples on their way to the originals, right their accuracy against t."""
+    figure = make_subplots(cols=2, horizontal_spacing=0.14)
+    originals, paths = state.plane()
+    left = fields.cloud({"originals": originals})
+    left.update_traces(marker={"color": figures.GREY, "symbol": "circle-open"})
+    fields.strands(paths, name=PATHS, number=0, opacity=0.4, on=left)
+    figure.add_traces([*left.data, _spots("left")], rows=1, cols=1)
+    levels = {ORIGINALS: state.ceiling.before, DECODED: state.ceiling.after}
+    for number, (name, found) in enumerate(levels.items(), 1):
+        look = {"color": figures.OKABE_ITO[number], "dash": figures.DASHES[number]}
+        y = [float(found.mean())] * 2
+        figure.add_scatter(x=[0, 1], y=y, name=name, mode="lines", line=look, row=1, col=2)
+    figure.add_trace(_spots("right"), row=1, col=2)
+    look = {"color": figures.OKABE_ITO[3], "symbol": "diamond", "size": 9}
+    mean = go.Scatter(name=MEAN, mode="lines+markers", marker=look)
+    figure.add_trace(mean.update(line_color=look["color"]), row=1, col=2)
+    bar = {"thickness": 12, "len": 1, "ypad": 0, "tickformat": ".0%"}  # beside its axis
+    scale = {"colorscale": "Cividis", "cmin": 0, "cmax": 1, "colorbar": bar}
+    figure.update_layout(template=figures.TEMPLATE, coloraxis=scale, width=980, height=480)
+    figure.update_layout(margin_t=80)  # the legend takes two rows
+    figure.update_xaxes(title="component 1 of the originals' codes", col=1)
+    figure.update_yaxes(title="component 2", scaleanchor="x", col=1)
+    figure.update_xaxes(title="t", range=[-0.04, 1.04], col=2)
+    title = {"text": "accuracy", "standoff": 20}
+    figure.update_yaxes(title=title, range=[0, 1], tickformat=".0%", col=2)
+    draw(figure, state)
+    return figure
+
+
+def _spots(side: str) -> go.Scatter:
+    """The samples, coloured by accuracy, in the plane (left) or above t (right)."""
+    look = {"coloraxis": "coloraxis", "size": 10, "line": {"color": "black", "width": 1}}
+    words = "sample %{pointNumber}: %{marker.color:.1%}<extra></extra>"
+    return go.Scatter(
+        name=SAMPLES,
+        meta=side,
+        mode="markers",
+        marker=look,
+        cliponaxis=side == "left",
+        showlegend=side == "left",
+        hovertemplate=words,
+    )
+
+
+def draw(figure: BaseFigure, state: SamplerState) -> None:
+    """Bring the traces in line with the state."""
+    _, paths = state.plane()
+    so_far = fields.strands(paths[:, : state.knot + 1], name=PATHS).data[0]
+    found, traces = state.accuracies().numpy(), {(t.name, t.meta): t for t in figure.data}
+    left, right = (traces[SAMPLES, side] for side in ("left", "right"))
+    with figure.batch_update():
+        traces[PATHS, None].x, traces[PATHS, None].y = so_far.x, so_far.y
+        left.x, left.y = paths[:, state.knot].T.numpy()
+        right.x, right.y = [state.t] * N_SAMPLES, found
+        left.marker.color = right.marker.color = found
+        traces[MEAN, None].x, traces[MEAN, None].y = (x.numpy() for x in state.curve())
+
+
+class SamplerView(w.VBox):
+    """Step, run, pause, reset; choose solver, number of steps, place and starts.
+
+    Args:
+        state: all rules are there; here its traits are wired to controls and pictures.
+    """
+
+    def __init__(self, state: SamplerState) -> None:
+        self.state, self.job = state, Job(self.fail)
+        self.controls, self.buttons = _controls(), with_tips(TIPS)
+        self.figure, self.words = figures.live(figure_of(state)), w.HTML()
+        for name in ("method", "steps", "seed", "pace"):
+            tr.link((state, name), (self.controls[name], "value"))
+        self.controls["knot"].observe(lambda c: state.set_trait("knot", c["new"]), "value")
+        acts = {"Step": state.step, "Pause": lambda: None}
+        acts["Reset"] = lambda: state.set_trait("knot", 0)
+        for name, act in acts.items():
+            self.buttons[name].on_click(partial(self._pressed, act))
+        self.buttons["Run"].on_click(lambda _: self.job.start(state.run()))
+        state.observe(self.redraw, ["method", "steps", "seed", "knot"])
+        self.redraw()
+        *choices, place = self.controls.values()
+        rows = [w.HBox(choices), w.HBox([*self.buttons.values(), place])]
+        super().__init__([*rows, self.figure, self.words])
+
+    def _pressed(self, act: Callable[[], None], _: object) -> None:
+        self.job.stop()
+        act()
+
+    def redraw(self, _: object = None) -> None:
+        """Bring everything in line with the state."""
+        slider = self.controls["knot"]
+        with slider.hold_trait_notifications():  # no place between the old and the new
+            slider.max, slider.value = self.state.steps, self.state.knot
+        self.buttons["Step"].disabled = self.state.knot == self.state.steps
+        draw(self.figure, self.state)
+        self.words.value = self.state.read_out()
+
+    def fail(self, error: BaseException) -> None:
+        """Say what ended a run."""
+        self.words.value = f"Stopped. {type(error).__name__}: {error}"
+
+
+def flow_sampler(state: SamplerState) -> SamplerView:
+    """The app of notebook 12."""
+    return SamplerView(state)
+
+
+def _controls() -> dict[str, w.Widget]:
+    def named(kind: type[w.Widget], words: str, **options: object) -> w.Widget:
+        style = {"description_width": "initial"}
+        return kind(description=words, style=style, **options)
+
+    narrow = {"layout": {"width": "170px"}}
+    return {
+        "method": named(w.Dropdown, "solver", options=METHODS, **narrow),
+        "steps": named(w.IntSlider, "steps to t = 1", min=1, max=100),
+        "seed": named(w.BoundedIntText, "seed", min=0, max=9_999, **narrow),
+        "pace": named(w.Dropdown, "knots a second", options=PACES, **narrow),
+        "knot": named(w.IntSlider, "knot"),
+    }

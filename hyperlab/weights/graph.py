@@ -1,0 +1,264 @@
+"""Networks as graphs: an encoder that does not see in which order hidden channels stand.
+
+Nodes are the input channels and every layer's channels, edges their weights. A permutation of
+hidden channels only renames nodes, and all that is computed here ignores names.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..base import ConfigError, Progress, silent
+from ..nn import MLP, lent
+from . import encoders
+from .encoders import VAE, Behaviour, EncoderConfig, train_vae
+
+Shapes = Mapping[str, tuple[int, ...]]  # name -> shape of every tensor, in the row's order
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphConfig:
+    """What networks are made of, and the sizes of the relational transformer."""
+
+    shapes: Shapes  # of the networks' tensors, e.g. `architecture.shapes`
+    width: int = 64  # numbers of a node
+    edge: int = 16  # numbers of an edge
+    heads: int = 4  # of attention
+    depth: int = 2  # blocks
+
+    def __post_init__(self) -> None:
+        layers_of(self.shapes)
+        if (
+            min(self.width, self.edge, self.heads, self.depth) < 1
+            or self.width % self.heads
+        ):
+            raise ConfigError(
+                f"width, edge, heads, depth >= 1, width a multiple of heads: {self}"
+            )
+
+
+class Edges(NamedTuple):
+    """A layer's weights: from every node before to every node of it, `pixels` numbers each.
+
+    Of a convolution the pixels are the kernel's. Behind a flatten they are those of one channel
+    of the map, since PyTorch flattens channel by channel.
+    """
+
+    name: str
+    n_out: int
+    n_in: int
+    pixels: int
+
+
+def layers_of(shapes: Shapes) -> tuple[list[Edges], list[list[str]]]:
+    """Of networks in a row, layer after layer: the edges, and the names of its nodes' numbers.
+
+    Tensors of one axis (biases; weights and biases of norms) belong to the layer before them.
+
+    Raises:
+        ConfigError: a layer cannot read what the one before gives.
+    """
+    edges: list[Edges] = []
+    features: list[list[str]] = []
+    for name, shape in shapes.items():
+        if len(shape) == 1 and edges and shape[0] == edges[-1].n_out:
+            features[-1].append(name)
+            continue
+        n_in = edges[-1].n_out if edges else shape[1 % len(shape)]
+        if (
+            len(shape) not in (2, 4)
+            or shape[1] % n_in
+            or (len(shape) == 4 and shape[1] != n_in)
+        ):
+            raise ConfigError(
+                f"{name} of shape {tuple(shape)} reads no {n_in} channels; a graph is made of "
+                "convolutions, linear layers and norms, one after the other"
+            )
+        edges.append(Edges(name, shape[0], n_in, prod(shape) // (shape[0] * n_in)))
+        features.append([])
+    return edges, features
+
+
+def places(sizes: Sequence[int]) -> Int64[Tensor, " nodes"]:
+    """The name of every node: its own for inputs and outputs, its layer's for hidden ones."""
+    names: list[int] = []
+    for i, n in enumerate(sizes):
+        first = names[-1] + 1 if names else 0
+        named = i in (0, len(sizes) - 1)
+        names += range(first, first + n) if named else [first] * n
+    return torch.tensor(names)
+
+
+class RelationalBlock(nn.Module):
+    """Attention in which every pair of nodes has an edge, then new nodes and new edges.
+
+    q_ij = Q n_i + Q' e_ij, k_ij = K n_j + K' e_ij, v_ij = (V n_j) (S e_ij) + B e_ij;
+    n_i <- n_i + sum_j softmax_j(q_ij . k_ij) v_ij, e_ij <- e_ij + f(e_ij, e_ji, n_i, n_j).
+
+    Source: Diao & Loynd 2023 (arXiv:2210.05062), as Kofinas et al. 2024 (arXiv:2403.12143) use
+    it; the norms stand before each part here, not after it.
+    """
+
+    def __init__(self, config: GraphConfig) -> None:
+        super().__init__()
+        width, edge = config.width, config.edge
+        self.heads = config.heads
+        self.node_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.edge_norms = nn.ModuleList(nn.LayerNorm(edge) for _ in range(2))
+        self.of_node, self.of_edge = nn.Linear(width, 3 * width), nn.Linear(edge, 4 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = MLP(width, 2 * width, width)
+        self.from_edges, self.from_nodes = (
+            nn.Linear(edge, 4 * edge),
+            nn.Linear(width, 4 * edge),
+        )
+        self.to_edge = nn.Linear(2 * edge, edge)
+
+    def attend(
+        self,
+        nodes: Float[Tensor, " n nodes width"],
+        edges: Float[Tensor, " n nodes nodes edge"],
+    ) -> Float[Tensor, " n nodes width"]:
+        """What every node gets from all nodes."""
+        q, k, v = self.of_node(nodes).chunk(3, -1)
+        q_edge, k_edge, scale, shift = self.of_edge(edges).chunk(4, -1)
+        alike = (q[:, :, None] + q_edge) * (k[:, None] + k_edge)
+        heads = alike.unflatten(-1, (self.heads, -1))
+        share = (heads.sum(-1) / heads.shape[-1] ** 0.5).softmax(2)
+        values = (v[:, None] * (1 + scale) + shift).unflatten(-1, (self.heads, -1))
+        return self.out(torch.einsum("nijh,nijhd->nihd", share, values).flatten(2))
+
+    def forward(
+        self,
+        nodes: Float[Tensor, " n nodes width"],
+        edges: Float[Tensor, " n nodes nodes edge"],
+    ) -> tuple[Tensor, Tensor]:
+        nodes = nodes + self.attend(self.node_norms[0](nodes), self.edge_norms[0](edges))
+        nodes = nodes + self.mlp(self.node_norms[1](nodes))
+        there, back = self.from_edges(self.edge_norms[1](edges)).chunk(2, -1)
+        to, source = self.from_nodes(self.node_norms[2](nodes)).chunk(2, -1)
+        mixed = there + back.transpose(1, 2) + to[:, :, None] + source[:, None]
+        return nodes, edges + self.to_edge(F.silu(mixed))
+
+
+class GraphReader(nn.Module):
+    """Rows -> graph -> relational transformer -> the output nodes, side by side -> a code.
+
+    Inputs and outputs have a name each (an embedding), hidden nodes only that of their layer. Every
+    tensor is standardised as a whole: a number for each of its weights would be a name as well.
+
+    Source: Kofinas et al. 2024 (arXiv:2403.12143), sections 3 and 4, read-out "cat last"; its code
+    repeats a flattened layer's nodes pixel by pixel where PyTorch flattens channel by channel.
+    """
+
+    level: Tensor
+    scale: Tensor
+    place: Tensor
+
+    def __init__(
+        self, w: Float[Tensor, " n params"], config: GraphConfig, n_out: int
+    ) -> None:
+        super().__init__()
+        shapes = config.shapes
+        self.shapes, (self.edges, self.features) = dict(shapes), layers_of(shapes)
+        parts = w.split([prod(shape) for shape in shapes.values()], 1)
+        for name, what in {"level": torch.mean, "scale": torch.std}.items():
+            self.register_buffer(
+                name, torch.cat([what(p).expand(p.shape[1]) for p in parts])
+            )
+        self.scale.clamp_(min=1e-8)
+        place = places([self.edges[0].n_in, *(e.n_out for e in self.edges)])
+        self.register_buffer("place", place)
+        self.names = nn.Embedding(int(place[-1]) + 1, config.width)
+        self.node_in = nn.ModuleList(nn.Linear(len(f), config.width) for f in self.features)
+        self.edge_in = nn.ModuleList(nn.Linear(e.pixels, config.edge) for e in self.edges)
+        self.blocks = nn.ModuleList(RelationalBlock(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width)
+        self.out = MLP(self.edges[-1].n_out * config.width, 4 * config.width, n_out)
+
+    def graph(self, w: Float[Tensor, " n params"]) -> tuple[Tensor, Tensor]:
+        """Nodes (n x nodes x width) and edges (n x nodes x nodes x edge): [to, from]."""
+        flat = ((w - self.level) / self.scale).split(
+            [prod(s) for s in self.shapes.values()], 1
+        )
+        state = dict(zip(self.shapes, flat, strict=True))
+        nodes = self.names(self.place).repeat(len(w), 1, 1)
+        edges = w.new_zeros(len(w), *2 * [len(self.place)], self.edge_in[0].out_features)
+        first = 0
+        for layer, names, edge_in, node_in in zip(
+            self.edges, self.features, self.edge_in, self.node_in, strict=True
+        ):
+            own = slice(first + layer.n_in, first + layer.n_in + layer.n_out)
+            weights = state[layer.name].view(len(w), layer.n_out, layer.n_in, -1)
+            edges[:, own, first : own.start] = edge_in(weights)
+            if names:
+                nodes[:, own] += node_in(torch.stack([state[name] for name in names], -1))
+            first = own.start
+        return nodes, edges
+
+    def forward(self, w: Float[Tensor, " n params"]) -> Float[Tensor, " n out"]:
+        nodes, edges = self.graph(w)
+        for block in self.blocks:
+            nodes, edges = block(nodes, edges)
+        return self.out(self.norm(nodes[:, -self.edges[-1].n_out :]).flatten(1))
+
+
+class GraphVAE(VAE):
+    """An autoencoder that reads a graph and writes a row.
+
+    The same code whatever the order of a network's hidden channels. The row that comes back has the
+    order of the networks that it was fitted to: align them before.
+    """
+
+    def __init__(
+        self, w: Float[Tensor, " n params"], config: EncoderConfig, graph: GraphConfig
+    ) -> None:
+        if config.chunk:
+            raise ConfigError(
+                f"a graph is read as a whole; want chunk=0, got {config.chunk}"
+            )
+        self.graph = graph
+        super().__init__(w, config)
+
+    def make_reader(self, w: Float[Tensor, " n params"], size: int) -> nn.Module:
+        return GraphReader(w, self.graph, 2 * self.config.latent)
+
+    def read(self, x: Float[Tensor, " n params"]) -> Float[Tensor, " n 1 doubled"]:
+        return self.reader(self.mean + self.std * x)[:, None]
+
+    def about(self) -> dict[str, str]:
+        return {"graph": json.dumps(asdict(self.graph))}
+
+
+def fit_graph_vae(
+    w: Float[Tensor, " n params"],
+    config: EncoderConfig,
+    graph: GraphConfig,
+    *,
+    behave: Behaviour | None = None,
+    generator: torch.Generator,
+    progress: Progress = silent,
+) -> GraphVAE:
+    """Train a graph autoencoder, as `encoders.fit_vae` trains one of rows."""
+    with lent(generator):
+        vae = GraphVAE(w, config, graph)
+    return train_vae(vae, w, behave=behave, generator=generator, progress=progress)
+
+
+def load(path: Path | str) -> GraphVAE:
+    """A graph autoencoder that `encoders.save` wrote; raises what `encoders.load` raises."""
+    return encoders.load(path, _empty)
+
+
+def _empty(w: Tensor, config: EncoderConfig, told: Mapping[str, str]) -> GraphVAE:
+    sizes = json.loads(told["graph"])
+    shapes = {name: tuple(shape) for name, shape in sizes.pop("shapes").items()}
+    return GraphVAE(w, config, GraphConfig(shapes=shapes, **sizes))

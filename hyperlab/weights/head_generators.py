@@ -1,0 +1,180 @@
+"""Generated heads: FLoWN's few-shot setting, its diffusion rival, and a linear map as control.
+
+A generator is told what a support set says and learns, from base tasks, what heads *many* images
+might have given. Classes have no order, so either each row of a head is generated for itself, told
+of its own class ("row"), or all of them at once, over many orders of the classes ("head", as
+published).
+
+Source: FLoWN, arXiv:2503.19371, section 4.4 and table 6; D2NWG, arXiv:2402.18153.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..base import choose
+from .diffusion import fit_diffusion
+from .encoders import PCA, Encoder, EncoderConfig, fit_vae
+from .flow import FlowConfig, fit_flow
+from .heads import WAY, BaseConfig, HeadSet, Whitening, tell
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """How heads become codes, and who generates those."""
+
+    kind: str = "flow"  # "flow" (FLoWN), "diffusion" (D2NWG) or "ridge", see KINDS
+    by: str = "row"  # what is generated at once: a class's "row", or the "head"
+    residual: bool = True  # generate what is missing from the support's head, not all
+    encoder: str = "pca"  # of rows: "pca" or "vae"
+    latent: int = 8  # numbers of a row's code; of 8, 16, 32 best on validation
+    orders: int = 8  # of the classes that every base task is seen in, by head
+    flow: FlowConfig = FlowConfig(prior="normal", width=96, depth=2, steps=1_500)
+    ridge: float = 1.0  # penalty of kind "ridge", times the number of rows / 1000
+
+    def __post_init__(self) -> None:
+        choose(KINDS, self.kind)
+        choose({"row": 1, "head": 1}, self.by)
+        choose({"pca": 1, "vae": 1}, self.encoder)
+
+    @classmethod
+    def at(cls, scale: str) -> "GeneratorConfig":
+        quick = FlowConfig(width=32, depth=1, steps=60, batch=64)
+        small = cls(flow=quick, latent=8, orders=2)
+        return choose({"smoke": small, "laptop": cls(), "paper": cls(latent=64)}, scale)
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What generates codes, told of a task."""
+
+    def sample(
+        self, n: int, *, generator: torch.Generator, steps: int, context: Tensor
+    ) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """The one code that a linear map of the context gives: no generator, the control."""
+
+    weights: Float[Tensor, " c_and_1 dim"]
+
+    def sample(
+        self, n: int, *, generator: torch.Generator, steps: int, context: Tensor
+    ) -> Float[Tensor, " n dim"]:
+        """What the map gives for each of n contexts; nothing is drawn."""
+        del n, generator, steps
+        return context @ self.weights[:-1] + self.weights[-1]
+
+
+def fit_ridge(
+    codes: Tensor, context: Tensor, config: GeneratorConfig, generator: torch.Generator
+) -> Ridge:
+    """min |X A - Z|^2 + ridge |A|^2, in closed form; nothing is drawn."""
+    del generator
+    x = torch.cat([context, context.new_ones(len(context), 1)], 1)
+    penalty = config.ridge * len(x) / 1_000 * torch.eye(x.shape[1]).to(x)
+    return Ridge(torch.linalg.solve(x.T @ x + penalty, x.T @ codes))
+
+
+KINDS = {
+    "flow": lambda z, c, config, g: fit_flow(z, config.flow, context=c, generator=g),
+    "diffusion": lambda z, c, config, g: fit_diffusion(
+        z, config.flow, context=c, generator=g
+    ),
+    "ridge": fit_ridge,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class HeadGenerator:
+    """Heads for a task that was never seen, from the features of its support set."""
+
+    whiten: Whitening
+    base: BaseConfig
+    config: GeneratorConfig
+    encoder: Encoder  # of rows
+    model: Model  # of codes
+    told_mean: Float[Tensor, " c"]
+    told_std: Float[Tensor, " c"]
+
+    def unit(self, told: Float[Tensor, "*some c"]) -> Float[Tensor, "*some c"]:
+        """What is told, with mean 0 and deviation 1 over the base tasks."""
+        return (told - self.told_mean) / self.told_std
+
+    @torch.no_grad()
+    def sample(
+        self,
+        support: Float[Tensor, " tasks way shots dim"],
+        n: int,
+        *,
+        generator: torch.Generator,
+        steps: int = 20,
+        about: Float[Tensor, " tasks way others dim"] | None = None,
+    ) -> Float[Tensor, " tasks n way row"]:
+        """n heads for every task, on whitened features; all tasks at once.
+
+        Args:
+            support: features as the backbone gives them.
+            about: the support sets of other tasks, told instead; a control.
+        """
+        told, start = tell(self.whiten(support), self.base)
+        if about is not None:
+            told = tell(self.whiten(about), self.base)[0]
+        told = self.unit(told)
+        told = told.flatten(0, 1) if self.config.by == "row" else told.flatten(1)
+        contexts = told.repeat_interleave(n, 0)
+        how = {"generator": generator, "steps": steps, "context": contexts}
+        codes = self.model.sample(len(contexts), **how)
+        rows = self.encoder.decode(codes.reshape(-1, self.encoder.latent))
+        if self.config.by == "row":
+            rows = rows.unflatten(0, (-1, WAY, n)).transpose(1, 2)
+        else:
+            rows = rows.unflatten(0, (-1, n, WAY))
+        heads = rows + start[:, None] if self.config.residual else rows
+        return heads - heads.mean(2, keepdim=True)
+
+
+def fit_generator(
+    found: HeadSet,
+    whiten: Whitening,
+    base: BaseConfig,
+    config: GeneratorConfig,
+    *,
+    generator: torch.Generator,
+) -> HeadGenerator:
+    """Fit the encoder to the rows of base heads, and the model to their codes and contexts."""
+    rows = found.heads - found.start if config.residual else found.heads
+    flat = rows.flatten(0, 1)
+    mean, std = found.told.mean((0, 1)), found.told.std((0, 1)).clamp(min=1e-6)
+    told = (found.told - mean) / std
+    if config.encoder == "pca":
+        encoder: Encoder = PCA(flat, min(config.latent, flat.shape[1], len(flat) - 1))
+    else:
+        how = EncoderConfig(latent=config.latent, width=256, steps=config.flow.steps)
+        encoder = fit_vae(flat, replace(how, batch=256), generator=generator)
+    with torch.no_grad():
+        codes = encoder.encode(flat).unflatten(0, told.shape[:2])
+    if config.by == "head":
+        codes, told = in_orders(codes, told, config.orders, generator)
+    pair = (x.flatten(0, 1) if config.by == "row" else x.flatten(1) for x in (codes, told))
+    model = choose(KINDS, config.kind)(*pair, config, generator)
+    return HeadGenerator(whiten, base, config, encoder, model, mean, std)
+
+
+def in_orders(
+    codes: Float[Tensor, " tasks way k"],
+    told: Float[Tensor, " tasks way c"],
+    orders: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Every task in several random orders of its classes, the same for code and context."""
+    keys = torch.rand(orders * len(codes), codes.shape[1], generator=generator)
+    order = keys.argsort(1)[..., None]
+    return tuple(
+        x.repeat(orders, 1, 1).gather(1, order.expand(-1, -1, x.shape[2]))
+        for x in (codes, told)
+    )

@@ -1,0 +1,277 @@
+"""Classifier heads of few-shot tasks, thousands of them learned at once on frozen features.
+
+A head is a linear map, one row of weights and a bias for each class:
+
+    logits = W f + b.
+
+A base task gives two heads. One is fitted to many images of its classes: what we want. The other is
+fitted to the few images of its support set: what we can have. `head_generators` learns what the
+first looks like, given the second.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import cos, pi
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..base import ConfigError, Progress, choose, silent
+from ..models.targets import Target
+from ..tasks import styles
+from ..tasks.domains import Domain
+
+CHUNK = 128  # tasks that are fitted together: what a processor's cache holds
+WAY = 5  # classes of every task
+EPS = 1e-4  # of Adam: at the start the biases' gradients are rounding errors around 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseConfig:
+    """Which base tasks are drawn, and how their heads are fitted."""
+
+    n_tasks: int = 6_000  # base tasks of 5 classes
+    shots: tuple[int, ...] = (1, 5)  # support images of a class, in turn
+    n_train: int = 24  # images of a class behind the wanted head
+    looks: int = 3  # random styles of every domain, beside its own look
+    classes: int = 60  # of a domain, at most
+    per_class: int = 40  # images of a class, at most
+    l2: float = 0.1  # of the wanted heads and of those fitted to the support
+    steps: int = 60  # of Adam
+
+    def __post_init__(self) -> None:
+        if min(self.n_tasks, self.n_train, self.steps, *self.shots) < 1 or self.looks < 0:
+            raise ConfigError(
+                f"n_tasks, n_train, steps, shots want >= 1, looks >= 0: {self}"
+            )
+
+    @classmethod
+    def at(cls, scale: str) -> "BaseConfig":
+        small = cls(n_tasks=80, n_train=6, looks=0, classes=12, per_class=9, steps=20)
+        laptop = cls(n_tasks=4_000, looks=2, classes=40, per_class=30)
+        return choose(
+            {"smoke": small, "laptop": laptop, "paper": cls(n_tasks=50_000)}, scale
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """The frozen features of a domain's images, in one or more looks.
+
+    Args:
+        members: of each class the rows of its images.
+    """
+
+    features: Float[Tensor, " looks n dim"]
+    members: Sequence[Int64[Tensor, " k"]]
+
+
+@torch.no_grad()
+def read_bank(
+    target: Target,
+    domain: Domain,
+    config: BaseConfig,
+    *,
+    least: int = 2,
+    generator: torch.Generator,
+) -> Bank:
+    """The features of some images of a domain: its own look first, then random styles.
+
+    Args:
+        least: images; classes with fewer are left out.
+
+    Raises:
+        ConfigError: fewer than five classes are left.
+    """
+    fit = [c for c, n in enumerate(domain.counts.tolist()) if n >= least]
+    if len(fit) < WAY:
+        raise ConfigError(
+            f"{domain.name} has {len(fit)} classes of {least} images, want {WAY}"
+        )
+    order = torch.randperm(len(fit), generator=generator)[: config.classes].tolist()
+    rows, members, n = [], [], 0
+    for members_of in (domain.members[fit[k]] for k in order):
+        some = torch.randperm(len(members_of), generator=generator)[: config.per_class]
+        rows.append(members_of[some])
+        members.append(torch.arange(n, n := n + len(some)))
+    looks = [styles.Style()]
+    looks += [styles.random_style(generator) for _ in range(config.looks)]
+    parts = torch.cat(rows).split(300)
+
+    def seen(style: styles.Style) -> Tensor:
+        found = [
+            target.features(target.theta0, style.apply(domain.batch(part)))
+            for part in parts
+        ]
+        return torch.cat(found).cpu()
+
+    return Bank(torch.stack([seen(look) for look in looks]), members)
+
+
+class Task(NamedTuple):
+    """The features of a 5-way task: the few that are its support set, and many."""
+
+    support: Float[Tensor, " way shots dim"]
+    train: Float[Tensor, " way n_train dim"]
+
+
+def draw_tasks(
+    banks: Mapping[str, Bank],
+    n: int,
+    *,
+    n_shot: int,
+    n_train: int,
+    generator: torch.Generator,
+) -> Task:
+    """n tasks, stacked, of the domains in turn, each in one of its looks.
+
+    The support images are among the many; where a class has too few, they come again.
+    """
+    if not banks:
+        raise ConfigError("want one or more banks to draw tasks from")
+    supports, trains, names = [], [], list(banks)
+    for i in range(n):
+        bank = banks[names[i % len(names)]]
+        look = int(torch.randint(len(bank.features), (), generator=generator))
+        for c in torch.randperm(len(bank.members), generator=generator)[:WAY].tolist():
+            rows = bank.members[c]
+            rows = rows[torch.randperm(len(rows), generator=generator)]
+            again = torch.arange(max(n_shot, n_train)) % len(rows)
+            found = bank.features[look, rows[again]]
+            supports.append(found[:n_shot])
+            trains.append(found[:n_train])
+    parts = (torch.stack(part).unflatten(0, (n, WAY)) for part in (supports, trains))
+    return Task(*parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """Unit features, moved and scaled so that classes of base tasks have covariance I within.
+
+    A class mean minus the mean of all, in these coordinates, is Fisher's discriminant: what base
+    tasks say about *every* task, learned in closed form.
+
+    Source: Fisher 1936; as a first step of few-shot heads, Bendou et al. 2022 (arXiv:2201.09699).
+    """
+
+    mean: Float[Tensor, " dim"]
+    map: Float[Tensor, " dim dim"]
+
+    @classmethod
+    def fit(
+        cls, features: Float[Tensor, " tasks way n dim"], *, noise: float = 0.1
+    ) -> "Whitening":
+        """(C + noise tr(C) / dim I)^(-1/2), C the covariance within classes.
+
+        Args:
+            noise: added to every direction, in units of the mean variance.
+        """
+        unit = F.normalize(features, dim=-1)
+        within = (unit - unit.mean(2, keepdim=True)).flatten(0, 2)
+        n = features.shape[2]
+        c = within.T @ within / len(within) * n / max(n - 1, 1)
+        values, vectors = torch.linalg.eigh(c)
+        level = noise * values.mean() + 1e-8
+        return cls(
+            unit.flatten(0, 2).mean(0), vectors * (values.clamp(min=0) + level).rsqrt()
+        )
+
+    def __call__(self, features: Float[Tensor, "*some dim"]) -> Float[Tensor, "*some dim"]:
+        return (F.normalize(features, dim=-1) - self.mean) @ self.map
+
+
+def head_logits(
+    heads: Float[Tensor, "*#some way row"], features: Float[Tensor, "*#some n dim"]
+) -> Float[Tensor, "*all n way"]:
+    """W f + b; the bias is the last number of a row."""
+    return features @ heads[..., :-1].mT + heads[..., None, :, -1]
+
+
+def fit_heads(
+    features: Float[Tensor, " tasks way n dim"],
+    *,
+    l2: float = 0.1,
+    steps: int = 60,
+    lr: float = 0.05,
+) -> Float[Tensor, " tasks way row"]:
+    """Logistic regression of every task at once, by Adam with a cosine rate from 0.
+
+    min_W,b  mean of -log softmax(W f + b)_y + l2 / 2 |W|^2. The rows sum to 0: what they have in
+    common changes no probability.
+    """
+    return torch.cat([_fit(part, l2, steps, lr) for part in features.split(CHUNK)])
+
+
+def _fit(x: Tensor, l2: float, steps: int, lr: float) -> Tensor:
+    tasks, way, n, dim = x.shape
+    x = torch.cat([x, x.new_ones(tasks, way, n, 1)], 3).flatten(1, 2)
+    y = torch.eye(way).repeat_interleave(n, 0).to(x)
+    decay = x.new_tensor([l2] * dim + [0.0])
+    w = x.new_zeros(tasks, way, dim + 1)
+    optimiser = torch.optim.Adam([w], lr, betas=(0.9, 0.99), eps=EPS)
+    for k in range(1, steps + 1):
+        optimiser.param_groups[0]["lr"] = lr * (1 + cos(pi * k / steps)) / 2
+        w.grad = ((x @ w.mT).softmax(2) - y).mT @ x / (way * n) + decay * w
+        optimiser.step()
+    return w - w.mean(1, keepdim=True)
+
+
+def mean_heads(
+    features: Float[Tensor, " tasks way n dim"],
+) -> Float[Tensor, " tasks way row"]:
+    """The heads of class means c_k: w_k = c_k, b_k = -|c_k|^2 / 2, rows minus their mean.
+
+    On whitened features: linear discriminant analysis with the base tasks' covariance.
+    """
+    c = features.mean(2)
+    rows = torch.cat([c, -c.square().sum(2, keepdim=True) / 2], 2)
+    return rows - rows.mean(1, keepdim=True)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadSet:
+    """Tasks as a generator sees them, on whitened features.
+
+    Args:
+        told: of every class what the generator is told, see `tell`.
+        start: the heads that were fitted to the support sets.
+        heads: those that were fitted to many images.
+    """
+
+    told: Float[Tensor, " tasks way c"]
+    start: Float[Tensor, " tasks way row"]
+    heads: Float[Tensor, " tasks way row"]
+
+
+def tell(
+    support: Float[Tensor, " tasks way shots dim"], config: BaseConfig
+) -> tuple[Float[Tensor, " tasks way c"], Float[Tensor, " tasks way row"]]:
+    """What a support set says of every class, and the heads fitted to it.
+
+    Told are the class's row of that head, its mean (against the others') and 1 / shots.
+    """
+    start = fit_heads(support, l2=config.l2, steps=config.steps)
+    shots = support.new_full((*start.shape[:2], 1), 1 / support.shape[2])
+    return torch.cat([start, mean_heads(support), shots], 2), start
+
+
+def learn_heads(
+    banks: Mapping[str, Bank],
+    whiten: Whitening,
+    config: BaseConfig,
+    *,
+    generator: torch.Generator,
+    progress: Progress = silent,
+) -> HeadSet:
+    """Draw base tasks with every number of shots, and fit both heads of each."""
+    found = []
+    for n_shot in progress(config.shots, total=len(config.shots), desc="base heads"):
+        n = -(-config.n_tasks // len(config.shots))
+        how = {"n_shot": n_shot, "n_train": config.n_train, "generator": generator}
+        support, train = map(whiten, draw_tasks(banks, n, **how))
+        heads = fit_heads(train, l2=config.l2, steps=config.steps)
+        found.append((*tell(support, config), heads))
+    return HeadSet(*(torch.cat(column) for column in zip(*found, strict=True)))

@@ -1,0 +1,200 @@
+"""Populations of norm layers: a host is trained, then frozen but for its last two norms, and the
+run goes on while every few steps those are kept."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from jaxtyping import Float, Int64
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..base import (
+    ConfigError,
+    Progress,
+    choose,
+    silent,
+    stream,
+    whole_file,
+    whole_tensors,
+)
+from ..models import hosts
+from ..models.hosts import Host
+from ..nn import cosine_warmup, lent
+from .recipes import Splits
+from .zoo import SCORES, TailConfig, Zoo, accuracies, score, step
+
+DECAY = 5e-4  # of AdamW's weights, before and after the freeze
+INSIDE = "host."  # stands in a file before the names of the host's tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostConfig:
+    """How a host is trained and what is kept of it; the defaults are p-diff's for ResNet-18.
+
+    FLoWN keeps 200, one an epoch, at a rate of 1.6e-4 (ResNet-18) or 5e-2 (ViT-B, ConvNeXt-T).
+
+    Source: Wang et al. 2024, p-diff (arXiv:2402.13144), the authors' second code. They crop and
+    mirror the images, here these stay as they are; a tenth of the steps for warm-up is ours.
+    FLoWN, arXiv:2503.19371, table 8.
+    """
+
+    host: str = "resnet18"  # a timm network
+    size: int = 224  # of an image, in pixels
+    pretrained: bool = True  # starts from timm's weights, which are fetched once
+    epochs: int = 10  # of all weights, before the freeze
+    lr: float = 5e-4  # of AdamW before the freeze, cosine
+    batch: int = 128  # images a step, before and after it
+    n_train: int = 0  # images that are trained on; 0: all
+    n_eval: int = 0  # most images for validation, and for test; 0: all
+    seed: int = 0  # of first weights and batches
+    tail: TailConfig = TailConfig(n=300, every=1, lr=0.03)  # AdamW anew, a constant rate
+
+    def __post_init__(self) -> None:
+        counts = (self.size, self.epochs, self.batch, self.tail.n, self.tail.every)
+        if min(counts) < 1:
+            raise ConfigError(f"size, epochs, batch, n and every must be >= 1, got {self}")
+
+    @classmethod
+    def at(cls, scale: str) -> "HostConfig":
+        """Presets; only "paper" starts from weights that others trained."""
+        own = replace(cls(), size=32, pretrained=False, lr=2e-3)
+        few = {"n_train": 400, "n_eval": 60, "batch": 20, "epochs": 3}
+        smoke = replace(own, host="test_resnet", tail=replace(own.tail, n=20), **few)
+        some = {"n_train": 6_000, "n_eval": 1_000, "batch": 64, "epochs": 2}
+        laptop = replace(own, tail=replace(own.tail, n=200), **some)
+        return choose({"smoke": smoke, "laptop": laptop, "paper": cls()}, scale)
+
+
+def batches(
+    n: int, batch: int, generator: torch.Generator
+) -> Iterator[Int64[Tensor, " some"]]:
+    """Rows in random order, epoch after epoch without end; what fills no batch is left out."""
+    while True:
+        order = torch.randperm(n, generator=generator)
+        yield from order[: max(batch, n - n % batch)].split(batch)
+
+
+def train_host(config: HostConfig, splits: Splits, *, progress: Progress = silent) -> Host:
+    """A timm network with all its weights trained on the images, then frozen.
+
+    Raises:
+        ConfigError: there is no such network.
+        DataMissingError: it starts from timm's weights, which are not here.
+    """
+    images, labels = splits.train
+    how = {"size": config.size, "pretrained": config.pretrained}
+    first = stream(config.seed, config.host, "init")
+    host = hosts.build(config.host, splits.n_classes, **how, generator=first)
+    model = host.model.to(images.device).train().requires_grad_(True)
+    optimiser = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=DECAY)
+    generator = stream(config.seed, config.host, "order")
+    total = config.epochs * max(1, len(labels) // config.batch)
+    rows = islice(batches(len(labels), config.batch, generator), total)
+    with lent(stream(config.seed, config.host, "dropout")):
+        for k, some in enumerate(progress(rows, total=total, desc="host")):
+            for group in optimiser.param_groups:
+                group["lr"] = config.lr * cosine_warmup(k, warmup=total // 10, total=total)
+            loss = F.cross_entropy(model(host.see(images[some])), labels[some])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    model.eval().requires_grad_(False)
+    return host
+
+
+def record_tail(
+    host: Host, config: HostConfig, splits: Splits, *, progress: Progress = silent
+) -> Float[Tensor, " n params"]:
+    """The last two norms every few steps, while they alone are trained.
+
+    The network is in evaluation mode: running statistics stay, and a row says all there is.
+    """
+    images, labels = splits.train
+    w = host.w0[None].clone().requires_grad_()
+    optimiser = torch.optim.AdamW([w], config.tail.lr, weight_decay=DECAY)
+    generator = stream(config.seed, config.host, "tail")
+    rows, kept = batches(len(labels), config.batch, generator), []
+    for _ in progress(range(config.tail.n), total=config.tail.n, desc="tail"):
+        for some in islice(rows, config.tail.every):
+            step(host, w, optimiser, images[some], labels[some])
+        kept.append(w.detach()[0].clone())
+    return torch.stack(kept)
+
+
+def train_tail(
+    config: HostConfig, dataset: str, splits: Splits, *, progress: Progress = silent
+) -> Zoo:
+    """A host and its tail: a zoo of one run, whose epochs are the numbers of the checkpoints.
+
+    It lies where the images are.
+    """
+    host = train_host(config, splits, progress=progress)
+    w = record_tail(host, config, splits, progress=progress)
+    val_accuracy, loss = score(host, w, *splits.val)
+    scores = (accuracies(host, w, *splits.test), val_accuracy, loss)
+    return Zoo(
+        architecture=host,
+        w=w[None],
+        epochs=tuple(range(1, len(w) + 1)),
+        seeds=(config.seed,),
+        dataset=dataset,
+        **{name: x[None] for name, x in zip(SCORES, scores, strict=True)},
+    )
+
+
+def save(
+    tail: Zoo, path: Path | str, *, about: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """A tail as one safetensors file, the whole host in it.
+
+    Args:
+        about: joins the metadata, e.g. the command that made it.
+
+    Raises:
+        ConfigError: it is a zoo of another kind.
+    """
+    host = tail.architecture
+    if not isinstance(host, Host):
+        raise ConfigError(f"a zoo of {host.name} is no tail; zoo_store.save_zoo saves it")
+    tensors = {name: getattr(tail, name) for name in ("w", *SCORES)}
+    tensors |= {INSIDE + name: x for name, x in host.model.state_dict().items()}
+    told = {"host": host.name, "n_classes": host.n_classes, "size": host.size}
+    told |= {"dataset": tail.dataset, "epochs": tail.epochs, "seeds": tail.seeds}
+    with whole_file(path) as draft:
+        meta = {"tail": json.dumps(told), **about}
+        save_file({name: x.contiguous() for name, x in tensors.items()}, draft, meta)
+
+
+def load(path: Path | str) -> Zoo:
+    """A tail from such a file.
+
+    Raises:
+        DataMissingError: no such file.
+        ArtifactError: the file is damaged, or is no tail.
+    """
+    remedy = "run: python data_scripts/train_tail.py"
+    with whole_tensors(path, "tail", remedy) as (meta, arrays):
+        told = json.loads(meta["tail"])
+        host = hosts.build(
+            told["host"],
+            told["n_classes"],
+            size=told["size"],
+            generator=stream(0, "replaced at once"),
+        )
+        state = {
+            k.removeprefix(INSIDE): x for k, x in arrays.items() if k.startswith(INSIDE)
+        }
+        host.model.load_state_dict(state)
+        return Zoo(
+            architecture=host,
+            epochs=tuple(told["epochs"]),
+            seeds=tuple(told["seeds"]),
+            dataset=told["dataset"],
+            **{name: arrays[name] for name in ("w", *SCORES)},
+        )

@@ -1,0 +1,57 @@
+"""The walk through codes of notebook 11, the sampler and the map of notebook 12, as used."""
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+WHERE = """i => {
+  for (const plot of document.querySelectorAll('.js-plotly-plot')) {
+    const layout = plot._fullLayout, box = plot.getBoundingClientRect();
+    for (const trace of plot.data) {
+      const place = Array.from(trace.customdata || []).indexOf(i);
+      if (place >= 0 && trace.visible !== false)
+        return [box.x + layout.xaxis._offset + layout.xaxis.c2p(trace.x[place]),
+                box.y + layout.yaxis._offset + layout.yaxis.c2p(trace.y[place])];
+    }
+  }
+}"""  # of a network on the map, in pixels of the page
+
+
+def test_a_walk_leads_through_the_code(lab):
+    with lab.open("11_encoding_weights.ipynb") as page:
+        page.run_all()
+        page.tab.get_by_label("from").first.scroll_into_view_if_needed()
+        page.until(lambda: "From network 0 to 1, through the code" in page.text())
+        page.choose("to", "2")
+        page.until(lambda: "From network 0 to 2, through the code" in page.text())
+        page.press("aligned")
+        page.until(lambda: "From network 0 to 2, aligned" in page.text())
+        page.screenshot("latent_walk")
+        assert not page.external
+
+
+def test_samples_flow_and_a_click_chooses_a_network(lab):
+    with lab.open("12_flow_matching_on_weights.ipynb") as page:
+        page.run_all()
+        page.tab.get_by_label("solver").first.scroll_into_view_if_needed()
+        page.press("Reset")
+        page.until(lambda: "t = 0.00" in page.text())
+        page.press("Step")
+        page.until(lambda: "t = 0.05" in page.text())
+        page.choose("solver", "heun")
+        page.until(lambda: "20 steps of heun: 2 of 40 evaluations" in page.text())
+        page.press("Run")
+        page.until(lambda: "t = 1.00, 20 steps of heun" in page.text())
+        assert page.kernel("state.knot, state.method") == "(20, 'heun')"
+        page.screenshot("flow_sampler")
+
+        page.tab.get_by_label("plane").first.scroll_into_view_if_needed()
+        page.until(lambda: page.tab.evaluate(WHERE, 5))
+        page.tab.mouse.move(*page.tab.evaluate(WHERE, 5))
+        page.tab.mouse.click(*page.tab.evaluate(WHERE, 5))
+        page.until(lambda: page.kernel("map_state.chosen") == "5")
+        page.until(lambda: "Network 5, trained 5" in page.text())
+        page.choose("plane", "weights of its own")
+        page.until(lambda: page.kernel("map_state.plane") == "'weights of its own'")
+        page.screenshot("network_map")
+        assert not page.external

@@ -1,0 +1,291 @@
+"""A reader's folder becomes a domain; what cannot be used is listed, and nothing crashes."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
+from hyperlab.tasks import own, roles
+from hyperlab.tasks.protocols import PROTOCOLS
+from tests.tiny import noise_domain
+
+RED = (200, 10, 30)
+
+
+def write(folder, classes=("cat", "dog"), n=3, size=(20, 16)):
+    for k, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(n):
+            image = Image.new("RGB", size, (40 * k, 10 * i, 5))
+            image.save(folder / name / f"{i}.png")
+    return folder
+
+
+def noise(*shape, dtype=np.uint8, top=255):
+    numbers = np.random.default_rng(0).integers(0, top + 1, shape)
+    return Image.fromarray(numbers.astype(dtype))
+
+
+def saved(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_a_clean_folder_is_a_domain_and_its_lists_are_empty(tmp_path):
+    found = own.read(write(tmp_path / "pets"), size=8)
+    assert (found.domain.name, found.domain.class_names) == ("pets", ("cat", "dog"))
+    assert found.domain.counts.tolist() == [3, 3]
+    assert found.domain.images[4, :, 4, 4].tolist() == [40, 10, 5]
+    assert found.changed == found.skipped == ()
+
+
+ODD = {  # name -> image, what is said of it, and a pixel of it in 8 bits
+    "deep.png": (
+        lambda: Image.fromarray(np.full((9, 9), 51_400, np.uint16)),
+        "16-bit",
+        200,
+    ),
+    "float.tif": (
+        lambda: Image.fromarray(np.full((9, 9), 0.5, np.float32)),
+        "floating",
+        128,
+    ),
+    "clear.png": (lambda: Image.new("RGBA", (9, 9), (9, 9, 9, 0)), "laid on white", 255),
+    "half.png": (lambda: Image.new("LA", (9, 9), (0, 51)), "laid on white", 204),
+    "cmyk.jpg": (lambda: Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "CMYK made RGB", 254),
+    "few.png": (lambda: Image.new("RGB", (9, 9), RED).quantize(2), "palette", 200),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_image_is_made_one_of_8_bits_and_listed(tmp_path, name):
+    make, words, red = ODD[name]
+    make().save(write(tmp_path) / "cat" / name)
+    found = own.read(tmp_path, size=8)
+    assert found.skipped == () and found.domain.counts.tolist() == [4, 3]
+    (file, what), *others = found.changed
+    assert {other.what for other in others} <= {"grey, repeated in three channels"}
+    assert file == str(Path("cat", name)) and words in what
+    row = sorted(["0.png", "1.png", "2.png", name]).index(name)
+    assert found.domain.images[row, 0, 4, 4].item() == pytest.approx(red, abs=1)
+
+
+def test_grey_joins_colours_and_an_animation_gives_its_first_picture(
+    tmp_path,
+):
+    folder = write(tmp_path) / "cat"
+    Image.new("RGBA", (9, 9), (*RED, 255)).save(folder / "3.png")
+    Image.new("L", (9, 9), 7).save(folder / "4.png")
+    pictures = [Image.new("L", (9, 9), v) for v in (255, 0)]
+    pictures[0].save(folder / "5.gif", save_all=True, append_images=pictures[1:])
+    found = own.read(tmp_path, size=8)
+    assert found.domain.images[3, :, 4, 4].tolist() == list(RED)
+    assert found.domain.images[4, :, 4, 4].tolist() == [7, 7, 7]
+    assert found.domain.images[5, :, 4, 4].tolist() == [255, 255, 255]
+    said = {file[-5:]: what for file, what in found.changed if "grey" not in what}
+    assert "3.png" not in said
+    assert ("5.gif", "the first of 2 pictures") in {(f[-5:], w) for f, w in found.changed}
+    assert str(Path("cat", "4.png")) in {f for f, what in found.changed if "grey" in what}
+
+
+BROKEN = {
+    "empty.png": (b"", "no image"),
+    "text.jpg": (b"a letter to my aunt", "no image"),
+    "cut.png": (saved(noise(30, 30, 3), "png")[:400], "truncated"),
+    "dot.png": (saved(Image.new("L", (1, 1)), "png"), "1 x 1 pixels"),
+    "line.png": (saved(Image.new("L", (300, 2)), "png"), "300 x 2 pixels"),
+    "huge.tif": (
+        saved(Image.fromarray(np.full((9, 9), 7.0, np.float32)), "tiff"),
+        "0 to 1",
+    ),
+    "nan.tif": (saved(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "tiff"), "nan"),
+    "minus.tif": (saved(Image.fromarray(np.full((9, 9), -5, np.int32)), "tiff"), "-5"),
+    "notes.txt": (b"shopping list", "by its name no image"),
+}
+
+
+def test_what_cannot_be_used_is_listed_with_the_reason(tmp_path):
+    folder = write(tmp_path)
+    for name, (content, _) in BROKEN.items():
+        (folder / "dog" / name).write_bytes(content)
+    (folder / "loose.png").write_bytes(saved(Image.new("L", (9, 9)), "png"))
+    (folder / "dog" / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / ".hidden").write_bytes(b"")
+    found = own.read(folder, size=8)
+    assert found.domain.counts.tolist() == [3, 3]
+    said = dict(found.skipped)
+    for name, (_, words) in BROKEN.items():
+        assert words in said.pop(str(Path("dog", name)))
+    assert said.pop("loose.png") == "lies in no class folder"
+    assert "link" in said.pop(str(Path("dog", "gone.png"))) and not said
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "tiff", "bmp", "webp", "ppm"])
+def test_no_damage_to_a_file_is_a_crash(tmp_path, kind):
+    whole, g = saved(noise(12, 12, 3), kind), np.random.default_rng(1)
+    folder = write(tmp_path)
+    for i in range(40):
+        damaged = bytearray(whole[: g.integers(len(whole))] if i % 2 else whole)
+        for place in g.integers(len(damaged), size=min(4, len(damaged)))[: len(damaged)]:
+            damaged[place] = g.integers(256)
+        (folder / "cat" / f"broken{i}.{kind}").write_bytes(damaged)
+    found = own.read(folder, size=8)
+    assert len(found.domain.labels) + len(found.skipped) == 46
+
+
+def test_classes_of_one_image_are_left_out_and_named(tmp_path):
+    write(tmp_path, ("cat", "dog", "emu"))
+    for folder, keep in (("emu", 1), ("fox", 0)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for file in sorted((tmp_path / folder).iterdir())[keep:]:
+            file.unlink()
+    found = own.read(tmp_path, size=8)
+    assert found.domain.class_names == ("cat", "dog")
+    assert [n.file for n in found.skipped] == ["emu", "fox"]
+    assert "1 image" in found.skipped[0].what and "no image" in found.skipped[1].what
+
+
+def none(tmp_path):
+    return tmp_path / "nowhere"
+
+
+def bare(tmp_path):
+    return tmp_path
+
+
+def flat(tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "a.png")
+    return tmp_path
+
+
+def text(tmp_path):
+    (tmp_path / "images.txt").write_text("none")
+    return tmp_path / "images.txt"
+
+
+def one_class(tmp_path):
+    return write(tmp_path, ("cat",))
+
+
+def one_image_each(tmp_path):
+    return write(tmp_path, n=1)
+
+
+def all_broken(tmp_path):
+    for file in write(tmp_path).rglob("*.png"):
+        file.write_bytes(b"broken")
+    return tmp_path
+
+
+UNUSABLE = [
+    (none, DataMissingError, "no folder and no .npz at"),
+    (bare, ConfigError, "has no sub-folders"),
+    (flat, ConfigError, "one folder of images for each class"),
+    (text, ConfigError, "neither a folder nor a .npz"),
+    (one_class, ConfigError, r"two classes with 2 images.*'cat': 3"),
+    (one_image_each, ConfigError, r"two classes.*'cat': 1, 'dog': 1"),
+    (all_broken, ConfigError, r"'cat': 0.*6 files were left out.*no image"),
+]
+
+
+@pytest.mark.parametrize(("make", "kind", "words"), UNUSABLE)
+def test_a_folder_that_makes_no_task_is_one_clear_error(tmp_path, make, kind, words):
+    with pytest.raises(kind, match=words):
+        own.read(make(tmp_path))
+
+
+def test_more_images_than_fit_into_memory_are_refused_before_they_are_read(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(own.pictures, "LIMIT_BYTES", 1000)
+    with pytest.raises(ConfigError, match="smaller size"):
+        own.read(write(tmp_path))
+
+
+def pack(path, **arrays):
+    images = np.zeros((7, 9, 9), np.uint8)
+    whole = {"images": images, "labels": np.array([0, 0, 1, 1, 1, 2, 2])}
+    np.savez(path, **(whole | arrays))
+    return path
+
+
+def test_a_pack_is_read_too_and_its_small_classes_are_left_out(tmp_path):
+    found = own.read(pack(tmp_path / "mine.npz"), size=8)
+    assert (found.domain.name, found.domain.counts.tolist()) == ("mine", [2, 3, 2])
+    lonely = pack(tmp_path / "lonely.npz", labels=np.array([0, 0, 1, 1, 1, 1, 2]))
+    found = own.read(lonely, size=8)
+    assert found.domain.counts.tolist() == [2, 4] and found.skipped[0].file == "2"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"labels": np.zeros(7, int)}, "two classes"),
+        ({"labels": np.array(list("aabbbcc"))}, "want N integers"),
+        ({"images": np.zeros((7, 9, 9, 4), np.uint8)}, "want N x H x W"),
+        ({"images": np.full((7, 9, 9), np.nan)}, "NaN"),
+    ],
+)
+def test_an_odd_pack_is_one_clear_error(tmp_path, arrays, words):
+    with pytest.raises(ConfigError, match=words):
+        own.read(pack(tmp_path / "odd.npz", **arrays))
+
+
+def test_a_damaged_pack_is_one_clear_error(tmp_path):
+    path = pack(tmp_path / "cut.npz")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match="damaged"):
+        own.read(path)
+
+
+def test_the_halves_of_a_folder_share_no_class_and_are_always_the_same(tmp_path):
+    write(tmp_path, tuple("abcde"))
+    source = roles.present("own_train", root=tmp_path)[0]
+    train, test = (roles.open_source(source, r, root=tmp_path) for r in roles.OWN[1:])
+    assert sorted(train.class_names + test.class_names) == list("abcde")
+    again = own.part(tmp_path, "own_train")
+    assert again.class_names == train.class_names and train.name == test.name
+    assert own.part(tmp_path, "own").class_names == tuple("abcde")
+
+
+def test_three_classes_are_not_halved(tmp_path):
+    with pytest.raises(ConfigError, match="halves need four"):
+        own.part(write(tmp_path, tuple("abc")), "own_test")
+
+
+def test_the_role_of_a_folder_that_is_not_there_is_one_clear_error(tmp_path):
+    with pytest.raises(DataMissingError, match="no folder"):
+        roles.present("own", root=tmp_path / "nowhere")
+    assert roles.present("own", root=write(tmp_path / "pets"))[0].name == "pets"
+
+
+@pytest.mark.parametrize(
+    ("counts", "wanted"),
+    [
+        ([40] * 8, (5, 5, 15)),
+        ([20, 20, 20, 20, 20, 3], (5, 5, 15)),
+        ([8, 8, 6], (3, 3, 3)),
+        ([2, 9], (2, 1, 1)),
+        ([100, 11], (2, 5, 6)),
+    ],
+)
+def test_an_episode_is_as_large_as_the_classes_allow(counts, wanted):
+    domain = noise_domain("mine", counts)
+    assert tuple(own.sizes(domain).values()) == wanted
+    episode = PROTOCOLS["own"].draw(domain, generator=stream(0))
+    n_way, n_shot, n_query = wanted
+    assert episode.support.labels.bincount().tolist() == [n_shot] * n_way
+    assert episode.query.labels.bincount().tolist() == [n_query] * n_way
+    assert len(episode.support.labels) <= PROTOCOLS["own"].max_support
+
+
+def test_no_image_is_in_support_and_query_of_an_episode():
+    domain = noise_domain("mine", [9, 7, 8])
+    episode = own.draw(domain, generator=stream(0))
+    rows = torch.cat([episode.support.images, episode.query.images]).flatten(1)
+    assert len(rows.unique(dim=0)) == len(rows)
