@@ -30,6 +30,7 @@ DOORS = {
     "umap": {"views.projection"},
     "plotly": {"views"},
     "ipywidgets": {"views.apps"},
+    "anywidget": {"views.apps"},
     "xarray": STORES,
     "zarr": STORES,
     "fsspec": STORES,
