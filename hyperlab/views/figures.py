@@ -24,8 +24,12 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 GREY = "#8a929a"
 
-# Without the button that uploads the figure.
-CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}
+# As wide as its place; without the button that uploads the figure.
+CONFIG = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["sendChartToCloud"],
+    "responsive": True,
+}
 
 _AXIS = {
     "showline": True,

@@ -93,7 +93,10 @@ def test_real_states_go_back_to_where_they_were(name):
         if name == "calculator":
             return calculator.CalculatorState()
         bowl = flow2d.Landscape(
-            loss=lambda x: (x**2).sum(), start=torch.ones(2), t_end=8.0, box=(-1.0, 2.0, -1.0, 2.0)
+            loss=lambda x: (x**2).sum(),
+            start=torch.ones(2),
+            t_end=8.0,
+            box=(-1.0, 2.0, -1.0, 2.0),
         )
         return flow2d.GradientFlow(bowl, step_size=1.0)
 

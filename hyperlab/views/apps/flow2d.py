@@ -175,7 +175,9 @@ def figure_of(state: GradientFlow) -> go.Figure:
     figure.update_xaxes(title="parameter 1", range=land.box[:2], col=1)
     figure.update_yaxes(title="parameter 2", range=land.box[2:], col=1)
     figure.update_xaxes(title="t = step size x steps", range=[0, land.t_end], col=2)
-    return figure.update_yaxes(title="loss", type="log", col=2)
+    figure.update_yaxes(title="loss", type="log", col=2)
+    draw(figure, state)
+    return figure
 
 
 def _curve(land: Landscape, path: Tensor, step_size: float) -> tuple[Tensor, Tensor]:
@@ -208,8 +210,8 @@ def draw(figure: BaseFigure, state: GradientFlow) -> None:
     with figure.batch_update():
         for pair, one in zip([steps, *slots], [now, *state.kept], strict=False):
             _show(pair, state.landscape, one)
-        for plane, curve in slots[len(state.kept) :]:
-            plane.visible = curve.visible = False
+        for trace in (trace for pair in slots[len(state.kept) :] for trace in pair):
+            trace.update(x=[], y=[], name="", visible=False)
 
 
 def _show(pair: Sequence[go.Scatter], land: Landscape, one: Kept) -> None:

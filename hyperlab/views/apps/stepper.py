@@ -25,8 +25,8 @@ from hyperlab.views.apps.stepper_state import LENGTHS, PACES, Reading, Stepper, 
 LOOKS = {
     "fine-tuning": (2, "dot", "diamond", 0.9),
     "before 1": (6, "dash", "x", 0.45),
-    "before 2": (3, "dashdot", "triangle-up", 0.45),
-    "before 3": (4, "longdash", "square", 0.45),
+    "before 2": (3, "dashdot", "triangle-up", 0.8),
+    "before 3": (4, "longdash", "square", 0.8),
     "HyperFlow": (0, "solid", "circle", 1.0),
 }
 SHOWN = "shown"  # a ring around the moment that pictures and words tell
@@ -142,6 +142,7 @@ class StepperView(App):
     def __init__(self, state: Stepper, *, seed: int = 0) -> None:
         self.state, self.job = state, Job(self.fail)
         self.opening = False  # a task is on its way
+        self._drawn: object = None  # what is on the screen
         self.controls, self.buttons = _controls(state), with_tips(TIPS)
         self.figure, self.picture = figures.live(figure_of(state)), w.HTML()
         names = ("trouble", "plane", "accuracy", "loss", "before", "query")
@@ -184,7 +185,16 @@ class StepperView(App):
         self._settle()
 
     def redraw(self, _: object = None) -> None:
-        """Bring everything in line with the state."""
+        """Bring everything in line with the state; several changes at once are drawn once."""
+        state = self.state
+        wanted = (state.readings, state.before, state.shown, state.label())
+        if wanted != self._drawn:
+            self._drawn = wanted
+            self._draw()
+        if not self.opening:
+            self._settle()
+
+    def _draw(self) -> None:
         draw(self.figure, self.state)
         for name in ("plane", "accuracy", "loss", "before", "query"):
             self.words[name].value = status(getattr(self.state, f"{name}_words")())
@@ -193,8 +203,6 @@ class StepperView(App):
         look = self.controls["shown"]
         with look.hold_trait_notifications():  # no place between the old and the new
             look.max, look.value = max(1, self.state.done), self.state.shown
-        if not self.opening:
-            self._settle()
 
     def _settle(self, trouble: str = "") -> None:
         """Controls show the task that is open; the buttons do what is possible."""
@@ -240,9 +248,11 @@ def stepper(state: Stepper, *, seed: int = 0) -> StepperView:
 
 
 def _controls(state: Stepper) -> dict[str, w.Widget]:
-    def named(kind: type[w.Widget], words: str, **options: object) -> w.Widget:
+    def named(
+        kind: type[w.Widget], words: str, width: str = "200px", **options: object
+    ) -> w.Widget:
         style = {"description_width": "initial"}
-        return kind(description=words, style=style, layout={"width": "200px"}, **options)
+        return kind(description=words, style=style, layout={"width": width}, **options)
 
     return {
         "domain": named(w.Dropdown, "domain", options=list(state.bench.domains)),
@@ -252,5 +262,5 @@ def _controls(state: Stepper) -> dict[str, w.Widget]:
         "steps": named(w.BoundedIntText, "steps to t = 1", min=1, max=64),
         "length": named(w.Dropdown, "length factor", options=LENGTHS),
         "pace": named(w.Dropdown, "steps a second", options=PACES),
-        "shown": named(w.IntSlider, "look at step", max=1),
+        "shown": named(w.IntSlider, "look at step", max=1, width="320px"),
     }

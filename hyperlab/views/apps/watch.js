@@ -65,6 +65,8 @@ function watch(model, app, note) {
     if (lost()) note.textContent = GONE;
   });
   seen.observe(app, { childList: true, subtree: true, attributeFilter: ["class"] });
+  // A plot that was made before its place was in the page is as wide as plotly's default.
+  new ResizeObserver(() => window.dispatchEvent(new Event("resize"))).observe(app);
   names(app);
 }
 
