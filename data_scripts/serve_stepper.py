@@ -14,8 +14,7 @@ from hyperlab.study import script
 from hyperlab.tasks import domains
 
 TITLE = """# One step of the learned flow
-**Step** moves the biases of a frozen network along the flow that HyperFlow learned from
-recorded fine-tunings: what does that do to a task it never saw?"""
+What does **Step** do to a task that neither the network nor its learned flow has seen?"""
 CODE = """from hyperlab import params
 from hyperlab.hyperflow import drift
 from hyperlab.models import targets
@@ -26,7 +25,7 @@ nets = {{"C": drift.load("cubic"), "L": drift.load("linear")}}
 domains = stepper_state.unseen()
 bench = stepper_state.Bench(target=target, nets=nets, domains=domains, seed={seed})
 stepper.stepper(stepper_state.Stepper(bench))"""
-# voila's own page without the style sheets that it loads from another host
+TEMPLATE = "voila/templates/offline"  # voila's page, less what it loads from other hosts
 PAGE = """{%- extends "voila/templates/lab/index.html.j2" -%}
 {% import "spinner.macro.html.j2" as spinner %}
 {%- block notebook_css -%}
@@ -46,8 +45,7 @@ def main(
     if (root := domains.data_root(data)).is_dir():
         os.environ["HYPERLAB_DATA"] = str(root.absolute())
     with tempfile.TemporaryDirectory(prefix="stepper_") as folder:
-        notebook = Path(folder, "stepper.ipynb")
-        template = Path(folder, "voila", "templates", "offline")
+        notebook, template = Path(folder, "stepper.ipynb"), Path(folder, TEMPLATE)
         template.mkdir(parents=True)
         cells = [new_markdown_cell(TITLE), new_code_cell(CODE.format(seed=seed))]
         nbformat.write(new_notebook(cells=cells), notebook)
