@@ -1,6 +1,7 @@
 # hyperlab: `make lab` opens the course, `make test` checks that everything works.
 #
 #   make lab LAB_ARGS="--no-browser --port=9000"      options for JupyterLab
+#   make app APP_ARGS="--no-browser --port 9000"      options of data_scripts/serve_stepper.py
 #   make test TEST_ARGS="-k solvers"                  options for pytest
 #   make lab PYTHON=python3.12                        which Python .venv is made of
 
@@ -27,7 +28,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test notebooks browser bench lint format constraints clean distclean FORCE
+.PHONY: help install lab app test notebooks browser bench lint format constraints clean distclean FORCE
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -47,6 +48,9 @@ install: $(STAMP)  ## make .venv and install everything, nothing else
 lab: $(STAMP)  ## open JupyterLab on the course; LAB_ARGS= for its options
 	@echo "hyperlab: JupyterLab prints its address, token included, below; Ctrl-C stops it"
 	@$(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)/notebooks" $(SUPERUSER) $(LAB_ARGS)
+
+app: $(STAMP)  ## serve the Euler stepper as a page of its own; APP_ARGS= for its options
+	@$(PY) data_scripts/serve_stepper.py $(APP_ARGS)
 
 test: lint  ## lint, unit tests and notebooks with a worker a core, then the browser; TEST_ARGS= for pytest
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "not browser" $(TEST_ARGS) || test $$? -eq 5

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hyperlab"
 ORDER = [  # a room imports from the rooms of its own row and of the rows above, no other
     {"base"},
-    {"params", "nn", "interpolants", "solvers", "store", "crew"},
+    {"params", "nn", "interpolants", "solvers", "store", "crew", "notebook"},
     {"tasks"},
     {"models"},
     {"hyperflow", "weights"},
