@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import ziamath
 from docutils import nodes
 from latex2mathml.converter import convert
 from nbformat import NotebookNode
@@ -37,6 +38,7 @@ SETTINGS = {
     "html_js_files": ["book.js"],
     "html_math_renderer": "mathml",
     "html_copy_source": False,
+    "html_use_index": False,
     "html_show_copyright": False,
     "html_show_sphinx": False,
     "nb_execution_mode": "off",
@@ -78,7 +80,7 @@ def build(book: Book, paths: Sequence[Path], *, progress: Progress = silent) -> 
     for path in progress(paths, total=len(paths), desc="notebooks"):
         executed[path.stem] = run_once(book, path)
     source = book.kept / "source"
-    stage(book, executed, source)
+    stage(files_of(book, executed), source)
     made = set_pages(source, book.kept)
     put_in_place(made, book.out)
     return sorted(book.out.rglob("*.html"))
@@ -118,8 +120,8 @@ def digest(book: Book, path: Path) -> str:
     return total.hexdigest()[:12]
 
 
-def stage(book: Book, executed: Mapping[str, Path], source: Path) -> None:
-    """Write what Sphinx reads, laid out as the repository is; the same bytes stay untouched."""
+def files_of(book: Book, executed: Mapping[str, Path]) -> dict[str, bytes]:
+    """Name -> content of all that Sphinx reads, laid out as the repository is."""
     there = {f"{name}.ipynb" for name in executed}
     texts = {
         f"notebooks/{name}.ipynb": nbformat.writes(page(book, path, there))
@@ -132,24 +134,31 @@ def stage(book: Book, executed: Mapping[str, Path], source: Path) -> None:
     for path in sorted((book.root / "results").glob("*.md")):
         texts[f"results/{path.name}"] = titled(path)
     texts["results/index.md"] = evidence(book.root)
-    texts["_static/plotly.min.js"] = book.plotly_js
-    texts |= {f"_static/{path.name}": path.read_text(encoding="utf-8") for path in ASSETS}
+    files = {name: text.encode() for name, text in texts.items()}
     for name in sorted(linked(texts, book.root) - set(texts)):
-        copy_changed((book.root / name).read_bytes(), source / name)
-        texts[name] = ""  # it is there
-    for name, text in texts.items():
-        if text:
-            copy_changed(text.encode(), source / name)
+        files[name] = (book.root / name).read_bytes()
+    files |= {f"_static/{path.name}": path.read_bytes() for path in (*ASSETS, math_font())}
+    return files | {"_static/plotly.min.js": book.plotly_js.encode()}
+
+
+def math_font() -> Path:
+    """STIX Two Math, under the Open Font License, for machines without a font for formulas."""
+    return Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"
+
+
+def stage(files: Mapping[str, bytes], source: Path) -> None:
+    """Make a folder hold these files and no others.
+
+    Sphinx reads again what is newer, so a file that is the same is left alone.
+    """
+    for name, content in files.items():
+        path = source / name
+        if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
     for path in [p for p in source.rglob("*") if p.is_file()]:
-        if path.relative_to(source).as_posix() not in texts:
+        if path.relative_to(source).as_posix() not in files:
             path.unlink()
-
-
-def copy_changed(content: bytes, path: Path) -> None:
-    """Sphinx reads again what is newer, so a file that is the same is left alone."""
-    if not path.exists() or path.read_bytes() != content:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
 
 
 def page(book: Book, path: Path, there: set[str]) -> NotebookNode:
@@ -227,9 +236,10 @@ def set_pages(source: Path, kept: Path) -> Path:
     """Let Sphinx make the site; a warning of it is an error here."""
     said, html = io.StringIO(), kept / "html"
     with patch_docutils(), docutils_namespace():
-        places = {"srcdir": source, "confdir": None, "outdir": html}
         setter = Sphinx(
-            **places,
+            srcdir=source,
+            confdir=None,
+            outdir=html,
             doctreedir=kept / "doctrees",
             buildername="html",
             confoverrides=SETTINGS,
@@ -245,10 +255,11 @@ def set_pages(source: Path, kept: Path) -> Path:
 
 def put_in_place(made: Path, out: Path) -> None:
     """Exchange the site as a whole."""
+    apart = shutil.ignore_patterns(".buildinfo", "objects.inv", "_sources")
     draft, before = out.with_name(f".{out.name}_new"), out.with_name(f".{out.name}_old")
     for folder in (draft, before):
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(made, draft, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv"))
+    shutil.copytree(made, draft, ignore=apart)
     if out.exists():
         out.rename(before)
     draft.rename(out)
