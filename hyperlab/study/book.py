@@ -127,7 +127,7 @@ def files_of(book: Book, executed: Mapping[str, Path]) -> dict[str, bytes]:
         f"notebooks/{name}.ipynb": nbformat.writes(page(book, path, there))
         for name, path in executed.items()
     }
-    readme = (book.root / "README.md").read_text(encoding="utf-8")
+    readme = unbroken(book.root / "README.md")
     texts[FRONT] = without_absent(readme, there) + contents(sorted(executed))
     guide = "data_scripts/README.md"
     texts[guide] = (book.root / guide).read_text(encoding="utf-8")
@@ -211,8 +211,13 @@ def contents(names: Iterable[str]) -> str:
 
 def titled(path: Path) -> str:
     """A table of results; without a heading it gets its name as one."""
-    text = path.read_text(encoding="utf-8")
-    return text if text.startswith("# ") else f"# {path.stem.replace('_', ' ')}\n\n{text}"
+    text, name = unbroken(path), path.stem.replace("_", " ").capitalize()
+    return text if text.startswith("# ") else f"# {name}\n\n{text}"
+
+
+def unbroken(path: Path) -> str:
+    """The text of a file, no line of which will end between a number and its interval."""
+    return path.read_text(encoding="utf-8").replace(" ± ", "\u00a0±\u00a0")
 
 
 def evidence(root: Path) -> str:
