@@ -252,9 +252,10 @@ def set_pages(source: Path, kept: Path) -> Path:
             warning=said,
         )
         setter.build()
-    if warnings := said.getvalue().strip():
+    if warnings := re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).strip():
         shutil.rmtree(kept / "doctrees")  # or the next time would not say it again
-        raise ArtifactError(f"the book has faults: {warnings}")
+        told = warnings.replace(f"{source}/", "")
+        raise ArtifactError(f"the book has faults: {told}")
     return html
 
 
@@ -277,7 +278,7 @@ def mathml(formula: str, display: str) -> str:
     Raises:
         ArtifactError: a command that the converter does not know.
     """
-    known = re.sub(r"\\arg\s*\\(max|min)", r"\\operatorname{arg\\,\1}", formula)
+    known = re.sub(r"\\arg(?![a-z])", r"\\operatorname{arg}\\,", formula)
     found = convert(known, display=display)
     if "\\" in found:
         raise ArtifactError(f"cannot write as MathML: {formula}")

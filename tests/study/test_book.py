@@ -12,7 +12,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from hyperlab.base import ArtifactError, ConfigError
 from hyperlab.study import book, course, recorded
+from tests.notebooks.files import PYTHON3
 
+PYTHON = {**PYTHON3, "language_info": {"name": "python", "pygments_lexer": "python"}}
 PLOT = {"data": [{"y": [1, 2], "name": "</script>"}], "layout": {"width": 500}}
 
 
@@ -120,7 +122,7 @@ def test_a_run_keeps_the_figure_that_an_app_shows_last(tmp_path):
     ]
     cells = list(map(new_code_cell, sources))
     cells[0].metadata["tags"] = ["parameters"]
-    nbformat.write(new_notebook(cells=cells), tmp_path / "00_small.ipynb")
+    nbformat.write(new_notebook(cells=cells, metadata=PYTHON), tmp_path / "00_small.ipynb")
     done = course.run(
         tmp_path / "00_small.ipynb", tmp_path / "done.ipynb", {"scale": "smoke"}
     )
@@ -179,7 +181,8 @@ def small(tmp_path):
         ("01_b", "# 01 B\n\n[up](../README.md)"),
     ):
         cells = [new_markdown_cell(words), new_code_cell("1 + 1")]
-        nbformat.write(new_notebook(cells=cells), root / "notebooks" / f"{name}.ipynb")
+        notebook = new_notebook(cells=cells, metadata=PYTHON)
+        nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
     return book.Book(
         root=root,
         out=tmp_path / "site",
@@ -219,7 +222,7 @@ def test_a_book_is_built_and_a_second_time_nothing_is_run(small, runs):
     ]
     assert {"index.html", "notebooks/00_a.html", "results/table.html"} <= set(pages)
     page = (small.out / "notebooks/00_a.html").read_text()
-    assert "<msub>" in page and "make lab" in page
+    assert "<msub>" in page and "to run it yourself" in page
     assert 'href="../index.html"' in (small.out / "notebooks/01_b.html").read_text()
     front = (small.out / "index.html").read_text()
     assert 'href="notebooks/00_a.html"' in front and "facts.json" in front
