@@ -24,7 +24,7 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 from ..base import ArtifactError, ConfigError, Progress, silent
 from . import course, recorded
 
-ASSETS = (Path(__file__).with_name("book.css"), Path(__file__).with_name("book.js"))
+ASSETS = [Path(__file__).with_name(f"book.{end}") for end in ("css", "js", "svg")]
 NOTEBOOK = re.compile(r"\[([^\]]*)\]\(((?:\w+/)?\d\d_\w+\.ipynb)\)")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 FRONT = "index.md"  # the README
@@ -33,6 +33,7 @@ SETTINGS = {
     "extensions": ["myst_nb", "hyperlab.study.book"],
     "html_theme": "furo",
     "html_title": "hyperlab",
+    "html_favicon": "_static/book.svg",
     "html_static_path": ["_static"],
     "html_css_files": ["book.css"],
     "html_js_files": ["book.js"],

@@ -10,10 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
 PLOTS = """() => [...document.querySelectorAll('div.plot')].map(
-    plot => plot.querySelectorAll('.js-plotly-plot .main-svg > *').length)"""
-DRAWN = """() => [...document.querySelectorAll('div.plot')].every(
-    plot => plot.querySelector('.js-plotly-plot .main-svg .xy, .js-plotly-plot .main-svg .plot'
-        + ', .js-plotly-plot .pielayer *, .js-plotly-plot .gl-container canvas'))"""
+    plot => plot.querySelectorAll('.js-plotly-plot .main-svg .trace, '
+        + '.js-plotly-plot .main-svg .plot > *, .js-plotly-plot canvas').length)"""
 IDS = "() => [...document.querySelectorAll('[id]')].map(one => one.id)"
 
 
@@ -59,14 +57,14 @@ class Visit:
         return url.startswith((f"{self.address}/", "file:"))
 
     def open(self, page: str) -> None:
-        """Open one page and wait for its plots."""
+        """Open one page and wait until something stands in each of its plots."""
         self.page = page
         self.tab.goto(f"{self.address}/{page}")
-        try:
-            self.tab.wait_for_function(DRAWN, timeout=30_000)
-        except Exception as error:  # noqa: BLE001
-            self.fault(f"a plot is not drawn: {str(error).splitlines()[0]}")
-        counts = self.tab.evaluate(PLOTS)
+        for _ in range(200):
+            counts = self.tab.evaluate(PLOTS)
+            if all(counts):
+                break
+            self.tab.wait_for_timeout(100)
         self.plots[page] = len(counts)
         if not all(counts):
             self.fault(f"empty plots: {counts}")
@@ -77,7 +75,8 @@ class Visit:
         """Every page of the site; then every link between them is followed."""
         for path in sorted(self.root.rglob("*.html")):
             self.open(path.relative_to(self.root).as_posix())
-        for self.page, links in self.links.items():
+        for page, links in self.links.items():
+            self.page = page
             for link in filter(self.ours, links):
                 self.follow(link)
         return self
