@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
 PLOTS = """() => [...document.querySelectorAll('div.plot')].map(
-    plot => plot.querySelectorAll('.js-plotly-plot .main-svg .trace, '
-        + '.js-plotly-plot .main-svg .plot > *, .js-plotly-plot canvas').length)"""
+    plot => plot.querySelectorAll('.main-svg .trace, .main-svg image, '
+        + '.main-svg .plot > *, .js-plotly-plot canvas').length)"""
 IDS = "() => [...document.querySelectorAll('[id]')].map(one => one.id)"
 
 
