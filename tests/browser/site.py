@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
 PLOTS = """() => [...document.querySelectorAll('div.plot')].map(
-    plot => plot.querySelectorAll('.main-svg .trace, .main-svg image, '
+    plot => plot.querySelectorAll('.main-svg .trace, .main-svg image, .main-svg .shapelayer path, '
         + '.main-svg .plot > *, .js-plotly-plot canvas').length)"""
 IDS = "() => [...document.querySelectorAll('[id]')].map(one => one.id)"
 
