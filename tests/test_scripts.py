@@ -221,6 +221,16 @@ def test_the_training_of_zoos_is_timed(tmp_path):
     assert "cnn_small" in (tmp_path / "t.json").read_text()
 
 
+def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path):
+    one = ["--scale", "smoke", "--only", "00", "--out", tmp_path / "book"]
+    said = run("build_book.py", *one)
+    assert said.returncode == 0, said.stderr
+    assert "plot" in (tmp_path / "book/notebooks/00_welcome.html").read_text()
+    kept = {p: p.stat().st_mtime for p in (tmp_path / "book_kept/runs").rglob("*.ipynb")}
+    assert run("build_book.py", *one).returncode == 0
+    assert len(kept) == 1 and all(p.stat().st_mtime == t for p, t in kept.items())
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "names"),
     [
@@ -252,6 +262,8 @@ def test_the_training_of_zoos_is_timed(tmp_path):
         ("finetune_through.py", ["--pairs", "digits"], "base:target"),
         ("compare_starts.py", ["--zoos", "nowhere"], "train_zoo.py"),
         ("compare_starts.py", ["--zoos", "digits", "--last", 3], "the bar's epochs"),
+        ("build_book.py", ["--only", "99"], "notebooks 00, 01"),
+        ("build_book.py", ["--out", "notebooks"], "is no book"),
     ],
 )
 def test_an_error_is_one_line_with_what_to_do(script, arguments, names, tmp_path):

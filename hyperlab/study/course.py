@@ -58,6 +58,9 @@ def _ours(thing):
 _tasks = [t for t in gc.get_objects() if issubclass(type(t), asyncio.Task) and _ours(t)]
 if _tasks:
     await asyncio.wait(_tasks, timeout=1)
+for _figure in [t for t in gc.get_objects() if type(t).__name__ == "FigureWidget"]:
+    _now = _figure.to_dict()  # plain JSON; a saved state holds what it was made with
+    _figure._widget_data, _figure._widget_layout = _now["data"], _now["layout"]
 gc.collect()
 _faults += [f"still running: {t.get_coro().__qualname__}" for t in _tasks if not t.done()]
 _dead = [t for t in _tasks if t.done() and not t.cancelled() and t._log_traceback]

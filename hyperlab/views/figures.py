@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 import torch
 from jaxtyping import Float
+from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 from torch import Tensor
 
@@ -55,6 +56,11 @@ TEMPLATE = go.layout.Template(
 
 for _renderer in ("plotly_mimetype", "notebook", "notebook_connected"):
     pio.renderers[_renderer].config.update(CONFIG)
+
+
+def plotly_js() -> str:
+    """The library that draws figures in a browser, for pages that keep a copy beside them."""
+    return get_plotlyjs()
 
 
 def live(figure: go.Figure) -> go.FigureWidget:
