@@ -27,7 +27,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test notebooks browser bench lint format constraints clean distclean FORCE
+.PHONY: help install lab test notebooks exercises browser bench lint format constraints clean distclean FORCE
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ test: lint  ## lint, unit tests and notebooks with a worker a core, then the bro
 
 notebooks: $(STAMP)  ## run the course at scale=smoke, write artifacts/notebooks/index.html
 	@$(PY) data_scripts/run_notebooks.py --scale smoke
+
+exercises: $(STAMP)  ## write exercises/: the course without its solutions, to work in
+	@$(PY) data_scripts/write_exercises.py
 
 browser: $(STAMP)  ## drive the widgets in a real browser
 	@$(PY) -m pytest -m browser $(TEST_ARGS)

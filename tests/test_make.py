@@ -97,5 +97,14 @@ def test_lab_opens_the_course_with_the_readers_options(folder):
 
 def test_help_names_every_target_of_the_readme(folder):
     said = make(folder).stdout
-    for target in ("lab", "test", "notebooks", "browser", "bench", "lint", "clean"):
+    for target in (
+        "lab",
+        "test",
+        "notebooks",
+        "exercises",
+        "browser",
+        "bench",
+        "lint",
+        "clean",
+    ):
         assert f"make {target} " in said
