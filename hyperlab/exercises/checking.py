@@ -52,7 +52,8 @@ def expect(
     shape = tuple(expected.shape)
     kind = f"numbers of shape {shape}" if shape else "a number"
     if found is None or found is ...:
-        raise NotYet(f"there is no answer yet: found {found}, expected {kind}. {hint}")
+        dots = "..." if found is ... else found
+        raise NotYet(f"there is no answer yet: found {dots}, expected {kind}. {hint}")
     try:
         found = torch.as_tensor(found, dtype=expected.dtype)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -100,7 +100,7 @@ def check_value_biases(match: Callable[[str], object]) -> None:
     ):
         found = match(name)
         if found is None or found is ... or found != right:
-            raise NotYet(f"for {name!r} found {found}, expected {right}. {hint}")
+            raise NotYet(f"found {found} for {name!r}, expected {right}. {hint}")
 
 
 @check("whatever its size, a gradient beyond eps becomes a step of the length lr.")
