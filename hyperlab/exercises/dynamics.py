@@ -189,7 +189,7 @@ def check_follow(follow: Callable[..., Tensor]) -> None:
 
 
 @check("with fewer steps the first one jumps beyond s, and the path swings around it.")
-def check_fewest_steps(answer: int) -> None:
+def check_fewest_steps(answer: object) -> None:
     """The fewest Euler steps from 0 to 1 that never pass s on dx/dt = 3 (s - x) (07)."""
     hint = (
         "(A step multiplies the distance to s by 1 - 3 / steps: when is that not negative?)"

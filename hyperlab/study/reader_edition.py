@@ -11,7 +11,7 @@ from ..base import ConfigError
 from . import course
 from .course import NotebookNode
 
-THERE = "The solution stands behind this check in [{name}]({link})."
+THERE = "The solution follows this check in [{name}]({link})."
 
 
 def without_solutions(notebook: NotebookNode, name: str, link: str) -> NotebookNode:
