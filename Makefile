@@ -29,7 +29,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab app test notebooks book browser bench lint format constraints clean distclean FORCE
+.PHONY: help install lab app test notebooks book exercises browser bench lint format constraints clean distclean FORCE
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ notebooks: $(STAMP)  ## run the course at scale=smoke, write artifacts/notebooks
 
 book: $(STAMP)  ## the executed course as a static site, artifacts/book/index.html; BOOK_ARGS=
 	@$(PY) data_scripts/build_book.py $(BOOK_ARGS)
+
+exercises: $(STAMP)  ## write exercises/: the course without its solutions, to work in
+	@$(PY) data_scripts/write_exercises.py
 
 browser: $(STAMP)  ## drive the widgets in a real browser
 	@$(PY) -m pytest -m browser $(TEST_ARGS)

@@ -104,5 +104,16 @@ def test_app_serves_the_stepper_with_the_readers_options(folder):
 
 def test_help_names_every_target_of_the_readme(folder):
     said = make(folder).stdout
-    for target in ("lab", "test", "notebooks", "book", "browser", "bench", "lint", "clean"):
+    for target in (
+        "lab",
+        "app",
+        "test",
+        "notebooks",
+        "book",
+        "exercises",
+        "browser",
+        "bench",
+        "lint",
+        "clean",
+    ):
         assert f"make {target} " in said

@@ -214,6 +214,14 @@ def test_a_tail_of_norm_layers_is_recorded(tmp_path):
     assert len(tails.load(path)) == 1
 
 
+def test_the_reader_edition_is_written_and_an_old_one_is_kept(tmp_path):
+    said = run("write_exercises.py", "--only", "00", "--out", tmp_path / "exercises")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.strip() == f"wrote {tmp_path / 'exercises' / '00_welcome.ipynb'}"
+    said = run("write_exercises.py", "--only", "00", "--out", tmp_path / "exercises")
+    assert said.returncode == 1 and "may hold your answers" in said.stderr
+
+
 def test_the_training_of_zoos_is_timed(tmp_path):
     few = ["--scale", "smoke", "--repeats", 1]
     said = run("bench_zoo.py", *few, "--out", tmp_path / "t.json")
@@ -260,6 +268,7 @@ def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path)
         ("compare_generators.py", ["--zoos", "nowhere"], "train_zoo.py"),
         ("finetune_through.py", ["--pairs", "nowhere:mnist"], "train_zoo.py"),
         ("finetune_through.py", ["--pairs", "digits"], "base:target"),
+        ("write_exercises.py", ["--only", "99"], "no notebooks"),
         ("compare_starts.py", ["--zoos", "nowhere"], "train_zoo.py"),
         ("compare_starts.py", ["--zoos", "digits", "--last", 3], "the bar's epochs"),
         ("build_book.py", ["--only", "99"], "notebooks 00, 01"),
