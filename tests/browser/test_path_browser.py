@@ -14,8 +14,13 @@ KNOT = (
 def page(lab):
     with lab.open("04_collect_trajectories.ipynb") as opened:
         opened.run_all()
-        opened.tab.get_by_label("knot").first.scroll_into_view_if_needed()
+        slider(opened, "knot").scroll_into_view_if_needed()
         yield opened
+
+
+def slider(page, label):
+    """The handle of the slider with this label."""
+    return page.tab.locator(f".widget-slider:has-text('{label}') [role=slider]").first
 
 
 def plot(page):
@@ -88,7 +93,7 @@ def test_the_keyboard_is_enough(page):
     page.button("Next task").focus()
     keys.press("Enter")
     arrives(page, 6, 3)
-    page.tab.get_by_label("knot").first.focus()
+    slider(page, "knot").focus()
     keys.press("ArrowLeft")
     arrives(page, 6, 2)
     keys.press("ArrowRight")

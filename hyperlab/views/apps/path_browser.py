@@ -279,13 +279,17 @@ def path_browser(state: PathBrowser, *, seed: int = 0) -> w.VBox:
     for name, control in controls.items():
         tr.link((state, name), (control, "value"))
 
+    def say(text: str) -> None:
+        words.value = f'<div role="status">{html.escape(text)}</div>'
+
     def show(_: object = None) -> None:
+        say(f"Task {state.task}: its images are drawn again, its knots tried on them ...")
         try:
             draw(view, state)
-            told, picture.value = state.read_out(), state.picture()
+            picture.value = state.picture()
+            say(state.read_out())
         except (OSError, ValueError, RuntimeError) as error:
-            told = f"This task cannot be shown. {type(error).__name__}: {error}"
-        words.value = f'<div role="status">{html.escape(told)}</div>'
+            say(f"This task cannot be shown. {type(error).__name__}: {error}")
 
     for trace in view.data:
         if trace.name in _places():

@@ -17,7 +17,7 @@ from torch import Tensor
 from hyperlab.base import ConfigError, stream
 from hyperlab.hyperflow.adapt import FineTuning
 from hyperlab.hyperflow.teacher import Supports, fine_tune
-from hyperlab.models.targets import Target
+from hyperlab.models.targets import Target, leave_one_out_loss, prototypes
 from hyperlab.tasks.episodes import Episode
 from hyperlab.views import figures
 from hyperlab.views.apps import frame
@@ -26,7 +26,7 @@ from hyperlab.views.apps.buttons import button
 LRS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)  # Adam's
 STEPS = (5, 10, 20, 30)
 MOST = len(figures.OKABE_ITO)  # runs side by side, each with a colour of its own
-LOOKS = 10  # times that a run is judged on its way
+LOOKS = 5  # times that a run is judged on its way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +194,12 @@ def _judge(
     """Query accuracy and loss of the plain support images; NaN where theta is not finite."""
     if not torch.isfinite(theta).all():
         return math.nan, math.nan
-    return view.accuracy(theta, episode), view.support_loss(theta, episode.support)
+    support = episode.support
+    with torch.no_grad():
+        features = view.features(theta, support.images)
+    labels, n_way = support.labels.to(features.device), support.n_way
+    loss = leave_one_out_loss(features, labels, n_way, view.logit_scale)
+    return view.accuracy(theta, episode, prototypes(features, labels, n_way)), loss.item()
 
 
 def figure_of(state: SubsetExplorer) -> go.Figure:
