@@ -215,7 +215,7 @@ def figure_of(state: SubsetExplorer) -> go.Figure:
                 mode="lines+markers", legendgroup=str(slot), **look, row=1, col=column
             )
     figure.update_layout(template=figures.TEMPLATE)
-    figure.update_xaxes(title="steps", range=[-0.5, max(STEPS) + 0.5])
+    figure.update_xaxes(title="steps", rangemode="tozero")
     figure.update_yaxes(title="accuracy on the queries", tickformat=".0%", col=1)
     loss = {"text": "loss on the support images", "standoff": 8}
     figure.update_yaxes(title=loss, rangemode="tozero", col=2)
