@@ -18,7 +18,7 @@ SPAN = re.compile(r"`[^`\n]*`")
 FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL)
 TAG = re.compile(r"</?[a-z][^<>]*>")
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#]+)[^)]*\)")
-WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+WORD = re.compile(r"[A-Za-zÀ-ÿ]+(?:['’][A-Za-zÀ-ÿ]+)*")
 BREAK = re.compile(r"\n\s*\n|\n(?=#{1,6} )|(?<=\n)(?=\s*(?:[-*]|\d+\.) )|(?<=\|)\n")
 
 NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?"
