@@ -1,7 +1,8 @@
 """What a notebook says in words, cut into sections, and the claims in it.
 
-A section runs from one heading to the next. A claim is a number with a unit of evidence, as
-`CLAIM` spells them: per cent, points, an interval after ±, seconds, bytes, a multiple, a part.
+A section runs from one heading to the next. A claim is a number with a unit of evidence: an
+`AMOUNT` (per cent, points, an interval after ±, seconds, bytes, operations) or a `RATIO` (a
+multiple, a part of something).
 """
 
 import ast
@@ -25,12 +26,14 @@ NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?"
 COUNT = "two|three|four|five|six|seven|eight|nine|ten|twenty|fifty|hundred|thousand"
 MANY = rf"(?:{NUMBER}|{COUNT})"
 THAN = "as|the|what|that|more|less|fewer|larger|smaller|faster|slower|longer|shorter|better"
-CLAIM = re.compile(
+AMOUNT = (
     rf"{NUMBER} ± {NUMBER}"  # +2.7 ± 0.2 points
     rf"|{NUMBER} (?:%|per cent\b|points?\b)(?! interval)"  # 79 %, but not a 95 % interval
     rf"|{NUMBER} (?:ms|s|seconds?|minutes?|hours?|days?)\b"
     rf"|{NUMBER} (?:[kMGT]i?B|[MGT]?FLOPs?)\b"
-    rf"|(?:twice|{MANY}(?: (?:or|and) {MANY})? times) (?:{THAN})\b"  # 27 and 42 times the ...
+)
+RATIO = (
+    rf"(?:twice|{MANY}(?: (?:or|and) {MANY})? times) (?:{THAN})\b"  # 27 and 42 times the ...
     rf"|\b(?:an?|{COUNT}) (?:third|quarter|fifth|tenth|hundredth)s? of\b"
 )
 MEASURED = re.compile(rf"({NUMBER}) ± ({NUMBER})|({NUMBER}) (?:%|points?\b)(?! interval)")
@@ -39,7 +42,9 @@ SOURCE = re.compile(
     r"|\b[A-Z]\w+ (?:et al\.|and [A-Z]\w+) \(?\d{4}"  # who found it, and when
     r"|\b(?:FLoWN|HyperFlow), (?:abstract|(?:section|table|equation|appendix) [A-Z]?\.?\d)"
 )
-PROMISE = re.compile(r"\*\*(?:Needs|Minutes):\*\*|\*\*Objectives\.\*\*")
+PROMISE = re.compile(  # what the reader should bring, not what was found
+    r"^\*\*(?:Needs|Minutes):\*\*.*|^\*(?:Easy|Medium|Hard), \d+ minutes\.\*", re.DOTALL
+)
 
 
 def visible(source: str) -> str:
@@ -88,10 +93,10 @@ def paragraphs(source: str) -> list[str]:
 
 
 def claims(paragraph: str) -> list[str]:
-    """The numbers with a unit of evidence in a paragraph; what a notebook needs is a promise."""
-    if PROMISE.match(paragraph):
-        return []
-    return [match[0] for match in CLAIM.finditer(visible(paragraph))]
+    """The numbers with a unit of evidence in a paragraph; a ratio may follow from a formula."""
+    claim = AMOUNT if FORMULA.search(paragraph) else f"{AMOUNT}|{RATIO}"
+    text = visible(PROMISE.sub("", paragraph))
+    return [match[0] for match in re.finditer(claim, text)]
 
 
 def links(paragraph: str) -> list[str]:

@@ -5,11 +5,12 @@
 2.  It has a figure and an app: a cell that draws, and a cell that ends in a view of
     `hyperlab.views.apps`.
 3.  It has at least 600 words; code, formulas and the addresses of links are not counted.
-4.  A claim, a number with a unit of evidence (`prose.CLAIM`), has in its own section a code
+4.  A claim, a number with a unit of evidence (`prose.claims`), has in its own section a code
     cell that shows something, or in its own paragraph a link to a file of this repository or
     a source: an address, an arXiv number, authors and a year, a place in one of the papers.
-    Each item of a list and each row of a table is a paragraph of its own. What a notebook
-    needs (minutes, memory) is a promise that test_run.py measures.
+    Each item of a list and each row of a table is a paragraph of its own. A ratio beside
+    a formula follows from it, and what a notebook or an exercise needs (minutes, memory) is
+    a promise to the reader: neither is a claim.
 5.  Results that it names are there. A measured number beside a link into results/ (per cent,
     points, an interval) stands in the file with the same rounding, and an interval, which no
     reader's own run will print again, has such a link.
@@ -250,8 +251,10 @@ CLAIMS = [
     ),
     ("twice as good; trained 50 times; 3 times 4", ["twice as"]),
     ("two thirds of a batch, a third way", ["two thirds of"]),
+    ("with $s = 10^{-9}$ a tenth of it, and 3 %", ["3 %"]),
     ("`12 %`, $12 %$ and [it](a_12 %.md)", []),
-    ("**Minutes:** 45 minutes", []),
+    ("**Needs:** 2 GB of memory", []),
+    ("*Medium, 10 minutes.* It gains 3 %.", ["3 %"]),
     ("- prove it\n- in 5 minutes", ["5 minutes"]),
 ]
 
