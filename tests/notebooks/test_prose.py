@@ -95,15 +95,22 @@ def root(node):
 
 
 def has_an_app(path, notebook):
-    apps, shown = set(views(notebook, r"apps\.\w+(\.\w+)?")), set()
-    for line in (line for each in code(notebook) for line in ast.parse(each.source).body):
-        if isinstance(line, ast.Assign) and root(line.value) in apps:
-            shown |= bound(line)
-    for each in code(notebook):
-        last = ast.parse(each.source).body[-1]
-        if isinstance(last, ast.Expr) and root(last.value) in apps | shown:
-            return
-    yield "shows no app of hyperlab.views.apps"
+    apps = set(views(notebook, r"apps\.\w+(\.\w+)?"))
+    lines = [line for each in code(notebook) for line in ast.parse(each.source).body]
+    made = (
+        line for line in lines if isinstance(line, ast.Assign) and is_view(line.value, apps)
+    )
+    shown = {ast.unparse(target) for line in made for target in line.targets}
+    ends = (ast.parse(each.source).body[-1] for each in code(notebook))
+    values = [line.value for line in ends if isinstance(line, ast.Expr)]
+    if not any(is_view(value, apps) or ast.unparse(value) in shown for value in values):
+        yield "shows no app of hyperlab.views.apps"
+
+
+def is_view(value, apps):
+    """Whether a value is a call of a function of an app; classes there hold its state."""
+    called = ast.unparse(value.func) if isinstance(value, ast.Call) else ""
+    return called.split(".")[0] in apps and called.split(".")[-1].islower()
 
 
 def says_enough_in_words(path, notebook):
@@ -208,7 +215,7 @@ BROKEN = [
     ("compare", "torch.testing.assert_close(solvers.solve(f), solvers.solve(g))", RULES[0]),
     ("figure", "plot(theta)", RULES[1]),
     ("app", "view = stepper.stepper(theta)\nprint(1)", RULES[2]),
-    ("app", "view = stepper\nstate", RULES[2]),
+    ("app", "state = stepper.Stepper(theta)\nstate", RULES[2]),
     ("head", "# 00 Steps\n\nFew words.\n\n```python\n" + FILLER + "\n```", RULES[3]),
     ("head", "# 00 Steps\n\nFew words: $" + FILLER + "$.", RULES[3]),
     (
