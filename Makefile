@@ -29,7 +29,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab app test notebooks book exercises browser bench lint format constraints clean distclean FORCE
+.PHONY: help install lab app test notebooks book exercises browser bench figures lint format constraints clean distclean FORCE
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ browser: $(STAMP)  ## drive the widgets in a real browser
 
 bench: $(STAMP)  ## measure speed and memory here, write artifacts/bench_*.json
 	@set -e; for script in data_scripts/bench_*.py; do echo "$$script"; $(PY) "$$script" --out "artifacts/$$(basename $$script .py).json"; done
+
+figures: $(STAMP)  ## draw the README's picture again: results/stepper.gif, .png and .json
+	@$(PY) data_scripts/draw_figures.py
 
 lint: $(STAMP)  ## ruff check and format check
 	@$(PY) -m ruff check .

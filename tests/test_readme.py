@@ -1,30 +1,126 @@
 """The README names what is there, and its example runs."""
 
+import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md", "results/README.md")
 README = (ROOT / "README.md").read_text()
-LINKS = sorted({link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link})
+ALL = "\n".join((ROOT / page).read_text() for page in PAGES)
+LINK = re.compile(r"\]\(([^)]+)\)")
+NUMBER = re.compile(r"[+-]?\d+\.\d+ ± \d+\.\d+|\d+\.\d+ %")
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("link", LINKS)
-def test_a_link_leads_somewhere(link):
-    assert (ROOT / link).exists()
+def section(title):
+    """A section of the README, its heading left out."""
+    return re.search(rf"(?ms)^## {title}$(.*?)(?=^## )", README)[1]
+
+
+def anchor(heading):
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+LINKS = sorted(
+    (page, link)
+    for page in PAGES
+    for link in set(LINK.findall((ROOT / page).read_text()))
+    if "://" not in link
+)
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_a_link_leads_somewhere(page, link):
+    target, _, place = link.partition("#")
+    found = (ROOT / page).parent / target if target else ROOT / page
+    assert found.exists()
+    headings = re.findall(r"(?m)^#+ (.*)$", found.read_text()) if place else []
+    assert not place or place in map(anchor, headings)
 
 
 def test_the_table_lists_every_notebook_and_no_other():
     listed = re.findall(r"\(notebooks/(\w+\.ipynb)\)", README)
-    assert listed == sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+    table = section("The course")
+    assert re.findall(r"(?m)^\|.*\(notebooks/(\w+\.ipynb)\)", table) == [
+        path.name for path in NOTEBOOKS
+    ]
+    assert set(listed) == {path.name for path in NOTEBOOKS}
+
+
+def row(path):
+    """What the table of the README says about a notebook, from the notebook's first cell."""
+    head = nbformat.read(path, as_version=4).cells[0].source
+    title = head.splitlines()[0].removeprefix("# ")
+    question = re.search(r"(?s)\*\*Question\.\*\* (.*?)\n\n", head)[1]
+    minutes = re.search(r"\*\*Minutes:\*\* (\d+)", head)[1]
+    needs = re.search(r"\*\*Needs:\*\* (.*)", head)[1]
+    first = re.split(r"[;:.]", needs)[0]
+    room = re.search(r"[\d.]+ [MG]i?B of (memory|disk)", needs)[0]
+    cells = (f"[{title}](notebooks/{path.name})", " ".join(question.split()), minutes)
+    return f"| {' | '.join(cells)} | {first}; {room} |"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_question_minutes_and_needs_are_those_of_the_notebook(path):
+    assert row(path) in README.splitlines()
+
+
+def claims():
+    """Rows and points of the sections about what is proven and what is not, that have numbers."""
+    rows = re.findall(r"(?m)^\|.*$", section("What is proven"))
+    parts = rows + re.split(r"(?m)^- ", section("What is not"))
+    parts = (" ".join(part.split()) for part in parts)
+    return [part for part in parts if NUMBER.search(part)]
+
+
+@pytest.mark.parametrize("claim", claims(), ids=lambda claim: claim[:40])
+def test_a_claims_numbers_stand_in_a_file_that_it_links(claim):
+    files = [(ROOT / link).read_text() for link in LINK.findall(claim)]
+    for number in NUMBER.findall(claim):
+        assert any(re.search(rf"(?<![\d.]){re.escape(number)}", text) for text in files), (
+            number
+        )
+
+
+def test_the_caption_has_the_numbers_of_the_picture():
+    found = json.loads((ROOT / "results/stepper.json").read_text())
+    caption = re.search(r"(?ms)^\*One task of .*?\*$", README)[0]
+    said = [int(number) for number in re.findall(r"(\d+) %", caption)]
+    names = ["before", "after", "fine_tuning", "four_euler_steps", "eight_chebyshev_steps"]
+    assert said == [round(100 * found[name]) for name in names]
+    assert f"{found['steps']} steps" in caption and f"{found['n_query']} query" in caption
+    assert (found["scale"], found["command"]) == (
+        "laptop",
+        "python data_scripts/draw_figures.py",
+    )
+
+
+def test_the_badges_say_what_pyproject_says():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    oldest = project["requires-python"].removeprefix(">=")
+    badges = {path.stem: path.read_text() for path in (ROOT / ".github/badges").glob("*")}
+    assert f">{oldest} or newer<" in badges["python"]
+    assert f">{project['license']}<" in badges["licence"]
+
+
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert f"version = {{{project['version']}}}" in README
 
 
 def test_every_make_command_is_a_target():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"[`\n]make (\w+)", README)) <= targets
+    assert set(re.findall(r"[`\n]make (\w+)", ALL)) <= targets
 
 
 def test_the_example_runs():

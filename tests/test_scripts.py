@@ -10,9 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from hyperlab.hyperflow.trajectories import TrajectoryStore
+from hyperlab.views import film
 from hyperlab.weights import tails, zoo_store
+from tests.browser.lab import browser_path
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "data_scripts").glob("*.py"))
@@ -214,6 +217,28 @@ def test_a_tail_of_norm_layers_is_recorded(tmp_path):
     assert len(tails.load(path)) == 1
 
 
+def test_the_readmes_picture_is_drawn(tmp_path, monkeypatch):
+    if not browser_path():
+        pytest.skip("needs Chromium or Chrome")
+    monkeypatch.setenv("BROWSER_PATH", browser_path())
+    said = run("draw_figures.py", "--scale", "smoke", "--out", tmp_path)
+    assert said.returncode == 0, said.stderr
+    with Image.open(tmp_path / "stepper.gif") as picture:
+        assert picture.n_frames == 5 and picture.size == (film.WIDTH, film.HEIGHT)
+    found = json.loads((tmp_path / "stepper.json").read_text())
+    assert len(found["accuracy_by_step"]) == 5
+    assert found["accuracy_by_step"][-1] == found["after"]
+
+
+def test_without_a_browser_the_picture_is_not_drawn_and_one_line_says_so(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
+    said = run("draw_figures.py", "--scale", "smoke", "--out", tmp_path)
+    assert said.returncode == 1 and list(tmp_path.iterdir()) == []
+    assert "install the browser" in said.stderr.splitlines()[-1]
+
+
 def test_the_reader_edition_is_written_and_an_old_one_is_kept(tmp_path):
     said = run("write_exercises.py", "--only", "00", "--out", tmp_path / "exercises")
     assert said.returncode == 0, said.stderr
@@ -262,6 +287,7 @@ def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path)
         ("recover_training.py", ["nowhere"], "collect_trajectories.py"),
         ("compare_bases.py", ["nowhere"], "collect_trajectories.py"),
         ("audit_cost.py", ["--device", "abacus"], "cpu or cuda"),
+        ("draw_figures.py", ["--scale", "tiny"], "smoke"),
         ("train_zoo.py", ["--dataset", "mars"], "digits"),
         ("train_zoo.py", ["--epochs", "last"], "6,7,8"),
         ("train_tail.py", ["--host", "resnet19"], "resnet18"),
