@@ -65,8 +65,14 @@ function watch(model, app, note) {
     if (lost()) note.textContent = GONE;
   });
   seen.observe(app, { childList: true, subtree: true, attributeFilter: ["class"] });
-  // A plot that was made before its place was in the page is as wide as plotly's default.
-  new ResizeObserver(() => window.dispatchEvent(new Event("resize"))).observe(app);
+  // A plot that was made before its place was in the page is as wide as plotly's default. A few
+  // pixels are left alone: a scroll bar that comes and goes would call for ever.
+  let width = 0;
+  new ResizeObserver(() => {
+    if (Math.abs(app.clientWidth - width) < 30) return;
+    width = app.clientWidth;
+    window.dispatchEvent(new Event("resize"));
+  }).observe(app);
   names(app);
 }
 
