@@ -181,9 +181,14 @@ def draw(figures_: Sequence[go.Figure]) -> list[Image.Image]:
 
 
 def keep(pictures: Sequence[Image.Image], path: Path) -> None:
-    """The pictures as an endless GIF in the colours of the last; first and last stay longer."""
-    palette = pictures[-1].quantize(N_COLOURS, dither=Image.Dither.NONE)
-    plain = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    """The pictures as an endless GIF; the first and the last stay longer."""
+    width, height = pictures[0].size
+    sheet = Image.new("RGB", (width, height * len(pictures)))  # one palette for all
+    for k, picture in enumerate(pictures):
+        sheet.paste(picture, (0, height * k))
+    sheet = sheet.quantize(N_COLOURS, dither=Image.Dither.NONE)
+    boxes = [(0, height * k, width, height * (k + 1)) for k in range(len(pictures))]
+    plain = [sheet.crop(box) for box in boxes]
     times = [START_MS, *[STEP_MS] * (len(pictures) - 2), END_MS]
     options = {"save_all": True, "append_images": plain[1:], "duration": times, "loop": 0}
     with whole_file(path) as draft:

@@ -18,6 +18,8 @@ OURS = Path(__file__).with_name("words.txt").read_text().splitlines()
 TEXTS = [
     *NOTEBOOKS,
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "results" / "README.md",
     ROOT / "data_scripts" / "README.md",
     *sorted((ROOT / "hyperlab" / "pretrained").glob("*.md")),
 ]
