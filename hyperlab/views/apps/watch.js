@@ -62,7 +62,7 @@ function watch(model, app, note) {
   app.addEventListener("change", ask);
   const seen = new MutationObserver(() => {
     names(app);
-    if (lost()) note.textContent = GONE;
+    if (lost() && note.textContent !== GONE) note.textContent = GONE;
   });
   seen.observe(app, { childList: true, subtree: true, attributeFilter: ["class"] });
   // A plot that was made before its place was in the page is as wide as plotly's default. A few
