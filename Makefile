@@ -1,7 +1,9 @@
 # hyperlab: `make lab` opens the course, `make test` checks that everything works.
 #
 #   make lab LAB_ARGS="--no-browser --port=9000"      options for JupyterLab
+#   make app APP_ARGS="--no-browser --port 9000"      options of data_scripts/serve_stepper.py
 #   make test TEST_ARGS="-k solvers"                  options for pytest
+#   make book BOOK_ARGS="--scale smoke --only 01"     options for the book
 #   make lab PYTHON=python3.12                        which Python .venv is made of
 
 PYTHON ?= python3
@@ -27,7 +29,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test notebooks browser bench lint format constraints clean distclean FORCE
+.PHONY: help install lab app test notebooks book exercises browser bench lint format constraints clean distclean FORCE
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -48,12 +50,21 @@ lab: $(STAMP)  ## open JupyterLab on the course; LAB_ARGS= for its options
 	@echo "hyperlab: JupyterLab prints its address, token included, below; Ctrl-C stops it"
 	@$(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)/notebooks" $(SUPERUSER) $(LAB_ARGS)
 
+app: $(STAMP)  ## serve the Euler stepper as a page of its own; APP_ARGS= for its options
+	@$(PY) data_scripts/serve_stepper.py $(APP_ARGS)
+
 test: lint  ## lint, unit tests and notebooks with a worker a core, then the browser; TEST_ARGS= for pytest
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "not browser" $(TEST_ARGS) || test $$? -eq 5
 	@$(PY) -m pytest -m browser $(TEST_ARGS) || test $$? -eq 5
 
 notebooks: $(STAMP)  ## run the course at scale=smoke, write artifacts/notebooks/index.html
 	@$(PY) data_scripts/run_notebooks.py --scale smoke
+
+book: $(STAMP)  ## the executed course as a static site, artifacts/book/index.html; BOOK_ARGS=
+	@$(PY) data_scripts/build_book.py $(BOOK_ARGS)
+
+exercises: $(STAMP)  ## write exercises/: the course without its solutions, to work in
+	@$(PY) data_scripts/write_exercises.py
 
 browser: $(STAMP)  ## drive the widgets in a real browser
 	@$(PY) -m pytest -m browser $(TEST_ARGS)
@@ -76,8 +87,8 @@ constraints: FORCE  ## newest versions within pyproject's bounds, written to con
 	@{ head -n 1 constraints.txt; build/newest/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip=='; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 
-clean:  ## remove caches, builds and the executed notebooks (not .venv, not your artefacts)
-	@rm -rf artifacts/notebooks artifacts/browser build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove caches, builds, the book and the executed notebooks (not .venv, not your artefacts)
+	@rm -rf artifacts/notebooks artifacts/book artifacts/book_kept artifacts/browser build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	@find hyperlab tests data_scripts notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and .venv too

@@ -4,4 +4,13 @@ The rooms, from the ground up: `base`, `params`, `nn`, `interpolants`, `solvers`
 `hyperflow`; `study`; `views`; `exercises`. Each imports only from the rooms before it.
 """
 
+import sys
+
+# pip asks for the version; a kernel that finds the folder by itself does not
+if sys.version_info < (3, 11):  # noqa: UP036
+    raise ImportError(
+        f"hyperlab needs Python 3.11 or newer, this is {sys.version.split()[0]}: "
+        "run `make lab PYTHON=python3.12`, or choose another kernel"
+    )
+
 __version__ = "0.1.0"

@@ -5,10 +5,12 @@ import hashlib
 import json
 import os
 import tempfile
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -20,10 +22,18 @@ T = TypeVar("T")
 Velocity = Callable[[Tensor, Tensor], Tensor]  # f(t, x) -> dx/dt
 SCALES = ("smoke", "laptop", "paper")
 PRETRAINED = Path(__file__).parent / "pretrained"  # what comes with the package
+CELL = "ipykernel_"  # in the file name that a kernel gives to a cell
 
 
 class HyperlabError(Exception):
-    """Root of every error that hyperlab raises on purpose."""
+    """Root of every error that hyperlab raises on purpose.
+
+    A notebook shows it without the page of traceback: the reader's own lines, the sentence, and
+    where it was raised; `traceback.print_last()` shows the rest.
+    """
+
+    def _render_traceback_(self) -> list[str]:  # IPython asks for it
+        return [*brief(self), *_raised(self)]
 
 
 class ConfigError(HyperlabError, ValueError):
@@ -36,6 +46,20 @@ class DataMissingError(HyperlabError, FileNotFoundError):
 
 class ArtifactError(HyperlabError, RuntimeError):
     """A file or store is there but is truncated, foreign or of another target."""
+
+
+def brief(error: BaseException) -> list[str]:
+    """The lines of notebook cells that led to an error, and the error's sentence."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"line {f.lineno}: {f.line}" for f in frames if CELL in f.filename]
+    return [*dict.fromkeys(lines), f"{type(error).__name__}: {error}"]
+
+
+def _raised(error: BaseException) -> list[str]:
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return [
+        f"(raised by {f.name}, line {f.lineno} of {Path(f.filename).name})" for f in last
+    ]
 
 
 @runtime_checkable
@@ -70,7 +94,9 @@ def ahead(items: Iterator[T], *, n: int = 2) -> Iterator[T]:
 def choose(options: Mapping[str, T], name: str) -> T:
     """options[name], or an error that lists the names there are."""
     if name not in options:
-        raise ConfigError(f"unknown option {name!r}; have {sorted(options)}")
+        near = get_close_matches(str(name), map(str, options), 1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"unknown option {name!r}; have {sorted(options)}{meant}")
     return options[name]
 
 
@@ -83,6 +109,18 @@ def stream(seed: int, *names: str | int) -> torch.Generator:
 def default_device() -> torch.device:
     """The accelerator if there is one. Called once, in the notebook or script."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def find_device(name: torch.device | str) -> torch.device:
+    """The device of that name, or an error that lists the devices there are."""
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        have = "cpu or cuda" if torch.cuda.is_available() else "cpu"
+        raise ConfigError(
+            f"no device {str(name)!r} here; have {have}: take that, or in a script --device auto"
+        ) from error
+    return torch.device(name)
 
 
 def fingerprint(*configs: object) -> str:

@@ -20,7 +20,8 @@ def test_a_verdict_begins_with_what_the_reader_wants_to_know():
     [
         (None, "no answer"),
         (..., "no answer"),
-        ("three", "found a str"),
+        (None, r"found None, expected numbers of shape \(2,\). try"),
+        ("three", "found a str, expected numbers"),
         (torch.zeros(3), r"shape \(3,\), expected \(2,\)"),
         ([1.0, 3.0], "found 1, 3, expected 1, 2. try"),
         ([1.0, float("nan")], "nan"),
@@ -60,6 +61,62 @@ def test_nearest_mean_wants_distances_to_means_and_not_dot_products():
     assert exercises.check_nearest_mean(nearest).passed
     for wrong in (lambda x, m: (x @ m.T).argmax(1), lambda x, m: torch.cdist(x, m), None):
         assert not exercises.check_nearest_mean(wrong or (lambda x, m: ...)).passed
+
+
+def test_a_recorded_velocity_divides_by_the_time_of_a_step():
+    assert exercises.check_recorded_velocity(lambda p: p.diff(dim=0) * (len(p) - 1)).passed
+    for wrong in (
+        lambda p: p.diff(dim=0),
+        lambda p: p.diff(dim=0) * len(p),
+        lambda p: (p[:-1] - p[1:]) * (len(p) - 1),
+        lambda p: ...,
+    ):
+        assert not exercises.check_recorded_velocity(wrong).passed
+
+
+def test_adams_first_step_is_a_sign_unless_eps_is_larger():
+    right = lambda gradient, lr, eps: -lr * gradient / (gradient.abs() + eps)
+    assert exercises.check_first_adam_step(right).passed
+    for wrong in (
+        lambda gradient, lr, eps: -lr * gradient.sign(),
+        lambda gradient, lr, eps: -lr * gradient,
+        lambda gradient, lr, eps: -right(gradient, lr, eps),
+        lambda gradient, lr, eps: -lr * gradient / (gradient.square() + eps).sqrt(),
+        lambda *_: ...,
+    ):
+        assert not exercises.check_first_adam_step(wrong).passed
+
+
+def test_groups_are_made_again_that_have_no_mark_or_another():
+    def to_make(groups, marks, checksum):
+        both = enumerate(zip(groups, marks, strict=True))
+        return [k for k, (group, mark) in both if not mark or checksum(group) != mark]
+
+    assert exercises.check_to_make(to_make).passed
+    for wrong in (
+        lambda groups, marks, checksum: [k for k, mark in enumerate(marks) if not mark],
+        lambda groups, marks, checksum: [k for k, x in enumerate(groups) if not x],
+        lambda groups, marks, checksum: [
+            k for k, x in enumerate(groups) if checksum(x) != marks[k]
+        ],
+        lambda *_: ...,
+    ):
+        assert not exercises.check_to_make(wrong).passed
+
+
+def test_the_first_velocity_of_a_natural_spline_knows_all_three_knots():
+    def velocity(knots, bends=1.5, h=0.5):
+        start, middle, end = knots
+        return (middle - start) / h - bends * (start - 2 * middle + end) / h / 6
+
+    assert exercises.check_first_velocity(velocity).passed
+    for wrong in (
+        lambda knots: velocity(knots, bends=0),
+        lambda knots: velocity(knots, bends=1),
+        lambda knots: velocity(knots, h=1.0),
+        lambda *_: ...,
+    ):
+        assert not exercises.check_first_velocity(wrong).passed
 
 
 def test_the_smallest_class_and_ten_bound_the_queries():

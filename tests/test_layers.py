@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hyperlab"
 ORDER = [  # a room imports from the rooms of its own row and of the rows above, no other
     {"base"},
-    {"params", "nn", "interpolants", "solvers", "store", "crew"},
+    {"params", "nn", "interpolants", "solvers", "store", "crew", "notebook"},
     {"tasks"},
     {"models"},
     {"hyperflow", "weights"},
@@ -23,6 +23,7 @@ ORDER = [  # a room imports from the rooms of its own row and of the rows above,
 APART = {"hyperflow": "weights", "weights": "hyperflow"}  # neither imports the other
 STORES = {"store"}
 COURSE = {"study.course"}  # runs notebooks, for the tests and for data_scripts/
+BOOK = {"study.book"}  # makes pages of them
 DOORS = {
     "timm": {"models.targets"},
     "torchdiffeq": {"solvers"},
@@ -30,6 +31,7 @@ DOORS = {
     "umap": {"views.projection"},
     "plotly": {"views"},
     "ipywidgets": {"views.apps"},
+    "anywidget": {"views.apps"},
     "xarray": STORES,
     "zarr": STORES,
     "fsspec": STORES,
@@ -37,9 +39,13 @@ DOORS = {
     "distributed": {"crew"},
     "dask_jobqueue": set(),
     "papermill": COURSE,
-    "nbformat": COURSE,
+    "nbformat": COURSE | BOOK | {"study.recorded"},
     "nbclient": COURSE,
     "nbconvert": COURSE,
+    "sphinx": BOOK,
+    "docutils": BOOK,
+    "latex2mathml": BOOK,
+    "ziamath": BOOK,
     "typer": {"study.script"},
 }
 LINES, FUNCTION_LINES, ARGUMENTS, FIELDS, SCRIPT_LINES = 400, 40, 6, 10, 60

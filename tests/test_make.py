@@ -95,7 +95,25 @@ def test_lab_opens_the_course_with_the_readers_options(folder):
     assert command.endswith("--no-browser --port=9000")
 
 
+def test_app_serves_the_stepper_with_the_readers_options(folder):
+    installed(folder)
+    done = make(folder, "-n", "app", "APP_ARGS=--no-browser --port 9000")
+    command = done.stdout.splitlines()[-1]
+    assert command.endswith("data_scripts/serve_stepper.py --no-browser --port 9000")
+
+
 def test_help_names_every_target_of_the_readme(folder):
     said = make(folder).stdout
-    for target in ("lab", "test", "notebooks", "browser", "bench", "lint", "clean"):
+    for target in (
+        "lab",
+        "app",
+        "test",
+        "notebooks",
+        "book",
+        "exercises",
+        "browser",
+        "bench",
+        "lint",
+        "clean",
+    ):
         assert f"make {target} " in said

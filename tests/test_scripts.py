@@ -214,11 +214,29 @@ def test_a_tail_of_norm_layers_is_recorded(tmp_path):
     assert len(tails.load(path)) == 1
 
 
+def test_the_reader_edition_is_written_and_an_old_one_is_kept(tmp_path):
+    said = run("write_exercises.py", "--only", "00", "--out", tmp_path / "exercises")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.strip() == f"wrote {tmp_path / 'exercises' / '00_welcome.ipynb'}"
+    said = run("write_exercises.py", "--only", "00", "--out", tmp_path / "exercises")
+    assert said.returncode == 1 and "may hold your answers" in said.stderr
+
+
 def test_the_training_of_zoos_is_timed(tmp_path):
     few = ["--scale", "smoke", "--repeats", 1]
     said = run("bench_zoo.py", *few, "--out", tmp_path / "t.json")
     assert said.returncode == 0, said.stderr
     assert "cnn_small" in (tmp_path / "t.json").read_text()
+
+
+def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path):
+    one = ["--scale", "smoke", "--only", "00", "--out", tmp_path / "book"]
+    said = run("build_book.py", *one)
+    assert said.returncode == 0, said.stderr
+    assert "plot" in (tmp_path / "book/notebooks/00_welcome.html").read_text()
+    kept = {p: p.stat().st_mtime for p in (tmp_path / "book_kept/runs").rglob("*.ipynb")}
+    assert run("build_book.py", *one).returncode == 0
+    assert len(kept) == 1 and all(p.stat().st_mtime == t for p, t in kept.items())
 
 
 @pytest.mark.parametrize(
@@ -250,8 +268,11 @@ def test_the_training_of_zoos_is_timed(tmp_path):
         ("compare_generators.py", ["--zoos", "nowhere"], "train_zoo.py"),
         ("finetune_through.py", ["--pairs", "nowhere:mnist"], "train_zoo.py"),
         ("finetune_through.py", ["--pairs", "digits"], "base:target"),
+        ("write_exercises.py", ["--only", "99"], "no notebooks"),
         ("compare_starts.py", ["--zoos", "nowhere"], "train_zoo.py"),
         ("compare_starts.py", ["--zoos", "digits", "--last", 3], "the bar's epochs"),
+        ("build_book.py", ["--only", "99"], "notebooks 00, 01"),
+        ("build_book.py", ["--out", "notebooks"], "is no book"),
     ],
 )
 def test_an_error_is_one_line_with_what_to_do(script, arguments, names, tmp_path):

@@ -49,15 +49,17 @@ def expect(
         NotYet: if it is missing, of another shape, or has other numbers.
     """
     expected = torch.as_tensor(expected).double()
+    shape = tuple(expected.shape)
+    kind = f"numbers of shape {shape}" if shape else "a number"
     if found is None or found is ...:
-        raise NotYet(f"there is no answer yet (found {found}). {hint}")
+        dots = "..." if found is ... else found
+        raise NotYet(f"there is no answer yet: found {dots}, expected {kind}. {hint}")
     try:
         found = torch.as_tensor(found, dtype=expected.dtype)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise NotYet(f"found a {type(found).__name__}, expected numbers. {hint}") from error
+        raise NotYet(f"found a {type(found).__name__}, expected {kind}. {hint}") from error
     if found.shape != expected.shape:
-        shapes = f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}"
-        raise NotYet(f"found {shapes}. {hint}")
+        raise NotYet(f"found shape {tuple(found.shape)}, expected {shape}. {hint}")
     if not torch.allclose(found, expected, rtol=rtol, atol=1e-8):
         raise NotYet(f"found {_short(found)}, expected {_short(expected)}. {hint}")
 

@@ -1,5 +1,6 @@
 """Checks of the answers in notebooks 00 to 09."""
 
+import zlib
 from collections.abc import Callable, Mapping
 
 import torch
@@ -44,6 +45,19 @@ def check_nearest_mean(nearest: Callable[[Tensor, Tensor], Tensor]) -> None:
     expect(nearest(images, means), torch.tensor([1, 2, 0, 2]), hint + "the means, dim=1.)")
 
 
+@check("a difference over the time that it took: what a drift learns from.")
+def check_recorded_velocity(velocity: Callable[[Tensor], Tensor]) -> None:
+    """`velocity(path)` of steps + 1 rows, at equal times from 0 to 1 -> one row a step (00)."""
+    g = torch.Generator().manual_seed(0)
+    for steps, dim in ((4, 2), (10, 3)):
+        path = torch.randn(steps + 1, dim, generator=g)
+        hint = (
+            f"({steps} steps from t = 0 to 1: each takes 1 / {steps}. How far does it go, and "
+            "how long does it take?)"
+        )
+        expect(velocity(path.clone()), path.diff(dim=0) * steps, hint)
+
+
 @check("the smallest class decides, and no class gives more than ten queries.")
 def check_query_rule(n_query: Callable[[Tensor], int]) -> None:
     """`n_query(counts)` -> Meta-Dataset's number of queries of each class (notebook 02)."""
@@ -86,7 +100,22 @@ def check_value_biases(match: Callable[[str], object]) -> None:
     ):
         found = match(name)
         if found is None or found is ... or found != right:
-            raise NotYet(f"for {name!r} found {found}, expected {right}. {hint}")
+            raise NotYet(f"found {found} for {name!r}, expected {right}. {hint}")
+
+
+@check("whatever its size, a gradient beyond eps becomes a step of the length lr.")
+def check_first_adam_step(step: Callable[[Tensor, float, float], Tensor]) -> None:
+    """`step(gradient, lr, eps)` -> how far Adam's first step goes, from rest (notebook 03)."""
+    gradient = torch.tensor([3.0, -0.02, 1e-8, -1e-10, 0.0], dtype=torch.float64)
+    for lr, eps in ((0.03, 1e-8), (0.01, 1e-6)):
+        theta = torch.zeros(5).double().requires_grad_()
+        theta.grad = gradient.clone()
+        torch.optim.Adam([theta], lr=lr, eps=eps).step()
+        hint = (
+            f"(Gradients {gradient.tolist()}, lr {lr}, eps {eps}: the gradient over its own "
+            "size plus eps. Which way does a step go?)"
+        )
+        expect(step(gradient.clone(), lr, eps), theta.detach(), hint)
 
 
 @check("each row gets the bias of its own task, and so each task its own gradient.")
@@ -98,6 +127,25 @@ def check_row_bias(rows: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> 
     right = torch.stack([x[i] @ weight.T + biases[task[i]] for i in range(5)])
     hint = "(x: 5 images of 3 tokens, 3 tasks. biases[task] is 5 x 2: where is an axis lacking?)"
     expect(rows(x, weight, biases, task), right, hint)
+
+
+@check("what is not marked is not there, and what differs from its mark is damaged.")
+def check_to_make(to_make: Callable[..., list[int]]) -> None:
+    """`to_make(groups, marks, checksum)` -> numbers of the groups to make again (notebook 04)."""
+    whole = [b"theta 0", b"theta 1", b"theta 2", b"theta 3"]
+    marks = [zlib.crc32(group) for group in whole]
+    cases = {
+        "all four are sound": (whole, marks, []),
+        "group 1 was cut short": ([whole[0], b"the", *whole[2:]], marks, [1]),
+        "the run died before the mark of group 2": (whole, [*marks[:2], 0, marks[3]], [2]),
+        "of group 3 nothing is there, and an empty file's checksum is 0": (
+            [*whole[:3], b""], [*marks[:3], 0], [3],
+        ),
+    }  # fmt: skip
+    for what, (groups, noted, right) in cases.items():
+        found = to_make(list(groups), list(noted), zlib.crc32)
+        if found != right:
+            raise NotYet(f"found {found!r:.60}, expected {right}. (Here {what}.)")
 
 
 @check("on the straight line the point gives its own velocity away, whatever the task.")
@@ -141,7 +189,7 @@ def check_follow(follow: Callable[..., Tensor]) -> None:
 
 
 @check("with fewer steps the first one jumps beyond s, and the path swings around it.")
-def check_fewest_steps(answer: int) -> None:
+def check_fewest_steps(answer: object) -> None:
     """The fewest Euler steps from 0 to 1 that never pass s on dx/dt = 3 (s - x) (07)."""
     hint = (
         "(A step multiplies the distance to s by 1 - 3 / steps: when is that not negative?)"
@@ -160,6 +208,20 @@ def check_piece_velocity(velocity: Callable[..., Tensor]) -> None:
             f"(Knots at 0, 0.1, 0.5 and 1, t = {t}: rise over run of the piece around t.)"
         )
         expect(velocity(times, thetas, t), right(torch.tensor([t]))[0], hint)
+
+
+@check("the bend at one knot is felt from the start of the spline to its end.")
+def check_first_velocity(velocity: Callable[[Tensor], Tensor]) -> None:
+    """`velocity(knots)` at t = 0 of the natural spline; knots at 0, 1/2 and 1 (notebook 05)."""
+    times = torch.tensor([0.0, 0.5, 1.0]).double()
+    for rows in ([[0.0, 1.0], [1.0, 1.0], [1.0, 4.0]], [[2.0], [-1.0], [-4.0]]):
+        knots = torch.tensor(rows).double()
+        hint = (
+            f"(Knots {rows}, h = 1/2. First M at the middle knot, where M is 0 at both ends; "
+            "then the slope of the first piece minus h M / 6.)"
+        )
+        right = interpolants.Cubic(times, knots).derivative(times[:1])[0]
+        expect(velocity(knots.clone()), right, hint)
 
 
 @check(
@@ -184,14 +246,16 @@ def check_most_helped(answer: tuple[object, Mapping[str, float]]) -> None:
     """(three domains, gain of every domain) -> two of them among the four largest (08)."""
     names, gains = answer
     if names is ... or names is None:
-        raise NotYet(f"there is no answer yet. Name three of {sorted(gains)}.")
+        raise NotYet(
+            f"there is no answer yet: found {names}, expected three of {sorted(gains)}."
+        )
     if len(set(names)) != 3 or set(names) - set(gains):
         raise NotYet(f"found {names}, expected three different ones of {sorted(gains)}.")
     best = sorted(gains, key=gains.get, reverse=True)[:4]
     if len(hits := set(names) & set(best)) < 2:
         raise NotYet(
-            f"{len(hits)} of your three are among the four that gain most. Think of images that "
-            "differ from photographs, in which nevertheless a few strokes decide."
+            f"found {len(hits)} of your three among the four that gain most, expected two. "
+            "Think of images that differ from photographs, in which a few strokes decide."
         )
 
 

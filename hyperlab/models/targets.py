@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..base import PRETRAINED, ArtifactError, ConfigError, DataMissingError
+from ..base import PRETRAINED, ArtifactError, ConfigError, DataMissingError, find_device
 from ..params import ParamSubset, Predicate, qkv_biases
 from ..tasks.episodes import Episode, LabelledImages
 from .rows import RowLayerNorm, RowLinear, row_layers
@@ -182,8 +182,8 @@ class Target:
         return replace(self, subset=ParamSubset.select(self.model, match))
 
     def to(self, device: torch.device | str) -> "Target":
-        """A copy on `device`."""
-        model = self.model.to(device)
+        """A copy on `device`; ConfigError if there is no such device here."""
+        model = self.model.to(find_device(device))
         base = {name: tensor.to(device) for name, tensor in self.subset.base.items()}
         return replace(self, model=model, subset=ParamSubset(base, self.subset.thirds))
 

@@ -58,6 +58,9 @@ def _ours(thing):
 _tasks = [t for t in gc.get_objects() if issubclass(type(t), asyncio.Task) and _ours(t)]
 if _tasks:
     await asyncio.wait(_tasks, timeout=1)
+for _figure in [t for t in gc.get_objects() if type(t).__name__ == "FigureWidget"]:
+    _now = _figure.to_dict()  # plain JSON; a saved state holds what it was made with
+    _figure._widget_data, _figure._widget_layout = _now["data"], _now["layout"]
 gc.collect()
 _faults += [f"still running: {t.get_coro().__qualname__}" for t in _tasks if not t.done()]
 _dead = [t for t in _tasks if t.done() and not t.cancelled() and t._log_traceback]
@@ -85,6 +88,24 @@ class Run:
 
 def tags(cell: NotebookNode) -> list[str]:
     return cell.metadata.get("tags", [])
+
+
+def read(path: Path) -> NotebookNode:
+    """The notebook, in the form of format 4."""
+    return nbformat.read(path, as_version=4)
+
+
+def save(notebook: NotebookNode, path: Path) -> None:
+    """Write the notebook, whole or not at all.
+
+    Raises: ArtifactError if it is not a notebook of its format.
+    """
+    try:
+        nbformat.validate(notebook)
+    except nbformat.ValidationError as error:
+        raise ArtifactError(f"{path.name} is no sound notebook: {error.message}") from error
+    with whole_file(path) as draft:
+        nbformat.write(notebook, draft)
 
 
 def check_parameters(path: Path, parameters: Parameters) -> None:
@@ -118,7 +139,7 @@ def run(
     Raises: ConfigError for a parameter that the notebook does not have.
     """
     check_parameters(path, parameters)
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     if rehearse:
         notebook.cells = list(rehearsed(notebook.cells))
     watch, probe = (new_code_cell(s, metadata={"tags": ["probe"]}) for s in (WATCH, PROBE))
@@ -130,7 +151,7 @@ def run(
         started = time.perf_counter()
         raised = execute(source, out, parameters, path.parent, cell_timeout_s)
         seconds = time.perf_counter() - started
-    done = nbformat.read(out if out.exists() else path, as_version=4)
+    done = read(out if out.exists() else path)
     seen = take_probe(done)
     nbformat.write(done, out)
     found = (*raised, *swallowed(done), *lost(done), *unsolved(done), *seen["faults"])
@@ -217,16 +238,31 @@ def solution(cell: NotebookNode) -> str:
     return blocks[0]
 
 
+def exercises(
+    cells: Sequence[NotebookNode],
+) -> Iterator[tuple[NotebookNode, NotebookNode, NotebookNode]]:
+    """(stub, check, hidden solution) of each exercise, the cells themselves.
+
+    Raises: ArtifactError for a check that does not stand between the other two.
+    """
+    for place, cell in enumerate(cells):
+        if "check" in tags(cell):
+            three = cells[max(place - 1, 0) : place + 2]
+            if len(three) != 3 or "exercise" not in tags(three[0]):
+                raise ArtifactError("a `check` cell must stand between stub and solution")
+            yield tuple(three)
+
+
 def rehearsed(cells: Sequence[NotebookNode]) -> Iterator[NotebookNode]:
     """The cells, and after each `check`: the solution, the check again, the stub again."""
-    for before, cell, after in zip([None, *cells], cells, [*cells[1:], None], strict=False):
+    parts = {id(check): (stub, hidden) for stub, check, hidden in exercises(cells)}
+    for cell in cells:
         yield cell
-        if "check" in tags(cell):
-            if before is None or after is None or "exercise" not in tags(before):
-                raise ArtifactError("a `check` cell must stand between stub and solution")
-            yield new_code_cell(solution(after), metadata={"tags": ["rehearsal"]})
+        if id(cell) in parts:
+            stub, hidden = parts[id(cell)]
+            yield new_code_cell(solution(hidden), metadata={"tags": ["rehearsal"]})
             yield new_code_cell(cell.source, metadata={"tags": ["rehearsed-check"]})
-            yield new_code_cell(before.source, metadata={"tags": ["rehearsal"]})
+            yield new_code_cell(stub.source, metadata={"tags": ["rehearsal"]})
 
 
 def unsolved(notebook: NotebookNode) -> Iterator[str]:
@@ -248,16 +284,15 @@ def verdict(cell: NotebookNode) -> str:
 
 def store_golden(path: Path, executed: Path) -> int:
     """Copy the outputs of `keep_output` cells into the notebook; how many there were."""
-    fresh = {cell.id: cell for cell in nbformat.read(executed, as_version=4).cells}
-    notebook = nbformat.read(path, as_version=4)
+    fresh = {cell.id: cell for cell in read(executed).cells}
+    notebook = read(path)
     golden = [cell for cell in notebook.cells if "keep_output" in tags(cell)]
     for cell in golden:
         cell.outputs, cell.execution_count = fresh[cell.id].outputs, None
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = None
-    with whole_file(path) as draft:
-        nbformat.write(notebook, draft)
+    save(notebook, path)
     return len(golden)
 
 

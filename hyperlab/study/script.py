@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 import typer
 
-from ..base import ConfigError, HyperlabError, default_device, whole_file
+from ..base import ConfigError, HyperlabError, default_device, find_device, whole_file
 from ..crew import Crew
 
 Scale = Annotated[str, typer.Option(help="smoke, laptop or paper")]
@@ -85,16 +85,10 @@ def crew(part: str, workers: int, scheduler: str, device: torch.device) -> Crew:
     return Crew(share=share(part), workers=n, scheduler=scheduler or None)
 
 
-def place(device: str) -> torch.device:
+def place(name: str) -> torch.device:
     """ "auto" -> what there is; else the device of that name.
 
     Raises:
         ConfigError: no such device here.
     """
-    try:
-        found = default_device() if device == "auto" else torch.device(device)
-        torch.zeros(1, device=found)
-    except (RuntimeError, AssertionError) as error:
-        have = "cpu, cuda" if torch.cuda.is_available() else "cpu"
-        raise ConfigError(f"no device {device!r} here; have {have} and auto") from error
-    return found
+    return default_device() if name == "auto" else find_device(name)

@@ -27,6 +27,10 @@ from .formats import Part
 from .hierarchy import ClassGraph
 from .pictures import OnDemand
 
+SET = (
+    'HYPERLAB_DATA=/folder make lab, in a notebook os.environ["HYPERLAB_DATA"] = "/folder"'
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Domain:
@@ -162,7 +166,13 @@ def names() -> tuple[str, ...]:
 
 
 def available(root: Path | str | None = None) -> tuple[str, ...]:
-    """The named domains that `load` finds under the root."""
+    """The named domains that `load` finds under the root.
+
+    Raises:
+        DataMissingError: HYPERLAB_DATA names a folder that is not there.
+    """
+    if not root and (wrong := _wrong_variable()):
+        raise DataMissingError(wrong)
     return tuple(name for name in CATALOGUE if _reader(name, data_root(root)))
 
 
@@ -241,13 +251,22 @@ def _seen(folder: Path, mark: str) -> list[Path]:
     return [*folder.glob(mark), *folder.glob(f"*/{mark}")]
 
 
+def _wrong_variable() -> str:
+    """What is wrong with HYPERLAB_DATA, or nothing."""
+    named = os.environ.get("HYPERLAB_DATA")
+    if not named or data_root().is_dir():
+        return ""
+    return f"HYPERLAB_DATA names {named}, which is no folder; unset or correct it: {SET}"
+
+
 def _missing(name: str, entry: Entry, root: Path) -> str:
-    folder = _folder(name, root).absolute()
+    lacks = f"no {name} in {_folder(name, root).absolute()}"
     if entry.how:
-        return f"no {name} in {folder}; {entry.how}"
+        return f"{lacks}; {entry.how}"
     if entry.files:
-        return f"no {name} in {folder}; run: python data_scripts/download_data.py {name}"
-    return f"no {name} in {folder}; put a pack data.npz there, made from {entry.source}"
+        run = f"run: python data_scripts/download_data.py {name}"
+        return f"{lacks}; {run}, or name the folder that holds it: {SET}"
+    return f"{lacks}; put a pack data.npz there, made from {entry.source}"
 
 
 def _domain(

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 import torch
 from jaxtyping import Float
+from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 from torch import Tensor
 
@@ -24,8 +25,12 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 GREY = "#8a929a"
 
-# Without the button that uploads the figure.
-CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}
+# As wide as its place; without the button that uploads the figure.
+CONFIG = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["sendChartToCloud"],
+    "responsive": True,
+}
 
 _AXIS = {
     "showline": True,
@@ -51,6 +56,11 @@ TEMPLATE = go.layout.Template(
 
 for _renderer in ("plotly_mimetype", "notebook", "notebook_connected"):
     pio.renderers[_renderer].config.update(CONFIG)
+
+
+def plotly_js() -> str:
+    """The library that draws figures in a browser, for pages that keep a copy beside them."""
+    return get_plotlyjs()
 
 
 def live(figure: go.Figure) -> go.FigureWidget:

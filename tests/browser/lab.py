@@ -10,6 +10,7 @@ def test_step(lab):
         page.screenshot("stepper")                       # artifacts/browser/stepper.png
 """
 
+import ast
 import json
 import os
 import re
@@ -176,6 +177,22 @@ class Page:
             expression,
         )
 
+    def said(self, expression):
+        """A JSON-able value of the kernel, as JSON."""
+        return ast.literal_eval(self.kernel(f"__import__('json').dumps({expression})"))
+
+    def tell(self, code):
+        """Run statements in the kernel, unseen."""
+        self.tab.evaluate(
+            f"""async (code) => {{
+                const kernel = {CURRENT}.sessionContext.session.kernel;
+                const future = kernel.requestExecute({{code, silent: true, store_history: false}});
+                const said = await future.done;
+                if (said.content.status !== 'ok') throw new Error(said.content.evalue);
+            }}""",
+            code,
+        )
+
     def button(self, name):
         """A button by its words; an icon's glyph may stand before them."""
         return self.tab.get_by_role("button", name=re.compile(rf"(^|\s|\W){name}$")).first
@@ -220,9 +237,9 @@ class Page:
                 raise AssertionError(f"not so after {timeout_s} s; last: {last!r}")
             self.tab.wait_for_timeout(100)
 
-    def screenshot(self, name):
-        """Write artifacts/browser/NAME.png and return its path."""
+    def screenshot(self, name, part=None):
+        """Write artifacts/browser/NAME.png, of the page or a part, and return its path."""
         SHOTS.mkdir(parents=True, exist_ok=True)
         path = SHOTS / f"{name}.png"
-        self.tab.screenshot(path=path)
+        (part or self.tab).screenshot(path=path)
         return path

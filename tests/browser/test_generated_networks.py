@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.browser.apps import Driven
+
 pytestmark = pytest.mark.browser
 
 WHERE = """i => {
@@ -27,6 +29,7 @@ def test_a_walk_leads_through_the_code(lab):
         page.press("aligned")
         page.until(lambda: "From network 0 to 2, aligned" in page.text())
         page.screenshot("latent_walk")
+        Driven(page, "network_walk", "network_walk").agrees()
         assert not page.external
 
 
@@ -43,7 +46,6 @@ def test_samples_flow_and_a_click_chooses_a_network(lab):
         page.press("Run")
         page.until(lambda: "t = 1.00, 20 steps of heun" in page.text())
         assert page.kernel("state.knot, state.method") == "(20, 'heun')"
-        page.screenshot("flow_sampler")
 
         page.tab.get_by_label("plane").first.scroll_into_view_if_needed()
         page.until(lambda: page.tab.evaluate(WHERE, 5))
@@ -53,5 +55,5 @@ def test_samples_flow_and_a_click_chooses_a_network(lab):
         page.until(lambda: "Network 5, trained 5" in page.text())
         page.choose("plane", "weights of its own")
         page.until(lambda: page.kernel("map_state.plane") == "'weights of its own'")
-        page.screenshot("network_map")
-        assert not page.external
+        Driven(page, "network_map", "network_map", state="map_state").use_every_control()
+        Driven(page, "flow_sampler", "flow_sampler").use_every_control()

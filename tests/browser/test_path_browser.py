@@ -4,6 +4,8 @@ import ast
 
 import pytest
 
+from tests.browser.apps import Driven
+
 pytestmark = pytest.mark.browser
 KNOT = (
     "[state.flat()[state.knot].tolist(), float(state.data.losses[state.task, state.knot])]"
@@ -99,3 +101,7 @@ def test_the_keyboard_is_enough(page):
     keys.press("ArrowRight")
     arrives(page, 6, 3)
     assert not page.external
+
+
+def test_every_control_and_every_width_and_theme(page):
+    Driven(page, "path_browser", "path_browser").use_every_control()

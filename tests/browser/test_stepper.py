@@ -4,9 +4,18 @@ import re
 
 import pytest
 
+from tests.browser.apps import Driven
+
 pytestmark = pytest.mark.browser
 
 NOTEBOOK = "07_step_the_solver.ipynb"
+WHERE = """i => {
+  const plot = [...document.querySelectorAll('.hyperlab-app .js-plotly-plot')].pop();
+  const box = plot.getBoundingClientRect(), full = plot._fullData;
+  const trace = full.find(t => t.name === 'HyperFlow' && t.xaxis === 'x2');
+  const x = plot._fullLayout.xaxis2, y = plot._fullLayout.yaxis2;
+  return [box.x + x._offset + x.c2p(trace.x[i]), box.y + y._offset + y.c2p(trace.y[i])];
+}"""  # of a point of HyperFlow's accuracy, in pixels of the page
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +34,8 @@ def at_the_start(page):
 
 
 def plot(page):
-    """Which plot is the stepper: the one with a trace for the path before."""
-    found = [n for n in range(page.n_plots()) if "path before" in page.traces(n)]
+    """Which plot is the stepper: the one with HyperFlow's path."""
+    found = [n for n in range(page.n_plots()) if "HyperFlow" in page.traces(n)]
     return found[-1] if found else -1
 
 
@@ -77,7 +86,7 @@ def test_reset_keeps_the_path_before(page):
     page.until(lambda: points(page) == 2)
     page.press("Reset")
     page.until(lambda: points(page) == 1)
-    assert points(page, "path before") == 2
+    assert points(page, "before: C, euler, 40 steps") == 2
 
 
 def test_the_keyboard_is_enough(page):
@@ -91,6 +100,41 @@ def test_the_keyboard_is_enough(page):
     page.tab.keyboard.press("Tab")
     page.tab.keyboard.press("Space")
     page.until(lambda: points(page) == 1)
+
+
+def test_a_click_on_a_point_shows_that_moment_everywhere(page):
+    for n in (2, 3, 4):
+        page.press("Step")
+        page.until(lambda n=n: points(page) == n)
+    page.tab.mouse.click(*page.tab.evaluate(WHERE, 1))
+    page.until(lambda: page.kernel("state.shown") == "1")
+    page.until(lambda: "1 of 40 euler steps" in said(page, "of the flow"))
+    Driven(page, "stepper", "stepper").agrees()
+
+
+def test_a_line_is_copied_and_pasted_back(page):
+    app = Driven(page, "stepper", "stepper")
+    for n in (2, 3):
+        page.press("Step")
+        page.until(lambda n=n: points(page) == n)
+    app.agrees()
+    page.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    app.app.get_by_role("button", name="Copy", exact=True).click()
+    page.until(
+        lambda: page.tab.evaluate("() => navigator.clipboard.readText()") == app.line()
+    )
+    line, theta = app.line(), page.kernel("state.readings[-1].theta.sum().item()")
+    choose(page, "solver", "heun")
+    page.until(lambda: points(page) == 1)
+    field = app.app.get_by_label("state", exact=True)
+    field.fill(line)
+    app.app.get_by_role("button", name="Go there").click()
+    page.until(lambda: points(page) == 3)
+    assert app.line() == line
+    assert page.kernel("state.readings[-1].theta.sum().item()") == theta
+    field.fill("nonsense")
+    app.app.get_by_role("button", name="Go there").click()
+    page.until(lambda: "want a line that begins with 'stepper'" in page.text())
 
 
 def test_solver_network_domain_and_task_are_chosen_by_name(page):
@@ -111,3 +155,7 @@ def test_the_query_images_have_words_for_who_does_not_see_them(page):
     picture = page.tab.locator("img[alt*='query images right']").last
     picture.wait_for()
     assert re.match(r"\d+ of \d+ query images right", picture.get_attribute("alt"))
+
+
+def test_every_control_by_mouse_and_by_keyboard(page):
+    Driven(page, "stepper", "stepper", seconds=60).use_every_control()

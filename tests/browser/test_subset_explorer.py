@@ -4,6 +4,8 @@ import ast
 
 import pytest
 
+from tests.browser.apps import Driven
+
 pytestmark = pytest.mark.browser
 RUNS = "[[run.name, list(run.knots), list(run.accuracy), list(run.loss)] for run in state.runs]"
 
@@ -78,3 +80,7 @@ def test_the_keyboard_is_enough(page):
     keys.press("Space")
     page.until(lambda: "Nothing has moved yet" in page.text())
     assert not page.external
+
+
+def test_every_control_and_every_width_and_theme(page):
+    Driven(page, "subset_explorer", "subset_explorer").use_every_control()

@@ -6,7 +6,8 @@ A notebook is notebooks/NN_topic.ipynb, its outputs stripped, its cells in this 
     **Minutes:** and a number, **Needs:**
 2.  code tagged `parameters`: sets `scale` and `seed` and nothing else
 3.  sections; at least one `assert_close` shows that the package does what was done by hand
-4.  exercises, at least one, each of three cells in a row:
+4.  exercises, at least two, each announced at the end of a markdown cell (heading, difficulty
+    and minutes, what to do, hint; test_exercise_form.py) and of three cells in a row:
     code tagged `exercise`: a stub that runs, with `...` where the reader writes;
     code tagged `check`: one call of `exercises.check_*`, which returns a verdict that reads
     "passed: ..." or "not yet: ..." and raises nothing of its own;

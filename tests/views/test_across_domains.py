@@ -72,12 +72,12 @@ def test_what_was_measured_is_drawn_and_said_and_cleared(state):
 
 def test_the_widget_measures_when_the_button_is_pressed(state):
     box = across_domains.across_domains(state)
-    measure = box.children[1].children[1]
+    measure = box.rows[1].children[1]
     assert measure.description == "Measure"
     measure.click()
     assert len(state.measured) == 1 and not measure.disabled
-    assert "none, 10 steps, on one" in box.children[-1].value
-    box.children[1].children[2].click()
+    assert "none, 10 steps, on one" in box.views[-1].value
+    box.rows[1].children[2].click()
     assert not state.measured
 
 

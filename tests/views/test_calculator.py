@@ -56,7 +56,7 @@ def test_only_listed_choices_are_taken(state):
 
 def test_every_control_moves_the_plot_and_the_words(state):
     box = calculator.calculator(state)
-    *rows, view, words = box.children
+    rows, (view, words) = box.rows, box.views
     controls = {c.description: c for row in rows for c in row.children}
     drawn = {trace.name: trace for trace in view.data}
     changes = {

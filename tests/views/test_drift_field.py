@@ -98,7 +98,7 @@ def test_objectives_without_a_path_or_a_drift_are_refused():
 
 def test_every_control_changes_the_picture_and_the_words(state):
     box = drift_field.drift_field(state)
-    view, words = box.children[-2:]
+    view, words = box.views
     lines = {trace.name: trace for trace in view.data}
     seen = set()
     for name, value in [
@@ -120,7 +120,7 @@ def test_every_control_changes_the_picture_and_the_words(state):
 
 def test_the_buttons_walk_through_time_and_stop_at_its_ends(state):
     box = drift_field.drift_field(state)
-    buttons = {b.description: b for b in box.children[2].children[1:]}
+    buttons = {b.description: b for b in box.rows[2].children[1:]}
     assert list(buttons) == ["Start", "Earlier", "Later", "End"]
     walk = [("Earlier", 0), ("Later", 1), ("End", MOMENTS), ("Later", MOMENTS)]
     for name, moment in [*walk, ("Earlier", MOMENTS - 1), ("Start", 0)]:
@@ -129,7 +129,7 @@ def test_the_buttons_walk_through_time_and_stop_at_its_ends(state):
 
 
 def test_the_figure_has_one_scale_and_no_upload_button(state):
-    view = drift_field.drift_field(state).children[-2]
+    view = drift_field.drift_field(state).views[0]
     assert view.layout.yaxis.scaleanchor == "x"
     assert "sendChartToCloud" in view._config["modeBarButtonsToRemove"]
     colours = {trace.line.color for trace in view.data if trace.mode == "lines"}

@@ -1,5 +1,7 @@
 """The state behind the first app, and the wires to its controls."""
 
+import asyncio
+
 import pytest
 import torch
 
@@ -83,11 +85,9 @@ def test_the_read_out_tells_the_loss_and_the_distance(state):
 
 def test_every_button_has_words_and_moves_the_plot(state):
     box = flow2d.gradient_flow(state)
-    (size, solver), buttons, view, words = (
-        box.children[0].children,
-        {button.description: button for button in box.children[1].children},
-        *box.children[2:],
-    )
+    (size, solver), (view, words) = box.rows[0].children, box.views
+    some = [*box.rows[1].children, *box.rows[2].children[:-1]]
+    buttons = {button.description: button for button in some}
     drawn = lambda: [len(trace.x) for trace in view.data if trace.name == "steps"]
     assert drawn() == [21, 21]
     buttons["Double the step"].click()
@@ -101,6 +101,39 @@ def test_every_button_has_words_and_moves_the_plot(state):
     size.value = 0.05
     assert drawn() == [41, 41] and words.value == state.read_out()
     assert all(button.description and button.tooltip for button in buttons.values())
+
+
+def test_paths_are_kept_for_comparison_three_at_most(state):
+    box = flow2d.gradient_flow(state)
+    buttons = {b.description: b for row in box.rows[1:] for b in row.children}
+    kept = lambda: [t.name for t in box.views[0].data if t.visible and t.showlegend]
+    for method in ("euler", "heun", "rk4", "chebyshev"):
+        state.method = method
+        buttons["Keep"].click()
+    labels = [f"{m}, step 0.1" for m in ("chebyshev", "rk4", "heun")]
+    assert [one.label for one in state.kept] == labels
+    assert [name for name in kept() if name in labels] == labels
+    plane, curve = [t for t in box.views[0].data if t.name == labels[1]]
+    assert plane.x.shape == curve.x.shape == (21,)
+    assert curve.y == pytest.approx(state.landscape.losses(state.kept[1].path).numpy())
+    buttons["Forget"].click()
+    assert state.kept == () and not set(kept()) & set(labels)
+
+
+def test_a_run_walks_to_the_end_and_stops_for_another_setting(state):
+    state.step_size, state.pace = 0.5, 10
+    state.steps = 0
+    asyncio.run(state.run())
+    assert state.at_end and state.steps == 4
+
+    async def interrupted():
+        run = asyncio.create_task(state.run())
+        await asyncio.sleep(0.05)
+        state.method = "heun"
+        await run
+
+    asyncio.run(interrupted())
+    assert state.method == "heun" and state.steps == 4
 
 
 def test_no_widget_is_needed_for_the_state(state):

@@ -66,13 +66,13 @@ def test_a_support_of_another_task_gives_other_heads(state):
 
 def test_the_controls_move_the_state_and_the_picture(state):
     view = head_comparison.head_comparison(state)
-    figure, words = view.children[2:]
+    figure, words = view.views
     traces = {trace.name: trace for trace in figure.data}
     state.n, state.top = 7, 2
     assert len(traces["drawn heads"].x) == 7
     assert len(traces["chosen by the support"].x) == 2
     assert "7 heads" in words.value and "2 chosen" in words.value
-    view.children[0].children[0].value = 2
+    view.rows[0].children[0].value = 2
     assert state.task == 2 and "Task 2 (c)" in words.value
 
 

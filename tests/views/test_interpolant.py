@@ -65,8 +65,8 @@ def test_every_state_needs_its_velocity(state):
 
 def test_every_control_moves_the_plot_and_the_words(state):
     box = interpolant.interpolant_explorer(state)
-    (kind, pieces, follow), (moment, slider) = (row.children for row in box.children[:2])
-    view, words = box.children[2:]
+    (kind, pieces, follow), (moment, slider) = (row.children for row in box.rows)
+    view, words = box.views
     drawn = {trace.name: trace for trace in view.data}
     assert len(drawn["knots"].x) == 7
     pieces.value = 3
@@ -78,5 +78,5 @@ def test_every_control_moves_the_plot_and_the_words(state):
     before = words.value
     kind.value = "piecewise"
     assert words.value != before and words.value == state.read_out()
-    named = (kind, pieces, follow, moment)
+    named = (kind, pieces, follow, moment, slider)
     assert all(control.description for control in named)

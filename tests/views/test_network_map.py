@@ -129,7 +129,7 @@ def click(view, trace, point):
 
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_a_click_chooses_the_network_that_was_clicked(state):
-    _, view, words = network_map.network_map(state).children
+    view, words = network_map.network_map(state).views
     state.colour = "kind"
     for number, trace in enumerate(view.data[:-3]):
         if not trace.visible:
@@ -143,7 +143,8 @@ def test_a_click_chooses_the_network_that_was_clicked(state):
 
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_every_control_moves_the_plot(state):
-    top, view, words = network_map.network_map(state).children
+    app = network_map.network_map(state)
+    (top,), (view, words) = app.rows, app.views
     controls = {c.description: c for c in top.children[:-1]}
     controls["plane"].value = "novelty"
     assert view.layout.xaxis.title.text == "distance"
@@ -158,7 +159,7 @@ def test_every_control_moves_the_plot(state):
 def test_where_there_is_one_plane_and_one_colour_nothing_is_to_be_chosen():
     one = ({"PCA": PLANES["PCA"]}, {"epoch": range(N)})
     state = network_map.MapState(NET, W, DATA, *one, NAMES)
-    top, *_ = network_map.network_map(state).children
+    (top,) = network_map.network_map(state).rows
     assert [c.description for c in top.children[:-1]] == ["network"]
 
 

@@ -98,9 +98,9 @@ def test_what_is_not_there_is_named(state):
 def test_every_control_moves_the_plot_and_the_words(state):
     state = through_codes(state)
     box = network_walk.network_walk(state)
-    top, place, view, words = box.children
+    (top, place), (view, words) = box.rows, box.views
     drawn = {trace.name: trace for trace in view.data}
-    controls = {c.description: c for c in (*top.children, place)}
+    controls = {c.description: c for c in (*top.children, *place.children)}
     moves = [("to", 2), ("place", 0.5), ("way", "aligned"), ("from", 1)]
     for name, value in [*moves, ("way", "through the code")]:
         before = words.value

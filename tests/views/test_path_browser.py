@@ -143,8 +143,8 @@ def test_other_data_than_those_recorded_from_are_refused(store, monkeypatch):
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_controls_and_a_click_choose_the_knot_and_a_failure_is_said(state):
     box = path_browser.path_browser(state)
-    named = {c.description: c for row in box.children[:2] for c in row.children}
-    view, words, picture = box.children[2:]
+    named = {c.description: c for row in box.rows for c in row.children}
+    view, words, picture = box.views
     named["Next task"].click()
     assert state.task == named["task"].value == 1 and "Task 1 of 6" in words.value
     named["plane"].value = OF_ONE

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from plotly.callbacks import Points
 
 from hyperlab import solvers
 from hyperlab.base import ConfigError, stream
@@ -14,7 +15,7 @@ from hyperlab.hyperflow import adapt, teacher
 from hyperlab.hyperflow.teacher import Supports, TeacherConfig
 from hyperlab.tasks import episodes, roles
 from hyperlab.tasks.domains import Domain
-from hyperlab.views.apps import stepper, stepper_state
+from hyperlab.views.apps import frame, query_picture, stepper, stepper_state
 from hyperlab.views.apps.stepper_state import Bench, Stepper, Task
 from tests.tiny import tiny_net, tiny_target
 
@@ -151,9 +152,52 @@ def test_reset_goes_back_and_keeps_the_path_that_was_there(state):
     state.step()
     path = state.readings
     state.reset()
-    assert state.done == 0 and state.before == path
+    kept = (("C, euler, 40 steps", path),)
+    assert state.done == 0 and state.before == kept
     state.reset()
-    assert state.before == path
+    assert state.before == kept
+
+
+def test_the_last_three_paths_stay_with_the_settings_that_made_them(state):
+    for method in ("euler", "heun", "rk4", "chebyshev"):
+        state.method = method
+        state.step()
+    state.reset()
+    labels = [f"C, {method}, 40 steps" for method in ("chebyshev", "rk4", "heun")]
+    assert [path.label for path in state.before] == labels
+    last = state.before[0].readings[-1]
+    assert f"{labels[0]}: {last.accuracy:.0%} at t = 0.025" in state.before_words()
+    state.forget()
+    assert state.before == () and state.before_words() == ""
+
+
+def test_words_and_pictures_tell_the_chosen_moment(state):
+    for _ in range(3):
+        state.step()
+    assert state.shown == 3
+    state.shown = 1
+    assert state.now is state.readings[1] and state.previous is state.readings[0]
+    assert "1 of 40 euler steps, 1 calls" in state.plane_words()
+    state.shown = 99
+    assert state.shown == 3
+    state.shown = 1
+    state.step()
+    assert state.shown == 4
+    state.reset()
+    assert state.shown == 0
+
+
+def test_a_line_brings_back_task_settings_and_path(state):
+    state.open("sand", 2)
+    state.method, state.steps = "heun", 5
+    for _ in range(4):
+        state.step()
+    state.shown = 2
+    line, ends = frame.line_of("stepper", state, 0), state.readings[-1].theta
+    other = Stepper(state.bench)
+    frame.go_to("stepper", other, 0, line)
+    assert other.place == ["sand", 2] and (other.done, other.shown) == (4, 2)
+    assert torch.equal(other.readings[-1].theta, ends)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +206,7 @@ def test_reset_goes_back_and_keeps_the_path_that_was_there(state):
 def test_every_setting_begins_a_new_path(state, name, value):
     state.step()
     state.set_trait(name, value)
-    assert state.done == 0 and len(state.before) == 2
+    assert state.done == 0 and len(state.before[0].readings) == 2
 
 
 def test_a_task_is_known_by_its_domain_and_number(state):
@@ -235,9 +279,26 @@ def test_the_state_needs_no_widgets():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def drawn(view, name="HyperFlow", place="plane"):
-    (trace,) = [t for t in view.figure.data if (t.name, t.meta) == (name, place)]
+def drawn(view, slot="HyperFlow", place="plane"):
+    (trace,) = [t for t in view.figure.data if (t.legendgroup, t.meta) == (slot, place)]
     return trace
+
+
+def test_a_click_on_a_curve_shows_that_moment_everywhere(state):
+    view = stepper.stepper(state)
+    for _ in range(3):
+        view.buttons["Step"].click()
+    curve = drawn(view, place="accuracy")
+    view._clicked(curve, Points(point_inds=[1]), None)
+    assert state.shown == view.controls["shown"].value == 1
+    rings = [drawn(view, stepper.SHOWN, place) for place in ("plane", "accuracy", "loss")]
+    assert rings[1].x[0] == pytest.approx(1 / 40)
+    assert rings[2].y[0] == pytest.approx(state.readings[1].loss)
+    assert len(rings[0].x) == 2  # the same t of fine-tuning is ringed, too
+    view._clicked(drawn(view, "fine-tuning"), Points(point_inds=[0]), None)
+    assert state.shown == 0
+    view.controls["shown"].value = 3
+    assert state.shown == 3
 
 
 def test_the_buttons_step_run_and_reset_what_is_drawn(state):
@@ -250,7 +311,8 @@ def test_the_buttons_step_run_and_reset_what_is_drawn(state):
     assert [len(drawn(view, place=p).x) for p in ("plane", "accuracy", "loss")] == [4] * 3
     assert drawn(view, place="accuracy").y[-1] == pytest.approx(state.readings[-1].accuracy)
     view.buttons["Reset"].click()
-    assert (len(drawn(view).x), len(drawn(view, "path before").x)) == (1, 4)
+    assert drawn(view, "before 1").name == "before: C, euler, 3 steps"
+    assert (len(drawn(view).x), len(drawn(view, "before 1").x)) == (1, 4)
     assert len(drawn(view, "fine-tuning").x) == len(state.task.truth)
 
 
@@ -369,6 +431,10 @@ def test_every_control_has_words_and_the_cloud_button_is_gone(state):
     assert all(b.tooltip and not b.icon for b in view.buttons.values())
     assert "sendChartToCloud" in view.figure._config["modeBarButtonsToRemove"]
     assert all(w.value for name, w in view.words.items())
+    assert {w.description for w in (view.line, *view.buttons.values())} >= {
+        "state",
+        "Forget",
+    }
     assert f'alt="{state.query_words()}' in view.picture.value
 
 
@@ -388,12 +454,12 @@ def test_the_picture_marks_what_is_right_wrong_and_newly_right(state):
         "new": (wrong, right),
         "right": (right,),
     }.items():
-        state.readings = readings
-        colours = stepper.query_picture(state).getcolors(100_000)
+        state.readings, state.shown = readings, len(readings) - 1
+        colours = query_picture.query_picture(state).getcolors(100_000)
         seen[name] = {"#{:02X}{:02X}{:02X}".format(*colour): n for n, colour in colours}
-    assert stepper.WRONG in seen["wrong"] and stepper.RIGHT not in seen["wrong"]
-    assert stepper.WRONG not in seen["new"]
-    assert seen["new"][stepper.RIGHT] > 5 * seen["right"][stepper.RIGHT]
+    assert query_picture.WRONG in seen["wrong"] and query_picture.RIGHT not in seen["wrong"]
+    assert query_picture.WRONG not in seen["new"]
+    assert seen["new"][query_picture.RIGHT] > 5 * seen["right"][query_picture.RIGHT]
 
 
 def test_short_class_names_stand_for_themselves():

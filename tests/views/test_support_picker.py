@@ -90,7 +90,7 @@ def test_accuracies_are_of_every_data_set_and_the_words_name_them(state, monkeyp
 
 def test_the_view_follows_the_state_and_the_state_its_controls(state):
     view = support_picker.support_picker(state)
-    (choices, buttons), (picture, figure, words) = view.children[:2], view.children[2:]
+    (choices, buttons), (picture, figure, words) = view.rows, view.views
     choices.children[0].value = "fog"
     assert state.shown == "fog" and "30 images of fog" in words.value
     assert "support images of fog" in picture.value

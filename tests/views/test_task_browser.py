@@ -71,10 +71,10 @@ def test_what_cannot_be_drawn_is_said_and_the_way_back_is_open(state):
     assert "12 images, asked for 5 support + 15 query" in state.read_out()
     state.next_tasks()
     state.n_way = 7
-    assert "6 classes, asked for 7" in view.children[-2].value
+    assert "6 classes, asked for 7" in view.views[0].value
     state.reset()
     state.domain = "shades"
-    assert "Task 0 of shades" in view.children[-2].value
+    assert "Task 0 of shades" in view.views[0].value
 
 
 def test_every_class_is_a_row_whose_pictures_have_words(state):
@@ -85,21 +85,21 @@ def test_every_class_is_a_row_whose_pictures_have_words(state):
 
 def test_buttons_have_words_and_move_the_state(state):
     view = task_browser.task_browser(state)
-    buttons = {button.description: button for button in view.children[2].children}
+    buttons = {button.description: button for button in view.rows[2].children}
     assert all(name.isprintable() and name for name in buttons)
     buttons["Next task"].click()
     buttons["20 tasks on"].click()
     assert state.number == 21 and len(state.accuracies) == 22
-    assert "Task 21 of shades" in view.children[-2].value
+    assert "Task 21 of shades" in view.views[0].value
     buttons["Next style"].click()
-    assert state.style == 1 and "style 1" in view.children[-2].value
+    assert state.style == 1 and "style 1" in view.views[0].value
     buttons["Plain"].click()
     assert state.style == 0
 
 
 def test_controls_and_state_agree_in_both_directions(state):
     view = task_browser.task_browser(state)
-    (domain, rule), (n_way, n_shot) = (row.children for row in view.children[:2])
+    (domain, rule), (n_way, n_shot) = (row.children for row in view.rows[:2])
     assert (n_way.value, n_shot.value) == (5, 5)
     n_way.value, state.n_shot = 6, 3
     assert state.n_way == 6 and n_shot.value == 3

@@ -14,6 +14,7 @@ from hyperlab.hyperflow.adapt import Method
 from hyperlab.models.targets import Target
 from hyperlab.tasks.episodes import Episode
 from hyperlab.views import figures
+from hyperlab.views.apps.frame import App
 
 MOST_STEPS = 64
 Factory = Callable[[int], Method]  # number of steps -> method
@@ -45,6 +46,8 @@ class AcrossDomains(tr.HasTraits):
         tasks: domain -> its tasks, the same for every method.
         methods: name -> the method with so many steps.
     """
+
+    SHARED = ("points", "domain", "method", "steps")
 
     domain = tr.Unicode()
     method = tr.Unicode()
@@ -106,6 +109,19 @@ class AcrossDomains(tr.HasTraits):
         view = method.view(self.target)
         return view.accuracy(method(view, task.support), task)
 
+    @property
+    def points(self) -> list[list[str | int]]:
+        """Domain, method and steps of all that was measured; setting it measures anew."""
+        return [[one.domain, one.method, one.steps] for one in self.measured]
+
+    @points.setter
+    def points(self, points: list[list[str | int]]) -> None:
+        with self.hold_trait_notifications():
+            self.clear()
+            for domain, method, steps in points:
+                self.domain, self.method, self.steps = domain, method, steps
+                self.measure()
+
     def clear(self) -> None:
         """Forget what was measured."""
         self.measured = ()
@@ -162,7 +178,7 @@ def _look(state: AcrossDomains, some: Sequence[Measured]) -> dict[str, object]:
     }
 
 
-def across_domains(state: AcrossDomains) -> w.VBox:
+def across_domains(state: AcrossDomains, *, seed: int = 0) -> App:
     """Choose, measure, compare."""
     view, words = figures.live(figure_of(state)), w.HTML()
     domain = w.Dropdown(options=list(state.tasks), description="domain")
@@ -189,4 +205,5 @@ def across_domains(state: AcrossDomains) -> w.VBox:
     clear.on_click(lambda _: state.clear())
     state.observe(redraw, "measured")
     redraw()
-    return w.VBox([w.HBox([domain, method]), w.HBox([steps, measure, clear]), view, words])
+    rows = [[domain, method], [steps, measure, clear]]
+    return App("across_domains", state, rows=rows, views=[view, words], seed=seed)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hyperlab.study.budget import BACKBONES, Plan, break_even
 from hyperlab.views import figures
+from hyperlab.views.apps.frame import App
 
 IMAGES = (25, 50, 100, 200, 400, 500)
 SIZES = (32, 64, 128, 224)
@@ -24,6 +25,17 @@ RECORDED = (0, 704, 4_000, 40_000)  # fine-tunings; the course's, the paper's ab
 
 class CalculatorState(tr.HasTraits):
     """The choices of one reader, and what they cost."""
+
+    SHARED = (
+        "backbone",
+        "size",
+        "n_images",
+        "rival",
+        "look",
+        "recorded",
+        "steps",
+        "n_tasks",
+    )
 
     backbone = tr.Enum(tuple(BACKBONES), "ViT-S/16")
     size = tr.Enum(SIZES, 224)  # pixels
@@ -112,7 +124,7 @@ def figure_of(state: CalculatorState) -> go.Figure:
     return figure.update_yaxes(title="FLOPs in all", type="log", exponentformat="power")
 
 
-def calculator(state: CalculatorState) -> w.VBox:
+def calculator(state: CalculatorState, *, seed: int = 0) -> App:
     """Choose the tasks and the backbone; the curves, the crossing and the words follow."""
     view, words = figures.live(figure_of(state)), w.HTML()
     wide = {"style": {"description_width": "8em"}}
@@ -139,4 +151,5 @@ def calculator(state: CalculatorState) -> w.VBox:
     state.observe(redraw, list(controls))
     redraw()
     row = list(controls.values())
-    return w.VBox([w.HBox(row[:3]), w.HBox(row[3:6]), w.HBox(row[6:]), view, words])
+    rows = [row[:3], row[3:6], row[6:]]
+    return App("calculator", state, rows=rows, views=[view, words], seed=seed)

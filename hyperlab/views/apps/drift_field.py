@@ -17,6 +17,7 @@ from hyperlab.base import ConfigError, Velocity, choose
 from hyperlab.interpolants import Interpolant
 from hyperlab.views import figures
 from hyperlab.views.apps.buttons import button
+from hyperlab.views.apps.frame import App
 from hyperlab.views.projection import Plane
 
 MOMENTS = 20  # steps of the slider and of the roll-outs, from t = 0 to 1
@@ -60,6 +61,8 @@ class Scene:
 
 class DriftField(tr.HasTraits):
     """What the reader can change, and the vectors that follow from it."""
+
+    SHARED = ("scene", "objective", "along", "moment")
 
     scene = tr.Unicode()
     objective = tr.Unicode()
@@ -198,7 +201,7 @@ def draw(figure: BaseFigure, state: DriftField) -> None:
         figure.update_yaxes(range=[float(low[1]), float(high[1])])
 
 
-def drift_field(state: DriftField) -> w.VBox:
+def drift_field(state: DriftField, *, seed: int = 0) -> App:
     """Choose a task and an objective, move through time, on the recorded path or off it."""
     view, words = figures.live(figure_of(state)), w.HTML()
     scene = w.Dropdown(options=list(state.scenes), description="task")
@@ -222,5 +225,5 @@ def drift_field(state: DriftField) -> w.VBox:
 
     state.observe(redraw, list(controls))
     redraw()
-    settings = [w.HBox([scene, objective]), w.HBox([along]), w.HBox([moment, *buttons])]
-    return w.VBox([*settings, view, words])
+    rows = [[scene, objective], [along], [moment, *buttons]]
+    return App("drift_field", state, rows=rows, views=[view, words], seed=seed)

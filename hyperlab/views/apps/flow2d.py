@@ -1,22 +1,30 @@
 """Follow a gradient flow in the plane by steps of any size, with any solver."""
 
+import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import ipywidgets as w
 import plotly.graph_objects as go
 import torch
 import traitlets as tr
 from jaxtyping import Float
+from plotly.basedatatypes import BaseFigure
 from plotly.subplots import make_subplots
 from torch import Tensor
 
 from hyperlab import interpolants, solvers
 from hyperlab.views import figures
 from hyperlab.views.apps.buttons import button
+from hyperlab.views.apps.frame import App
+from hyperlab.views.apps.jobs import Job
 
 MOST_STEPS = 512  # to the end of the flow
+MOST_KEPT = 3  # paths that stay for comparison
+PACES = (1, 2, 5, 10)  # steps a second of a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +45,24 @@ class Landscape:
         return torch.vmap(self.loss)(thetas.reshape(-1, 2)).reshape(thetas.shape[:-1])
 
 
+class Kept(NamedTuple):
+    """A path that stays for comparison."""
+
+    label: str
+    path: Float[Tensor, " knots 2"]
+    step_size: float
+
+
 class GradientFlow(tr.HasTraits):
     """What the reader can change, and what follows from it."""
+
+    SHARED = ("method", "step_size", "steps", "pace")
 
     step_size = tr.Float()
     method = tr.Enum(tuple(solvers.STEPS), "euler")
     steps = tr.Int(min=0)
+    pace = tr.Enum(PACES, 5)  # steps a second of a run
+    kept = tr.Tuple()  # the newest first
 
     def __init__(self, landscape: Landscape, *, step_size: float) -> None:
         super().__init__()
@@ -66,10 +86,35 @@ class GradientFlow(tr.HasTraits):
         """As many steps as the flow is long."""
         self.steps = math.ceil(self.landscape.t_end / self.step_size - 1e-9)
 
+    @property
+    def at_end(self) -> bool:
+        return self.time >= self.landscape.t_end * (1 - 1e-9)
+
     def advance(self) -> None:
         """One step more, while the flow lasts; after its end, from the start again."""
-        at_end = self.time >= self.landscape.t_end * (1 - 1e-9)
-        self.steps = 1 if at_end else self.steps + 1
+        self.steps = 1 if self.at_end else self.steps + 1
+
+    async def run(self) -> None:
+        """Step after step to the end of the flow at the chosen pace; from there, from the start.
+
+        Ends early where a setting is changed meanwhile.
+        """
+        self.steps = 0 if self.at_end else self.steps
+        while not self.at_end:
+            self.advance()
+            here = self.method, self.step_size, self.steps
+            await asyncio.sleep(1 / self.pace)
+            if here != (self.method, self.step_size, self.steps):
+                return
+
+    def keep(self) -> None:
+        """Let this path stay while others are tried."""
+        label = f"{self.method}, step {self.step_size:.4g}"
+        self.kept = (Kept(label, self.path(), self.step_size), *self.kept)[:MOST_KEPT]
+
+    def forget(self) -> None:
+        """Clear the paths that were kept."""
+        self.kept = ()
 
     @property
     def time(self) -> float:
@@ -119,45 +164,102 @@ def figure_of(state: GradientFlow) -> go.Figure:
     figure = make_subplots(cols=2, column_widths=[0.6, 0.4], horizontal_spacing=0.14)
     figure.add_traces(plane.data, rows=1, cols=1)
     flow_times = torch.linspace(0, land.t_end, len(state.truth))
-    times = torch.arange(len(state.path())) * state.step_size
-    curves = {
-        "gradient flow": (flow_times, land.losses(state.truth)),
-        "steps": (times, land.losses(state.path())),
-    }
+    curves = {"gradient flow": (flow_times, land.losses(state.truth))}
+    curves["steps"] = _curve(land, state.path(), state.step_size)
     right = figures.lines(curves, x_title="t", y_title="loss")
     figure.add_traces([t.update(showlegend=False) for t in right.data], rows=1, cols=2)
+    for number in range(MOST_KEPT):
+        for col in (1, 2):
+            figure.add_trace(_slot(number, named=col == 1), row=1, col=col)
     figure.update_layout(template=figures.TEMPLATE)
     figure.update_xaxes(title="parameter 1", range=land.box[:2], col=1)
     figure.update_yaxes(title="parameter 2", range=land.box[2:], col=1)
     figure.update_xaxes(title="t = step size x steps", range=[0, land.t_end], col=2)
-    return figure.update_yaxes(title="loss", type="log", col=2)
+    figure.update_yaxes(title="loss", type="log", col=2)
+    draw(figure, state)
+    return figure
 
 
-def gradient_flow(state: GradientFlow) -> w.VBox:
-    """Halve and double the step, walk step by step, change the solver, watch the flow."""
+def _curve(land: Landscape, path: Tensor, step_size: float) -> tuple[Tensor, Tensor]:
+    """Times and losses of a path."""
+    return torch.arange(len(path)) * step_size, land.losses(path)
+
+
+def _slot(number: int, *, named: bool) -> go.Scatter:
+    """An empty trace for a path that is kept."""
+    colour, dash = figures.OKABE_ITO[number + 2], figures.DASHES[number + 2]
+    return go.Scatter(
+        x=[],
+        y=[],
+        name="",
+        meta=f"kept {number}",
+        mode="lines+markers",
+        line={"color": colour, "dash": dash, "width": 2},
+        marker={"color": colour, "symbol": figures.MARKERS[number + 2], "size": 5},
+        opacity=0.7,
+        showlegend=named,
+        visible=False,
+    )
+
+
+def draw(figure: BaseFigure, state: GradientFlow) -> None:
+    """Bring the path and those that are kept in line with the state."""
+    now = Kept("steps", state.path(), state.step_size)
+    slots = [[t for t in figure.data if t.meta == f"kept {n}"] for n in range(MOST_KEPT)]
+    steps = [trace for trace in figure.data if trace.name == "steps"]
+    with figure.batch_update():
+        for pair, one in zip([steps, *slots], [now, *state.kept], strict=False):
+            _show(pair, state.landscape, one)
+        for trace in (trace for pair in slots[len(state.kept) :] for trace in pair):
+            trace.update(x=[], y=[], name="", visible=False)
+
+
+def _show(pair: Sequence[go.Scatter], land: Landscape, one: Kept) -> None:
+    plane, curve = pair
+    plane.x, plane.y = one.path.float().numpy().T
+    curve.x, curve.y = (x.float().numpy() for x in _curve(land, one.path, one.step_size))
+    plane.update(name=one.label, visible=True)
+    curve.update(name=one.label, visible=True)
+
+
+def gradient_flow(state: GradientFlow, *, seed: int = 0) -> App:
+    """Halve and double the step, walk step by step, change the solver, keep paths to compare."""
     view, words = figures.live(figure_of(state)), w.HTML()
     size = w.BoundedFloatText(min=0, max=1e6, description="step size")
     solver = w.ToggleButtons(options=list(solvers.STEPS), description="solver")
-    tr.link((state, "step_size"), (size, "value"))
-    tr.link((state, "method"), (solver, "value"))
-    actions = {
+    pace = w.Dropdown(options=PACES, description="steps a second")
+    pace.style.description_width = "initial"
+    for name, control in {"step_size": size, "method": solver, "pace": pace}.items():
+        tr.link((state, name), (control, "value"))
+    job = Job(lambda error: app.say(f"Stopped. {type(error).__name__}: {error}"))
+    acts = {
         "Halve the step": lambda: state.set_trait("step_size", state.step_size / 2),
         "Double the step": lambda: state.set_trait("step_size", state.step_size * 2),
         "Reset": lambda: state.set_trait("steps", 0),
         "Step": state.advance,
         "To the end": state.to_the_end,
+        "Keep": state.keep,
+        "Forget": state.forget,
+        "Pause": lambda: None,
     }
-    buttons = [button(name, act) for name, act in actions.items()]
+    buttons = [button(name, partial(_stopped, job, act)) for name, act in acts.items()]
+    run = button("Run", lambda: job.start(state.run()))
 
     def redraw(_: object = None) -> None:
-        path = state.path().float().numpy()
-        losses = state.landscape.losses(state.path()).float().numpy()
-        plane, curve = [trace for trace in view.data if trace.name == "steps"]
-        with view.batch_update():
-            plane.x, plane.y = path.T
-            curve.x, curve.y = torch.arange(len(path)).numpy() * state.step_size, losses
+        draw(view, state)
         words.value = state.read_out()
 
-    state.observe(redraw, ["steps", "step_size", "method"])
+    state.observe(redraw, ["steps", "step_size", "method", "kept"])
     redraw()
-    return w.VBox([w.HBox([size, solver]), w.HBox(buttons), view, words])
+    rows = [
+        [size, solver],
+        buttons[:2],
+        [*buttons[2:5], run, buttons[-1], *buttons[5:7], pace],
+    ]
+    app = App("gradient_flow", state, rows=rows, views=[view, words], seed=seed)
+    return app
+
+
+def _stopped(job: Job, act: Callable[[], None]) -> None:
+    job.stop()
+    act()

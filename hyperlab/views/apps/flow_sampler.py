@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 import ipywidgets as w
+import numpy as np
 import plotly.graph_objects as go
 import torch
 import traitlets as tr
@@ -19,7 +20,8 @@ from hyperlab.base import ConfigError, Velocity, stream
 from hyperlab.models.cnn import Network
 from hyperlab.views import fields, figures
 from hyperlab.views.apps.buttons import with_tips
-from hyperlab.views.apps.stepper import Job
+from hyperlab.views.apps.frame import App
+from hyperlab.views.apps.jobs import Job
 from hyperlab.views.apps.stepper_state import PACES
 from hyperlab.views.projection import Plane
 from hyperlab.weights.encoders import Encoder, ceiling
@@ -27,9 +29,11 @@ from hyperlab.weights.flow import Flow, follow
 from hyperlab.weights.zoo import accuracies
 
 N_SAMPLES = 16
+Curve = tuple[Float[Tensor, " visited"], Float[Tensor, " visited"]]
 METHODS = ("euler", "heun", "rk4", "adaptive")
 ORIGINALS, DECODED = "originals' mean", "decoded originals' mean"
 SAMPLES, PATHS, MEAN = "samples", "samples' paths", "samples' mean"
+BEFORE = ("before 1", "before 2", "before 3")  # means of the last runs with other settings
 TIPS = {
     "Step": "one knot further",
     "Run": "to t = 1; from there, from the start again",
@@ -58,6 +62,8 @@ class SamplerState(tr.HasTraits):
     Raises:
         ConfigError: the parts do not fit each other, or there are fewer than three originals.
     """
+
+    SHARED = ("method", "steps", "seed", "pace", "knot")
 
     method = tr.Enum(METHODS, METHODS[0])
     steps = tr.Int(20, min=1, max=100)  # from t = 0 to 1; adaptive: only where we look
@@ -137,13 +143,23 @@ class SamplerState(tr.HasTraits):
             self._measured[place] = found.cpu()
         return self._measured[place]
 
-    def curve(self) -> tuple[Float[Tensor, " visited"], Float[Tensor, " visited"]]:
+    def curve(self) -> Curve:
         """Time and mean accuracy at the knots that have been visited, this one included."""
         self.accuracies()
-        places = [self.place._replace(knot=knot) for knot in range(self.steps + 1)]
+        return self._curve(self.place)
+
+    def _curve(self, of: Place) -> Curve:
+        places = [of._replace(knot=knot) for knot in range(of.steps + 1)]
         seen = [place for place in places if place in self._measured]
         means = torch.stack([self._measured[place].mean() for place in seen])
-        return torch.tensor([place.knot for place in seen]) / self.steps, means
+        return torch.tensor([place.knot for place in seen]) / of.steps, means
+
+    def before(self) -> dict[str, Curve]:
+        """The same of the last runs with other settings, the newest first."""
+        runs = dict.fromkeys(p._replace(knot=0) for p in reversed(self._measured))
+        runs.pop(self.place._replace(knot=0), None)
+        some = [run for run in runs if len(self._curve(run)[0]) > 1][: len(BEFORE)]
+        return {f"{r.method}, {r.steps} steps, seed {r.seed}": self._curve(r) for r in some}
 
     def plane(self) -> tuple[Float[Tensor, " n 2"], Float[Tensor, " samples knots 2"]]:
         """The originals, and the samples' paths, in the plane of the originals' codes."""
@@ -219,13 +235,17 @@ def figure_of(state: SamplerState) -> go.Figure:
         look = {"color": figures.OKABE_ITO[number], "dash": figures.DASHES[number]}
         y = [float(found.mean())] * 2
         figure.add_scatter(x=[0, 1], y=y, name=name, mode="lines", line=look, row=1, col=2)
+    for number, slot in enumerate(BEFORE, 4):
+        look = {"color": figures.OKABE_ITO[number], "dash": figures.DASHES[number]}
+        past = {"mode": "lines", "line": look, "meta": slot, "opacity": 0.6}
+        figure.add_scatter(name=slot, showlegend=False, row=1, col=2, **past)
     figure.add_trace(_spots("right"), row=1, col=2)
     look = {"color": figures.OKABE_ITO[3], "symbol": "diamond", "size": 9}
     mean = go.Scatter(name=MEAN, mode="lines+markers", marker=look)
     figure.add_trace(mean.update(line_color=look["color"]), row=1, col=2)
     bar = {"thickness": 12, "len": 1, "ypad": 0, "tickformat": ".0%"}  # beside its axis
     scale = {"colorscale": "Cividis", "cmin": 0, "cmax": 1, "colorbar": bar}
-    figure.update_layout(template=figures.TEMPLATE, coloraxis=scale, width=980, height=480)
+    figure.update_layout(template=figures.TEMPLATE, coloraxis=scale, height=480)
     figure.update_layout(margin_t=80)  # the legend takes two rows
     figure.update_xaxes(title="component 1 of the originals' codes", col=1)
     figure.update_yaxes(title="component 2", scaleanchor="x", col=1)
@@ -263,16 +283,22 @@ def draw(figure: BaseFigure, state: SamplerState) -> None:
         right.x, right.y = [state.t] * N_SAMPLES, found
         left.marker.color = right.marker.color = found
         traces[MEAN, None].x, traces[MEAN, None].y = (x.numpy() for x in state.curve())
+        past = [*state.before().items()] + [("", ((), ()))] * len(BEFORE)
+        for slot, (label, (x, y)) in zip(BEFORE, past, strict=False):
+            (trace,) = figure.select_traces({"meta": slot})
+            trace.update(
+                x=np.asarray(x), y=np.asarray(y), name=label, showlegend=bool(label)
+            )
 
 
-class SamplerView(w.VBox):
+class SamplerView(App):
     """Step, run, pause, reset; choose solver, number of steps, place and starts.
 
     Args:
         state: all rules are there; here its traits are wired to controls and pictures.
     """
 
-    def __init__(self, state: SamplerState) -> None:
+    def __init__(self, state: SamplerState, *, seed: int = 0) -> None:
         self.state, self.job = state, Job(self.fail)
         self.controls, self.buttons = _controls(), with_tips(TIPS)
         self.figure, self.words = figures.live(figure_of(state)), w.HTML()
@@ -287,8 +313,9 @@ class SamplerView(w.VBox):
         state.observe(self.redraw, ["method", "steps", "seed", "knot"])
         self.redraw()
         *choices, place = self.controls.values()
-        rows = [w.HBox(choices), w.HBox([*self.buttons.values(), place])]
-        super().__init__([*rows, self.figure, self.words])
+        rows = [choices, [*self.buttons.values(), place]]
+        views = [self.figure, self.words]
+        super().__init__("flow_sampler", state, rows=rows, views=views, seed=seed)
 
     def _pressed(self, act: Callable[[], None], _: object) -> None:
         self.job.stop()
@@ -308,9 +335,9 @@ class SamplerView(w.VBox):
         self.words.value = f"Stopped. {type(error).__name__}: {error}"
 
 
-def flow_sampler(state: SamplerState) -> SamplerView:
+def flow_sampler(state: SamplerState, *, seed: int = 0) -> SamplerView:
     """The app of notebook 12."""
-    return SamplerView(state)
+    return SamplerView(state, seed=seed)
 
 
 def _controls() -> dict[str, w.Widget]:

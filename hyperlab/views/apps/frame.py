@@ -1,20 +1,145 @@
-"""The box around every app: its controls in rows, then its views."""
+"""What every app has: rows that wrap, its state on one line of text, a watch on the kernel."""
 
-from collections.abc import Sequence
+import html
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import anywidget
 import ipywidgets as w
 import traitlets as tr
 
+from hyperlab.base import ConfigError
 
-def app(
-    name: str,
-    state: tr.HasTraits,  # noqa: ARG001
-    *,
-    rows: Sequence[Sequence[w.Widget]],
-    views: Sequence[w.Widget],
-    seed: int,  # noqa: ARG001
-) -> w.VBox:
-    """Rows of controls that wrap where they lack room, and below them what the app shows."""
-    wrap = {"flex_flow": "row wrap"}
-    boxes = [w.HBox(list(row), layout=wrap) for row in rows]
-    return w.VBox([*boxes, *views]).add_class(name)
+WATCH = Path(__file__).with_name("watch.js")
+TROUBLES = (ConfigError, tr.TraitError, OverflowError, TypeError, ValueError)
+
+
+class Watch(anywidget.AnyWidget):
+    """Asks the kernel for a sign of life when a control is used; says so where none comes.
+
+    In the page it also gives sliders the names that ipywidgets leaves out, and copies the line.
+    """
+
+    _esm = WATCH
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_msg(lambda _, asked, buffers: self.send(asked))
+
+
+def line_of(name: str, state: tr.HasTraits, seed: int) -> str:
+    """The app's name, then what `state.SHARED` names and the notebook's seed, as JSON."""
+    settings = {key: getattr(state, key) for key in state.SHARED} | {"notebook_seed": seed}
+    return f"{name} {json.dumps(settings)}"
+
+
+def go_to(name: str, state: tr.HasTraits, seed: int, line: str) -> None:
+    """Bring the state to where a line says, or leave it as it is.
+
+    Raises:
+        ConfigError: the line is of another app or another seed, is cut, or names what is not here.
+    """
+    wanted = _read(name, state, line)
+    if wanted.pop("notebook_seed") != seed:
+        raise ConfigError(
+            f"this line was made with another seed than {seed}: set the seed that it names "
+            "in the notebook's `parameters` cell and run all cells again"
+        )
+    before = {key: getattr(state, key) for key in state.SHARED}
+    try:
+        _set(state, wanted)
+    except TROUBLES as error:
+        _set(state, before)
+        raise ConfigError(f"this state is not possible here: {error}") from error
+
+
+def _read(name: str, state: tr.HasTraits, line: str) -> dict[str, object]:
+    app, _, rest = line.strip().partition(" ")
+    if app != name:
+        raise ConfigError(f"want a line that begins with {name!r}, got {app!r}")
+    try:
+        wanted = json.loads(rest)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the line is cut or changed: {error}; copy it again") from error
+    names = [*state.SHARED, "notebook_seed"]
+    if not isinstance(wanted, dict) or set(wanted) != set(names):
+        raise ConfigError(f"want values of {names}, got {rest[:80]}")
+    return wanted
+
+
+def _set(state: tr.HasTraits, values: dict[str, object]) -> None:
+    for key in state.SHARED:
+        if getattr(state, key) != values[key]:
+            setattr(state, key, values[key])
+
+
+def status(words: str) -> str:
+    """Words that a screen reader says when they change."""
+    return f'<div role="status">{html.escape(words)}</div>'
+
+
+class App(w.VBox):
+    """Rows of controls, then views, then the line.
+
+    Args:
+        name: a word; the line begins with it.
+        state: all rules are there. `SHARED` names what its line holds, in the order in which it
+            is set.
+        rows: controls side by side; they wrap where the window is narrow.
+        views: figures, read-outs and pictures, one below the other.
+        seed: of the notebook: it is on the line too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        state: tr.HasTraits,
+        *,
+        rows: Sequence[list[w.Widget]],
+        views: Sequence[w.Widget],
+        seed: int = 0,
+    ) -> None:
+        self.name, self.state, self.seed = name, state, seed
+        self.trouble = w.HTML()
+        self.line = w.Text(
+            description="state",
+            tooltip="copy this line; paste another and press Go there",
+            continuous_update=True,
+            layout={"flex": "1 1 20em", "width": "auto"},
+        )
+        copy = w.Button(description="Copy", tooltip="copy the line")
+        copy.add_class("hyperlab-copy")
+        there = w.Button(
+            description="Go there", tooltip="bring the app to the line's state"
+        )
+        there.on_click(lambda _: self.go(self.line.value))
+        for button in (copy, there):
+            button.layout.width = "auto"
+        wrap = {"flex_flow": "row wrap"}
+        self.rows, self.views = [w.HBox(row, layout=wrap) for row in rows], list(views)
+        foot = w.HBox([self.line, copy, there], layout=wrap)
+        super().__init__([*self.rows, *views, foot, self.trouble, Watch()])
+        self.add_class("hyperlab-app")
+        state.observe(self._tell)
+        self._tell()
+
+    def say(self, words: str) -> None:
+        """What went wrong, below the app."""
+        self.trouble.value = status(words)
+
+    def go(self, line: str) -> None:
+        """To the state of a line; where that is not possible, say why."""
+        self.attempt(lambda: go_to(self.name, self.state, self.seed, line))
+
+    def attempt(self, act: Callable[[], None]) -> None:
+        """Do something that the reader asked for; what is wrong with it is said below the app."""
+        self.trouble.value = ""
+        try:
+            act()
+        except TROUBLES as error:
+            self.say(str(error))
+        self._tell()
+
+    def _tell(self, _: object = None) -> None:
+        self.line.value = line_of(self.name, self.state, self.seed)

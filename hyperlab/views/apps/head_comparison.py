@@ -12,6 +12,7 @@ from torch import Tensor
 from hyperlab.base import ConfigError, stream
 from hyperlab.study import heads
 from hyperlab.views import figures
+from hyperlab.views.apps.frame import App
 from hyperlab.weights.head_generators import HeadGenerator
 
 OWN, OTHER = "its own", "another task's"
@@ -38,6 +39,8 @@ class HeadState(tr.HasTraits):
     Raises:
         ConfigError: fewer than two tasks, or not as many of everything.
     """
+
+    SHARED = ("task", "told", "n", "top", "seed")
 
     task = tr.Int(0, min=0)
     n = tr.Int(20, min=1, max=100)  # heads drawn
@@ -132,7 +135,7 @@ def figure_of(state: HeadState) -> go.Figure:
     figure.add_scatter(name=PROTOTYPES, mode="lines", line=line)
     figure.update_xaxes(title="loss on the support images, nats", rangemode="tozero")
     figure.update_yaxes(title="accuracy on the queries", range=[0, 1], tickformat=".0%")
-    figure.update_layout(template=figures.TEMPLATE, width=860, height=430)
+    figure.update_layout(template=figures.TEMPLATE, height=430)
     draw(figure, state)
     return figure
 
@@ -154,7 +157,7 @@ def draw(figure: BaseFigure, state: HeadState) -> None:
         traces[PROTOTYPES].x, traces[PROTOTYPES].y = [0, far], [state.prototypes()] * 2
 
 
-def head_comparison(state: HeadState) -> w.VBox:
+def head_comparison(state: HeadState, *, seed: int = 0) -> App:
     """The app of notebook 15: choose a task, draw heads for it, let the support choose."""
     view, words = figures.live(figure_of(state)), w.HTML()
     style = {"style": {"description_width": "initial"}}
@@ -175,8 +178,5 @@ def head_comparison(state: HeadState) -> w.VBox:
 
     state.observe(redraw, list(controls))
     redraw()
-    rows = [
-        w.HBox([controls[k] for k in row])
-        for row in (("task", "told"), ("n", "top", "seed"))
-    ]
-    return w.VBox([*rows, view, words])
+    rows = [[controls[k] for k in row] for row in (("task", "told"), ("n", "top", "seed"))]
+    return App("head_comparison", state, rows=rows, views=[view, words], seed=seed)

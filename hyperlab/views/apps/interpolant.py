@@ -11,6 +11,7 @@ from torch import Tensor
 from hyperlab import interpolants, solvers
 from hyperlab.base import ConfigError
 from hyperlab.views import figures
+from hyperlab.views.apps.frame import App
 from hyperlab.views.projection import Plane
 
 _TIP = {"symbol": "arrow", "angleref": "previous", "size": [0, 16], "color": "black"}
@@ -24,6 +25,8 @@ class InterpolantState(tr.HasTraits):
         truth: the flow at equal distances from t = 0 to t = 1.
         velocities: d theta/dt of the flow at the same times.
     """
+
+    SHARED = ("kind", "pieces", "follow", "moment")
 
     kind = tr.Enum(tuple(interpolants.KINDS), "cubic")
     pieces = tr.Int()
@@ -152,7 +155,7 @@ def figure_of(state: InterpolantState) -> go.Figure:
     return figure.update_yaxes(title=label, type="log", range=[-6, 0], col=2)
 
 
-def interpolant_explorer(state: InterpolantState) -> w.VBox:
+def interpolant_explorer(state: InterpolantState, *, seed: int = 0) -> App:
     """Choose the kind, the knots and the time; follow the path with Euler's steps."""
     view, words = figures.live(figure_of(state)), w.HTML()
     controls = {
@@ -163,7 +166,7 @@ def interpolant_explorer(state: InterpolantState) -> w.VBox:
     }
     for name, control in controls.items():
         tr.link((state, name), (control, "value"))
-    slider = w.IntSlider(max=len(state.truth) - 1, readout=False, layout={"width": "40%"})
+    slider = w.IntSlider(max=len(state.truth) - 1, readout=False, description="time")
     tr.link((state, "moment"), (slider, "value"))
 
     def redraw(_: object = None) -> None:
@@ -175,5 +178,6 @@ def interpolant_explorer(state: InterpolantState) -> w.VBox:
 
     state.observe(redraw, list(controls))
     redraw()
-    top = w.HBox([controls["kind"], controls["pieces"], controls["follow"]])
-    return w.VBox([top, w.HBox([controls["moment"], slider]), view, words])
+    top = [controls["kind"], controls["pieces"], controls["follow"]]
+    rows = [top, [controls["moment"], slider]]
+    return App("interpolant", state, rows=rows, views=[view, words], seed=seed)

@@ -19,6 +19,7 @@ from torch import Tensor
 from hyperlab.base import ConfigError, choose
 from hyperlab.models.cnn import Architecture
 from hyperlab.views import figures, kernels
+from hyperlab.views.apps.frame import App
 from hyperlab.weights.zoo import predict
 
 # Of numbers: above the map, right of the legend, which then has one entry.
@@ -39,6 +40,8 @@ class MapState(tr.HasTraits):
     Raises:
         ConfigError: no networks, or a plane, colours or names of another number.
     """
+
+    SHARED = ("plane", "colour", "chosen")
 
     plane = tr.Unicode()
     colour = tr.Unicode()
@@ -245,7 +248,7 @@ def mark(figure: BaseFigure, state: MapState) -> None:
     picture.z, bars.y = state.filters().numpy(), state.per_class().numpy()
 
 
-def network_map(state: MapState) -> w.VBox:
+def network_map(state: MapState, *, seed: int = 0) -> App:
     """Choose a network by a click or by its number; choose the plane and the colours."""
     view, words = figures.live(figure_of(state)), w.HTML()
     controls = {
@@ -277,4 +280,5 @@ def network_map(state: MapState) -> w.VBox:
 
     state.observe(redraw, list(controls))
     tell()
-    return w.VBox([w.HBox([*shown, w.Label("or click a point")]), view, words])
+    rows = [[*shown, w.Label("or click a point")]]
+    return App("network_map", state, rows=rows, views=[view, words], seed=seed)

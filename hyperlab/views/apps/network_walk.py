@@ -11,6 +11,7 @@ from torch import Tensor
 from hyperlab.base import ConfigError, choose, stream
 from hyperlab.models.cnn import Architecture
 from hyperlab.views import figures, kernels
+from hyperlab.views.apps.frame import App
 from hyperlab.weights import align
 from hyperlab.weights.encoders import Encoder
 from hyperlab.weights.zoo import score
@@ -29,6 +30,8 @@ class WalkState(tr.HasTraits):
         data: images and labels that they are tried on.
         encoder: opens the way through the code; fitted to networks of this kind.
     """
+
+    SHARED = ("first", "second", "way", "alpha")
 
     first = tr.Int(0, min=0)
     second = tr.Int(1, min=0)
@@ -153,7 +156,7 @@ def figure_of(state: WalkState) -> go.Figure:
     return figure.update_layout(template=figures.TEMPLATE)
 
 
-def network_walk(state: WalkState) -> w.VBox:
+def network_walk(state: WalkState, *, seed: int = 0) -> App:
     """Choose two networks and the way; move along it."""
     view, words = figures.live(figure_of(state)), w.HTML()
     numbers = list(range(len(state.networks)))
@@ -177,5 +180,5 @@ def network_walk(state: WalkState) -> w.VBox:
 
     state.observe(redraw, list(controls))
     redraw()
-    top = w.HBox([controls["first"], controls["second"], controls["way"]])
-    return w.VBox([top, controls["alpha"], view, words])
+    rows = [[controls["first"], controls["second"], controls["way"]], [controls["alpha"]]]
+    return App("network_walk", state, rows=rows, views=[view, words], seed=seed)

@@ -1,6 +1,5 @@
 """Leaf through recorded fine-tunings: the path in a plane, its curves, its images."""
 
-import html
 import math
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -24,8 +23,8 @@ from hyperlab.models.targets import Target, leave_one_out
 from hyperlab.tasks import roles
 from hyperlab.tasks.episodes import Episode
 from hyperlab.views import fields, figures, sheets
-from hyperlab.views.apps import frame
 from hyperlab.views.apps.buttons import button
+from hyperlab.views.apps.frame import App, status
 from hyperlab.views.projection import Plane
 
 OF_ALL, OF_ONE = PLANES = ("of all paths", "of this path")
@@ -267,7 +266,7 @@ def draw(figure: BaseFigure, state: PathBrowser) -> None:
             spot.x, spot.y = x[[state.knot]], y[[state.knot]]
 
 
-def path_browser(state: PathBrowser, *, seed: int = 0) -> w.VBox:
+def path_browser(state: PathBrowser, *, seed: int = 0) -> App:
     """Choose a task, a plane and a knot; a click on a point of a line chooses its knot too."""
     view, words, picture = figures.live(figure_of(state)), w.HTML(), w.HTML()
     wide = {"style": {"description_width": "initial"}}
@@ -280,7 +279,7 @@ def path_browser(state: PathBrowser, *, seed: int = 0) -> w.VBox:
         tr.link((state, name), (control, "value"))
 
     def say(text: str) -> None:
-        words.value = f'<div role="status">{html.escape(text)}</div>'
+        words.value = status(text)
 
     def show(_: object = None) -> None:
         say(f"Task {state.task}: its images are drawn again, its knots tried on them ...")
@@ -298,9 +297,7 @@ def path_browser(state: PathBrowser, *, seed: int = 0) -> w.VBox:
     show()
     rows = [[controls["task"], button("Next task", state.next_task), controls["plane"]]]
     rows.append([controls["knot"]])
-    return frame.app(
-        "path_browser", state, rows=rows, views=[view, words, picture], seed=seed
-    )
+    return App("path_browser", state, rows=rows, views=[view, words, picture], seed=seed)
 
 
 def _choose(state: PathBrowser, trace: object, points: Points, *_: object) -> None:  # noqa: ARG001

@@ -1,10 +1,7 @@
 """The live Euler stepper: press Step and see what one step of the learned flow does to a task."""
 
 import asyncio
-import base64
-import html
-import io
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import ipywidgets as w
@@ -12,65 +9,34 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 import traitlets as tr
-from jaxtyping import Float
-from PIL import Image, ImageDraw, ImageFont
 from plotly.basedatatypes import BaseFigure
+from plotly.callbacks import Points
 from plotly.subplots import make_subplots
-from torch import Tensor
 
 from hyperlab import solvers
-from hyperlab.views import figures, sheets
+from hyperlab.views import figures
 from hyperlab.views.apps.buttons import with_tips
+from hyperlab.views.apps.frame import App, status
+from hyperlab.views.apps.jobs import Job
+from hyperlab.views.apps.query_picture import picture_html, query_picture
 from hyperlab.views.apps.stepper_state import LENGTHS, PACES, Reading, Stepper, Task
 
-TILE, CAPTION, EDGE = 64, 20, 6  # pixels of an image, of the words below it, around both
-RIGHT, WRONG = figures.OKABE_ITO[2], figures.OKABE_ITO[1]
-# name -> Okabe-Ito number, dash and marker, and opacity
+# slot -> Okabe-Ito number, dash and marker, and opacity; of several paths before one each
 LOOKS = {
     "fine-tuning": (2, "dot", "diamond", 0.9),
-    "path before": (6, "dash", "x", 0.4),
+    "before 1": (6, "dash", "x", 0.45),
+    "before 2": (3, "dashdot", "triangle-up", 0.8),
+    "before 3": (4, "longdash", "square", 0.8),
     "HyperFlow": (0, "solid", "circle", 1.0),
 }
+SHOWN = "shown"  # a ring around the moment that pictures and words tell
 TIPS = {
     "Step": "one solver step",
     "Run": "to t = 1; from there to t = 2",
     "Pause": "stop the run",
-    "Reset": "back to t = 0; the path stays as `path before`",
+    "Reset": "back to t = 0; the path stays for comparison",
+    "Forget": "clear the paths before",
 }
-
-
-class Job:
-    """One asyncio task at a time: a new one ends the one before.
-
-    Args:
-        failed: gets what a task raised; without it nobody would hear of it.
-    """
-
-    def __init__(self, failed: Callable[[BaseException], None]) -> None:
-        self.task: asyncio.Task | None = None
-        self.failed = failed
-
-    def start(self, work: Coroutine[None, None, None]) -> None:
-        """Begin `work` on the kernel's loop; where no loop runs, do all of it now."""
-        self.stop()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            asyncio.run(work)
-            return
-        self.task = loop.create_task(work)
-        self.task.add_done_callback(self._ended)
-
-    def stop(self) -> None:
-        """End the task, if one runs."""
-        if self.task is not None:
-            self.task.cancel()
-            self.task = None
-
-    def _ended(self, task: asyncio.Task) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.failed(error)
-            raise error
 
 
 def figure_of(state: Stepper) -> go.Figure:
@@ -85,14 +51,11 @@ def figure_of(state: Stepper) -> go.Figure:
         vertical_spacing=0.12,
     )
     for place, (row, col) in {"plane": (1, 1), "accuracy": (1, 2), "loss": (2, 2)}.items():
-        for name in LOOKS:
-            trace = _trace(name, place, named=place == "plane")
+        for slot in LOOKS:
+            trace = _trace(slot, place, named=place == "plane")
             figure.add_trace(trace, row=row, col=col)
-    start = {"size": 14, "symbol": "circle-open", "color": "black", "line": {"width": 3}}
-    figure.add_scatter(
-        x=[0], y=[0], mode="markers", marker=start, name="t = 0", row=1, col=1
-    )
-    figure.update_layout(template=figures.TEMPLATE, width=980, height=520)
+        figure.add_trace(_ring(place), row=row, col=col)
+    figure.update_layout(template=figures.TEMPLATE, height=520)
     figure.update_xaxes(title="component 1 of fine-tuning", row=1, col=1)
     figure.update_yaxes(title="component 2", scaleanchor="x", row=1, col=1)
     figure.update_xaxes(range=[-0.04, 1.04], col=2)
@@ -104,16 +67,16 @@ def figure_of(state: Stepper) -> go.Figure:
     return figure
 
 
-def _trace(name: str, place: str, *, named: bool) -> go.Scatter:
-    number, dash, symbol, opacity = LOOKS[name]
+def _trace(slot: str, place: str, *, named: bool) -> go.Scatter:
+    number, dash, symbol, opacity = LOOKS[slot]
     colour = figures.OKABE_ITO[number]
     return go.Scatter(
         x=[],
         y=[],
-        name=name,
+        name=slot,
         meta=place,
-        legendgroup=name,
-        showlegend=named,
+        legendgroup=slot,
+        showlegend=named and not slot.startswith("before"),
         opacity=opacity,
         line={"color": colour, "dash": dash, "width": 2},
         marker={"color": colour, "symbol": symbol, "size": 7},
@@ -121,19 +84,37 @@ def _trace(name: str, place: str, *, named: bool) -> go.Scatter:
     )
 
 
+def _ring(place: str) -> go.Scatter:
+    look = {"size": 14, "symbol": "circle-open", "color": "black", "line": {"width": 2}}
+    return go.Scatter(
+        x=[],
+        y=[],
+        name="shown below, and fine-tuning at that t",
+        meta=place,
+        legendgroup=SHOWN,
+        showlegend=place == "plane",
+        mode="markers",
+        marker=look,
+        hoverinfo="skip",
+    )
+
+
 def draw(figure: BaseFigure, state: Stepper) -> None:
     """Give every trace the points of its path."""
-    paths = {
-        "fine-tuning": state.task.truth,
-        "path before": state.before,
-        "HyperFlow": state.readings,
-    }
-    curves = {name: _curves(path, state.task) for name, path in paths.items()}
+    paths = {"fine-tuning": state.task.truth, "HyperFlow": state.readings}
+    paths[SHOWN] = (state.now, state.task.true_at(state.now.t))
+    labels = {}
+    for number, (label, path) in enumerate(state.before, 1):
+        paths[f"before {number}"], labels[f"before {number}"] = path, f"before: {label}"
+    curves = {slot: _curves(path, state.task) for slot, path in paths.items()}
+    empty = _curves((), state.task)
     furthest = max([1.0, *(r.t for path in paths.values() for r in path)])
     with figure.batch_update():
         for trace in figure.data:
-            if trace.meta:
-                trace.x, trace.y = curves[trace.name][trace.meta]
+            slot = trace.legendgroup
+            trace.x, trace.y = curves.get(slot, empty)[trace.meta]
+            if slot.startswith("before") and trace.meta == "plane":
+                trace.update(name=labels.get(slot, slot), showlegend=slot in labels)
         figure.update_xaxes(range=[-0.04, furthest + 0.04], col=2)
 
 
@@ -149,79 +130,29 @@ def _curves(path: Sequence[Reading], task: Task) -> dict[str, np.ndarray]:
     }
 
 
-def query_picture(state: Stepper) -> Image.Image:
-    """The query images, a row per class; below each what it is taken for, and whether rightly.
-
-    Wrong ones have a frame and a cross; those that the last step made right a frame and a tick.
-    """
-    task, now = state.task, state.readings[-1]
-    was, query = state.readings[max(0, state.done - 1)], task.episode.query
-    rows = [torch.nonzero(query.labels == c).flatten().tolist() for c in range(query.n_way)]
-    head, width, height = 90, TILE + 2 * EDGE, TILE + CAPTION + 2 * EDGE
-    size = (head + width * max(map(len, rows)), height * len(rows))
-    picture = Image.new("RGB", size, "white")
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
-    for c, row in enumerate(rows):
-        name = f"class {task.tags[c]}"
-        pen.text((4, height * (c + 0.5)), name, fill="black", font=font, anchor="lm")
-        for column, i in enumerate(row):
-            corner = (head + width * column, height * c)
-            right, was_right = (bool(r.guesses[i] == c) for r in (now, was))
-            frame = WRONG if not right else RIGHT if not was_right else "white"
-            box = (*corner, corner[0] + width - 2, corner[1] + height - 2)
-            pen.rectangle(box, outline=frame, width=3)
-            tile = _tile(query.images[i])
-            picture.paste(tile, (corner[0] + EDGE - 1, corner[1] + EDGE - 1))
-            foot = (corner[0] + EDGE, corner[1] + EDGE + TILE + CAPTION // 2)
-            _mark(pen, foot, right=right)
-            words, at = task.tags[int(now.guesses[i])], (foot[0] + 22, foot[1])
-            pen.text(at, words, fill="black", font=font, anchor="lm")
-    return picture
-
-
-def _tile(image: Float[Tensor, " 3 h w"]) -> Image.Image:
-    tile = Image.fromarray(sheets.pixels(image))
-    return tile.resize((TILE, TILE), Image.Resampling.NEAREST)
-
-
-def _mark(pen: ImageDraw.ImageDraw, foot: tuple[int, int], *, right: bool) -> None:
-    x, y = foot[0] + 3, foot[1]
-    if right:
-        strokes = [(x, y), (x + 4, y + 5), (x + 12, y - 5)]
-        pen.line(strokes, fill=RIGHT, width=3)
-    else:
-        for end in (5, -5):
-            pen.line([(x, y - end), (x + 10, y + end)], fill=WRONG, width=3)
-
-
-def picture_html(picture: Image.Image, words: str) -> str:
-    """The picture inside HTML, with words for those who do not see it."""
-    file = io.BytesIO()
-    picture.save(file, format="png")
-    source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-    return f'<img style="max-width:100%" alt="{html.escape(words)}" src="{source}">'
-
-
-class StepperView(w.VBox):
+class StepperView(App):
     """Step, run, pause, reset; choose network, solver, number of steps, domain and task.
+
+    A click on a point of a path or a curve shows that moment everywhere.
 
     Args:
         state: all rules are there; here its traits are wired to controls and pictures.
     """
 
-    def __init__(self, state: Stepper) -> None:
+    def __init__(self, state: Stepper, *, seed: int = 0) -> None:
         self.state, self.job = state, Job(self.fail)
         self.opening = False  # a task is on its way
+        self._drawn: object = None  # what is on the screen
         self.controls, self.buttons = _controls(state), with_tips(TIPS)
         self.figure, self.picture = figures.live(figure_of(state)), w.HTML()
-        names = ("trouble", "plane", "accuracy", "loss", "query")
+        names = ("trouble", "plane", "accuracy", "loss", "before", "query")
         self.words = {name: w.HTML() for name in names}
         self._wire()
         self.redraw()
-        controls = list(self.controls.values())
-        rows = [controls[:4], controls[4:], list(self.buttons.values())]
-        read_outs = self.words.values()
-        super().__init__([*map(w.HBox, rows), self.figure, *read_outs, self.picture])
+        *controls, shown = self.controls.values()
+        rows = [controls[:4], controls[4:], [*self.buttons.values(), shown]]
+        views = [self.figure, *self.words.values(), self.picture]
+        super().__init__("stepper", state, rows=rows, views=views, seed=seed)
 
     def _wire(self) -> None:
         state, settings = self.state, ["net", "method", "steps", "length"]
@@ -229,11 +160,23 @@ class StepperView(w.VBox):
             tr.link((state, name), (self.controls[name], "value"))
         for name in ("domain", "task"):
             self.controls[name].observe(self._task_chosen, "value")
+        look = self.controls["shown"]
+        look.observe(lambda change: state.set_trait("shown", change["new"]), "value")
         acts = {"Step": state.step, "Pause": lambda: None, "Reset": state.reset}
-        for name, act in acts.items():
+        for name, act in (acts | {"Forget": state.forget}).items():
             self.buttons[name].on_click(partial(self._pressed, act))
         self.buttons["Run"].on_click(lambda _: self.job.start(state.run()))
-        state.observe(self.redraw, ["readings", *settings])
+        for trace in self.figure.data:
+            if trace.legendgroup in ("HyperFlow", "fine-tuning"):
+                trace.on_click(self._clicked)
+        state.observe(self.redraw, ["readings", "before", "shown", *settings])
+
+    def _clicked(self, trace: go.Scatter, points: Points, _: object) -> None:
+        if points.point_inds and trace.legendgroup == "HyperFlow":
+            self.state.shown = points.point_inds[0]
+        elif points.point_inds:
+            t, path = self.state.task.truth[points.point_inds[0]].t, self.state.readings
+            self.state.shown = min(range(len(path)), key=lambda i: abs(path[i].t - t))
 
     def _pressed(self, act: Callable[[], None], _: object = None) -> None:
         self.job.stop()
@@ -242,18 +185,28 @@ class StepperView(w.VBox):
         self._settle()
 
     def redraw(self, _: object = None) -> None:
-        """Bring everything in line with the state."""
-        draw(self.figure, self.state)
-        for name in ("plane", "accuracy", "loss", "query"):
-            self.words[name].value = _status(getattr(self.state, f"{name}_words")())
-        picture = query_picture(self.state)
-        self.picture.value = picture_html(picture, self.state.query_words())
+        """Bring everything in line with the state; several changes at once are drawn once."""
+        state = self.state
+        wanted = (state.readings, state.before, state.shown, state.label())
+        if wanted != self._drawn:
+            self._drawn = wanted
+            self._draw()
         if not self.opening:
             self._settle()
 
+    def _draw(self) -> None:
+        draw(self.figure, self.state)
+        for name in ("plane", "accuracy", "loss", "before", "query"):
+            self.words[name].value = status(getattr(self.state, f"{name}_words")())
+        picture = query_picture(self.state)
+        self.picture.value = picture_html(picture, self.state.query_words())
+        look = self.controls["shown"]
+        with look.hold_trait_notifications():  # no place between the old and the new
+            look.max, look.value = max(1, self.state.done), self.state.shown
+
     def _settle(self, trouble: str = "") -> None:
         """Controls show the task that is open; the buttons do what is possible."""
-        self.words["trouble"].value = _status(trouble)
+        self.words["trouble"].value = status(trouble)
         self._enable(possible=self.state.left > 0)
         task = self.state.task
         for name, value in (("domain", task.domain), ("task", task.number)):
@@ -275,7 +228,7 @@ class StepperView(w.VBox):
     async def open_task(self, domain: str, number: int) -> None:
         """Fine-tune on another task in a thread, then go to it."""
         self.opening = True
-        self.words["trouble"].value = _status(
+        self.words["trouble"].value = status(
             f"Fine-tuning on task {number} of {domain} ..."
         )
         self._enable(possible=False)
@@ -289,15 +242,17 @@ class StepperView(w.VBox):
         self._settle(f"Stopped. {type(error).__name__}: {error}")
 
 
-def stepper(state: Stepper) -> StepperView:
+def stepper(state: Stepper, *, seed: int = 0) -> StepperView:
     """The app of notebook 07."""
-    return StepperView(state)
+    return StepperView(state, seed=seed)
 
 
 def _controls(state: Stepper) -> dict[str, w.Widget]:
-    def named(kind: type[w.Widget], words: str, **options: object) -> w.Widget:
+    def named(
+        kind: type[w.Widget], words: str, width: str = "200px", **options: object
+    ) -> w.Widget:
         style = {"description_width": "initial"}
-        return kind(description=words, style=style, layout={"width": "200px"}, **options)
+        return kind(description=words, style=style, layout={"width": width}, **options)
 
     return {
         "domain": named(w.Dropdown, "domain", options=list(state.bench.domains)),
@@ -307,8 +262,5 @@ def _controls(state: Stepper) -> dict[str, w.Widget]:
         "steps": named(w.BoundedIntText, "steps to t = 1", min=1, max=64),
         "length": named(w.Dropdown, "length factor", options=LENGTHS),
         "pace": named(w.Dropdown, "steps a second", options=PACES),
+        "shown": named(w.IntSlider, "look at step", max=1, width="320px"),
     }
-
-
-def _status(words: str) -> str:
-    return f'<div role="status">{html.escape(words)}</div>'

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import traitlets as tr
@@ -27,7 +28,8 @@ from hyperlab.views.projection import Plane
 
 T_MOST = 2  # stepping goes on past t = 1, to here
 LENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # factors on the drift
-PACES = (2, 5, 15)  # steps a second of a run; the drawing follows no faster
+PACES = (1, 2, 5, 15)  # steps a second of a run; the drawing follows no faster
+MOST_BEFORE = 3  # paths that stay beside the present one
 N_TRUE = 10  # knots of the fine-tuning run that are measured, besides the first
 FIRST = ("circuits", "glyphs", "digits", "plants")  # of the domains that are offered
 DRAW = partial(episodes.sample, n_way=5, n_shot=10, n_query=10)
@@ -171,12 +173,21 @@ class Task:
         return tuple(chr(ord("A") + number) for number in range(len(names)))
 
 
+class Path(NamedTuple):
+    """A path that was ended, and the settings that it was made with, in words."""
+
+    label: str
+    readings: tuple[Reading, ...]
+
+
 class Stepper(tr.HasTraits):
     """What the reader can change, and the path that grows from it.
 
     Args:
         bench: its first domain's task 0 is opened.
     """
+
+    SHARED = ("place", "net", "method", "steps", "length", "pace", "done", "shown")
 
     net = tr.Unicode()
     method = tr.Enum(tuple(solvers.STEPS), "euler")
@@ -185,7 +196,8 @@ class Stepper(tr.HasTraits):
     pace = tr.Enum(PACES, 5)  # steps a second of a run
     task = tr.Instance(Task)
     readings = tr.Tuple()  # of the path so far, the first at theta0
-    before = tr.Tuple()  # the path that the last reset ended
+    before = tr.Tuple()  # the last paths that a reset ended, the newest first
+    shown = tr.Int(0, min=0)  # place in `readings` of what pictures and words tell
 
     def __init__(self, bench: Bench) -> None:
         super().__init__()
@@ -199,27 +211,71 @@ class Stepper(tr.HasTraits):
     def adopt(self, task: Task) -> None:
         """Go to a task that is open already."""
         with self.hold_trait_notifications():
-            self.task, self.before, self.readings = task, (), task.truth[:1]
+            self.task, self.before, self.shown = task, (), 0
+            self.readings, self._label = task.truth[:1], self.label()
+
+    @property
+    def place(self) -> list[str | int]:
+        """Domain and number of the task; setting it opens that task."""
+        return [self.task.domain, self.task.number]
+
+    @place.setter
+    def place(self, place: list[str | int]) -> None:
+        self.open(*place)
 
     @tr.validate("net")
     def _known(self, proposal: dict) -> str:
         choose(self.bench.nets, proposal["value"])
         return proposal["value"]
 
+    @tr.validate("shown")
+    def _on_the_path(self, proposal: dict) -> int:
+        return min(proposal["value"], self.done)
+
     @tr.observe("net", "method", "steps", "length")
     def reset(self, _: object = None) -> None:
-        """Back to theta0; the path that was there is kept as `before`."""
+        """Back to theta0; the path that was there is kept in `before`."""
         if not self.readings:
             return
         with self.hold_trait_notifications():
             if self.done:
-                self.before = self.readings
+                ended = Path(self._label, self.readings)
+                self.before = (ended, *self.before)[:MOST_BEFORE]
             self.readings = (self.readings[0],)  # another tuple: a run in progress ends
+            self.shown, self._label = 0, self.label()
+
+    def forget(self) -> None:
+        """Clear the paths before."""
+        self.before = ()
+
+    def label(self) -> str:
+        """The settings of a path in words."""
+        factor = "" if self.length == 1 else f", drift x {self.length:g}"
+        return f"{self.net}, {self.method}, {self.steps} steps{factor}"
 
     @property
     def done(self) -> int:
-        """Steps taken."""
+        """Steps taken; setting it walks from the start again."""
         return len(self.readings) - 1
+
+    @done.setter
+    def done(self, n: int) -> None:
+        if not 0 <= n <= T_MOST * self.steps:
+            raise ConfigError(f"0 to {T_MOST * self.steps} steps, got {n}")
+        with self.hold_trait_notifications():
+            self.reset()
+            for _ in range(n):
+                self.step()
+
+    @property
+    def now(self) -> Reading:
+        """What pictures and words tell."""
+        return self.readings[self.shown]
+
+    @property
+    def previous(self) -> Reading:
+        """One step before it."""
+        return self.readings[max(0, self.shown - 1)]
 
     @property
     def left(self) -> int:
@@ -242,7 +298,12 @@ class Stepper(tr.HasTraits):
     def step(self) -> None:
         """One step further, up to t = 2."""
         if self.left:
-            self.readings = (*self.readings, self.look_ahead())
+            self._append(self.look_ahead())
+
+    def _append(self, reading: Reading) -> None:
+        with self.hold_trait_notifications():
+            self.readings = (*self.readings, reading)
+            self.shown = self.done
 
     async def run(self, n: int | None = None) -> None:
         """`n` steps at the chosen pace, or as many as are left to the next whole t.
@@ -254,20 +315,20 @@ class Stepper(tr.HasTraits):
             reading = await asyncio.to_thread(self.look_ahead)
             if self.readings is not path:
                 return
-            self.readings = (*path, reading)
+            self._append(reading)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     def plane_words(self) -> str:
         """Where the path is, and how much of it the plane shows."""
-        now, end, task = self.readings[-1], self.task.truth[-1].theta, self.task
+        now, end, task = self.now, self.task.truth[-1].theta, self.task
         moved, tuned = now.theta - task.plane.origin, end - task.plane.origin
-        calls = self.done * solvers.NFE[self.method]
+        calls = self.shown * solvers.NFE[self.method]
         words = (
-            f"t = {now.t:.3g} of the flow: {self.done} of {self.steps} {self.method} steps, "
+            f"t = {now.t:.3g} of the flow: {self.shown} of {self.steps} {self.method} steps, "
             f"{calls} calls of network {self.net}. "
         )
         shown = f"{task.plane.share(tuned):.0%} of the length of fine-tuning's displacement"
-        if not self.done:
+        if not self.shown:
             return words + f"The plane shows {shown}."
         cos = F.cosine_similarity(moved, tuned, dim=0)
         return words + (
@@ -278,18 +339,26 @@ class Stepper(tr.HasTraits):
 
     def accuracy_words(self) -> str:
         """Accuracy now, before, and of fine-tuning."""
-        now, first, true = self.readings[-1], self.readings[0], self.task.truth
-        change = 100 * (now.accuracy - self.readings[max(0, self.done - 1)].accuracy)
-        last = f" ({change:+.0f} points by the last step)" if self.done else ""
+        now, first, true = self.now, self.readings[0], self.task.truth
+        change = 100 * (now.accuracy - self.previous.accuracy)
+        last = f" ({change:+.0f} points by the last step)" if self.shown else ""
         return (
             f"Query accuracy {now.accuracy:.0%}{last}; {first.accuracy:.0%} at t = 0. "
             f"Fine-tuning: {self.task.true_at(now.t).accuracy:.0%} at this t, "
             f"{true[-1].accuracy:.0%} at its end."
         )
 
+    def before_words(self) -> str:
+        """Where the paths before ended."""
+        ends = [
+            f"{label}: {path[-1].accuracy:.0%} at t = {path[-1].t:.3g}"
+            for label, path in self.before
+        ]
+        return f"Before, on this task: {'; '.join(ends)}." if ends else ""
+
     def loss_words(self) -> str:
         """Support loss now, before, and of fine-tuning."""
-        now, first, true = self.readings[-1], self.readings[0], self.task.truth
+        now, first, true = self.now, self.readings[0], self.task.truth
         return (
             f"Support loss {now.loss:.3f}; {first.loss:.3f} at t = 0. "
             f"Fine-tuning: {self.task.true_at(now.t).loss:.3f} at this t, "
@@ -298,9 +367,9 @@ class Stepper(tr.HasTraits):
 
     def query_words(self) -> str:
         """How many query images are right, what changed, and what is taken for what."""
-        task, labels, now = self.task, self.task.episode.query.labels, self.readings[-1]
+        task, labels, now = self.task, self.task.episode.query.labels, self.now
         right = now.guesses == labels
-        was_right = self.readings[max(0, self.done - 1)].guesses == labels
+        was_right = self.previous.guesses == labels
         words = f"{int(right.sum())} of {len(labels)} query images right; by the last step "
         words += f"{int((right & ~was_right).sum())} became right and "
         words += f"{int((was_right & ~right).sum())} became wrong. "

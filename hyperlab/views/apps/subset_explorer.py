@@ -1,6 +1,5 @@
 """Choose what may move, fine-tune, and hold the runs against each other."""
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +19,8 @@ from hyperlab.hyperflow.teacher import Supports, fine_tune
 from hyperlab.models.targets import Target, leave_one_out_loss, prototypes
 from hyperlab.tasks.episodes import Episode
 from hyperlab.views import figures
-from hyperlab.views.apps import frame
 from hyperlab.views.apps.buttons import button
+from hyperlab.views.apps.frame import App, status
 
 LRS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)  # Adam's
 STEPS = (5, 10, 20, 30)
@@ -236,7 +235,7 @@ def draw(figure: BaseFigure, state: SubsetExplorer) -> None:
             trace.legendrank = run.number if run else 1_000
 
 
-def subset_explorer(state: SubsetExplorer, *, seed: int = 0) -> w.VBox:
+def subset_explorer(state: SubsetExplorer, *, seed: int = 0) -> App:
     """Choose a task, what moves and how fast; fine-tune; compare."""
     view, words = figures.live(figure_of(state)), w.HTML()
     controls = _controls(state)
@@ -244,7 +243,7 @@ def subset_explorer(state: SubsetExplorer, *, seed: int = 0) -> w.VBox:
         tr.link((state, name), (control, "value"))
 
     def say(text: str) -> None:
-        words.value = f'<div role="status">{html.escape(text)}</div>'
+        words.value = status(text)
 
     def run() -> None:
         start.disabled = True
@@ -268,7 +267,7 @@ def subset_explorer(state: SubsetExplorer, *, seed: int = 0) -> w.VBox:
     redraw()
     rows = [[controls["task"], controls["subset"]], [controls["lr"], controls["steps"]]]
     rows.append([start, clear])
-    return frame.app("subset_explorer", state, rows=rows, views=[view, words], seed=seed)
+    return App("subset_explorer", state, rows=rows, views=[view, words], seed=seed)
 
 
 def _controls(state: SubsetExplorer) -> dict[str, w.Widget]:

@@ -17,6 +17,7 @@ from hyperlab.study.retrieval import DataSet, Retriever
 from hyperlab.tasks.episodes import LabelledImages
 from hyperlab.views import figures, sheets
 from hyperlab.views.apps.buttons import button
+from hyperlab.views.apps.frame import App
 from hyperlab.weights import context
 from hyperlab.weights.zoo import accuracies
 
@@ -37,6 +38,8 @@ class PickerState(tr.HasTraits):
     Raises:
         ConfigError: the model is told nothing, or two data sets have one name.
     """
+
+    SHARED = ("shown", "n_shot", "order", "draw", "start")
 
     shown = tr.Unicode()  # whose images are support
     n_shot = tr.Int(3, min=1, max=5)  # images of every class
@@ -132,7 +135,7 @@ def figure_of(state: PickerState) -> go.Figure:
     for name, look in looks.items():
         figure.add_scatter(name=name, mode="markers", marker=look)
     figure.data[2].update(x=list(state.means), y=list(state.means.values()))
-    figure.update_layout(template=figures.TEMPLATE, width=640, height=380)
+    figure.update_layout(template=figures.TEMPLATE, height=380)
     figure.update_xaxes(title="tried on", categoryarray=list(state.means))
     figure.update_yaxes(title="accuracy", range=[0, 1], tickformat=".0%")
     redraw(figure, state)
@@ -149,7 +152,7 @@ def redraw(figure: BaseFigure, state: PickerState) -> None:
         mean.x, mean.y = list(found), [float(x.mean()) for x in found.values()]
 
 
-def support_picker(state: PickerState) -> w.VBox:
+def support_picker(state: PickerState, *, seed: int = 0) -> App:
     """Choose whose images are shown, how many, and with which labels; draw others."""
     controls = _controls(list(state.pools))
     for name, control in controls.items():
@@ -168,8 +171,8 @@ def support_picker(state: PickerState) -> w.VBox:
 
     state.observe(show, ["shown", "n_shot", "order", "draw", "start"])
     show()
-    rows = [w.HBox(list(controls.values())), w.HBox(buttons)]
-    return w.VBox([*rows, picture, figure, words])
+    rows, views = [list(controls.values()), buttons], [picture, figure, words]
+    return App("support_picker", state, rows=rows, views=views, seed=seed)
 
 
 def _next(state: PickerState, name: str) -> None:

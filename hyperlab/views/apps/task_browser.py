@@ -17,6 +17,7 @@ from hyperlab.tasks.episodes import Episode, MetaDatasetRules
 from hyperlab.tasks.styles import Style, random_style
 from hyperlab.views import sheets
 from hyperlab.views.apps.buttons import button
+from hyperlab.views.apps.frame import App
 
 FIXED, VARIABLE = "fixed", "Meta-Dataset"
 ENOUGH = 5  # tasks for an interval that means something
@@ -40,6 +41,8 @@ class TaskBrowser(tr.HasTraits):
 
     Task `number` has the same classes and images whatever the style.
     """
+
+    SHARED = ("domain", "rule", "n_way", "n_shot", "style", "number", "seen")
 
     domain = tr.Unicode()
     rule = tr.Enum((FIXED, VARIABLE), FIXED)
@@ -85,6 +88,18 @@ class TaskBrowser(tr.HasTraits):
             for number in range(self.number + 1, self.number + n):
                 self.accuracies[number] = pixel_accuracy(self._task(number))
         self.number += n
+
+    @property
+    def seen(self) -> list[int]:
+        """Tasks that count for the mean; setting it looks at them all."""
+        return sorted(self.accuracies)
+
+    @seen.setter
+    def seen(self, numbers: list[int]) -> None:
+        self.accuracies = {i: pixel_accuracy(self._task(i)) for i in numbers}
+        self.notify_change(
+            tr.Bunch(name="episode", type="change", owner=self, old=None, new=self.episode)
+        )
 
     def reset(self) -> None:
         """Task 0, plain, 5-way 5-shot."""
@@ -174,7 +189,7 @@ def _picture(picture: Tensor, words: str) -> str:
     return f'<img style="max-width:none; height:48px" alt="{words}" src="{source}">'
 
 
-def task_browser(state: TaskBrowser) -> w.VBox:
+def task_browser(state: TaskBrowser, *, seed: int = 0) -> App:
     """Choose a domain and a rule, draw task after task, put a style over them."""
     domain = w.Dropdown(options=list(state.domains), description="domain")
     rule = w.ToggleButtons(options=[FIXED, VARIABLE], description="rule")
@@ -199,5 +214,5 @@ def task_browser(state: TaskBrowser) -> w.VBox:
 
     state.observe(show, ["episode", "trouble"])
     show()
-    settings = [w.HBox([domain, rule]), w.HBox([n_way, n_shot]), w.HBox(buttons)]
-    return w.VBox([*settings, words, table])
+    rows = [[domain, rule], [n_way, n_shot], buttons]
+    return App("task_browser", state, rows=rows, views=[words, table], seed=seed)

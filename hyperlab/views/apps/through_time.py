@@ -21,7 +21,8 @@ from hyperlab.base import ConfigError, stream
 from hyperlab.study.through import Row
 from hyperlab.views import fields, figures
 from hyperlab.views.apps.buttons import with_tips
-from hyperlab.views.apps.stepper import Job
+from hyperlab.views.apps.frame import App
+from hyperlab.views.apps.jobs import Job
 from hyperlab.views.projection import Plane
 from hyperlab.weights.generate import Maker, ThroughConfig, updates
 from hyperlab.weights.recipes import Images
@@ -75,6 +76,8 @@ class ThroughState(tr.HasTraits):
         ConfigError: no costs, or fewer than three codes of two numbers.
     """
 
+    SHARED = ("stop", "updates")
+
     stop = tr.Float(0.4)  # t'
     done = tr.Int(0, min=0, max=MOST)  # updates so far
 
@@ -117,6 +120,19 @@ class ThroughState(tr.HasTraits):
         self.tuning = Tuning(updates(self.maker, self.train, config, generator=g))
         self.seen[self.stop] = [self.read()]
         self.done = 0
+
+    @property
+    def updates(self) -> int:
+        """Of the generator so far; setting it makes them again from the start."""
+        return self.done
+
+    @updates.setter
+    def updates(self, n: int) -> None:
+        if not 0 <= n <= MOST:
+            raise ConfigError(f"0 to {MOST} updates, got {n}")
+        self.restart()
+        while self.tuning.count < n:
+            self.step()
 
     def read(self) -> Reading:
         """Judge the samples as they are now."""
@@ -209,7 +225,7 @@ def figure_of(state: ThroughState, plain: tuple[Tensor, Tensor] | None = None) -
         x, y = (part.numpy() for part in plain)
         look = {"color": figures.OKABE_ITO[2], "dash": figures.DASHES[2]}
         figure.add_scatter(x=x, y=y, name=PLAIN, mode="lines", line=look, row=1, col=2)
-    figure.update_layout(template=figures.TEMPLATE, width=980, height=460, margin_t=80)
+    figure.update_layout(template=figures.TEMPLATE, height=460, margin_t=80)
     figure.update_xaxes(title="component 1 of the base's codes", col=1)
     figure.update_yaxes(title="component 2", col=1)
     figure.update_xaxes(title="updates of the generator", range=[-1, MOST + 1], col=2)
@@ -240,7 +256,7 @@ def _lifted(rows: Sequence[Reading]) -> list[Reading | None]:
     return [x for r in rows for x in ([None, r] if r.updates == 0 else [r])]
 
 
-class ThroughView(w.VBox):
+class ThroughView(App):
     """Choose t'; step, run, pause, reset.
 
     Args:
@@ -248,7 +264,11 @@ class ThroughView(w.VBox):
     """
 
     def __init__(
-        self, state: ThroughState, plain: tuple[Tensor, Tensor] | None = None
+        self,
+        state: ThroughState,
+        plain: tuple[Tensor, Tensor] | None = None,
+        *,
+        seed: int = 0,
     ) -> None:
         self.state, self.job = state, Job(self.fail)
         self.slider = w.SelectionSlider(
@@ -268,8 +288,8 @@ class ThroughView(w.VBox):
         state.observe(self._chosen, "stop")
         state.observe(self.redraw, "done")
         self.redraw()
-        row = w.HBox([self.slider, *self.buttons.values()])
-        super().__init__([row, self.figure, self.words])
+        rows, views = [[self.slider, *self.buttons.values()]], [self.figure, self.words]
+        super().__init__("through_time", state, rows=rows, views=views, seed=seed)
 
     def _pressed(self, act: Callable[[], None], _: object) -> None:
         self.job.stop()
@@ -292,7 +312,7 @@ class ThroughView(w.VBox):
 
 
 def through_time(
-    state: ThroughState, plain: tuple[Tensor, Tensor] | None = None
+    state: ThroughState, plain: tuple[Tensor, Tensor] | None = None, *, seed: int = 0
 ) -> ThroughView:
     """The app of notebook 14."""
-    return ThroughView(state, plain)
+    return ThroughView(state, plain, seed=seed)

@@ -1,0 +1,85 @@
+// The page's side of frame.Watch. No control is drawn here but a line for messages.
+const PATIENCE_MS = 2000;
+const BUSY =
+  "No answer from the kernel yet. If a cell is running, this app goes on when it ends; " +
+  "if the kernel was restarted, run this cell again.";
+const GONE =
+  "This app has lost its kernel (it was restarted or shut down). Run the cells again; " +
+  "then paste the line below into the new app to go on from here.";
+
+function names(app) {
+  for (const box of app.querySelectorAll(".widget-hslider, .widget-vslider, .widget-slider")) {
+    const words = box.querySelector(".widget-label")?.textContent?.trim();
+    if (!words) continue;
+    for (const handle of box.querySelectorAll(".noUi-handle, [role=slider]")) {
+      if (handle.getAttribute("aria-label") !== words) handle.setAttribute("aria-label", words);
+    }
+  }
+  for (const group of app.querySelectorAll(".widget-toggle-buttons")) {
+    const words = group.querySelector(".widget-label")?.textContent?.trim();
+    if (words && group.getAttribute("aria-label") !== words) {
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", words);
+    }
+  }
+}
+
+async function copy(app) {
+  const field = [...app.querySelectorAll("input[type=text]")].pop();
+  field.select();
+  try {
+    await navigator.clipboard.writeText(field.value);
+  } catch {
+    document.execCommand("copy");
+  }
+}
+
+function watch(model, app, note) {
+  let asked = 0;
+  let timer = null;
+  const lost = () =>
+    app.classList.contains("jupyter-widgets-disconnected") ||
+    app.querySelector(".jupyter-widgets-disconnected") !== null;
+  const ask = () => {
+    if (timer !== null) return;
+    asked += 1;
+    timer = setTimeout(() => {
+      note.textContent = lost() ? GONE : BUSY;
+      timer = null;
+    }, PATIENCE_MS);
+    model.send({ asked });
+  };
+  model.on("msg:custom", (answer) => {
+    if (answer.asked !== asked) return;
+    clearTimeout(timer);
+    timer = null;
+    note.textContent = "";
+  });
+  app.addEventListener("click", (event) => {
+    if (event.target.closest(".hyperlab-copy")) copy(app);
+    ask();
+  });
+  app.addEventListener("change", ask);
+  const seen = new MutationObserver(() => {
+    names(app);
+    if (lost()) note.textContent = GONE;
+  });
+  seen.observe(app, { childList: true, subtree: true, attributeFilter: ["class"] });
+  // A plot that was made before its place was in the page is as wide as plotly's default.
+  new ResizeObserver(() => window.dispatchEvent(new Event("resize"))).observe(app);
+  names(app);
+}
+
+function render({ model, el }) {
+  const note = document.createElement("div");
+  note.setAttribute("role", "alert");
+  el.append(note);
+  const find = () => {
+    const app = el.closest(".hyperlab-app");
+    if (app) watch(model, app, note);
+    else requestAnimationFrame(find);
+  };
+  find();
+}
+
+export default { render };
