@@ -129,7 +129,8 @@ def test_what_is_not_there_is_named(state):
         state.task = 6
     with pytest.raises(ConfigError, match="knots 0 to 4, got 5"):
         state.knot = 5
-    short = replace(state.data, thetas=state.data.thetas[:, :2])
+    whole = state.data
+    short = replace(whole, thetas=whole.thetas[:, :2], losses=whole.losses[:, :2])
     with pytest.raises(ConfigError, match="three or more knots"):
         PathBrowser(short, state.episode, TARGET)
 
