@@ -106,7 +106,7 @@ def test_doubted_images_are_those_with_a_large_loss(state):
             centre = features[mine].mean(0) if mine.any() else features[i]
             scores.append(torch.cosine_similarity(centre, features[i], 0))
         shares = (TARGET.logit_scale * torch.stack(scores)).softmax(0)
-        assert doubted == bool(shares[support.labels[i]] < 0.5)
+        assert doubted == bool(shares[support.labels[i]] < 1 / support.n_way)
     assert f"task 0, {int(state.unsure().sum())} framed" in state.picture()
 
 
