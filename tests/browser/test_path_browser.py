@@ -103,5 +103,5 @@ def test_the_keyboard_is_enough(page):
     assert not page.external
 
 
-def test_every_control_by_mouse_and_by_keyboard(page):
-    Driven(page, "path_browser", "path_browser", seconds=60).use_every_control()
+def test_every_control_and_every_width_and_theme(page):
+    Driven(page, "path_browser", "path_browser").use_every_control()

@@ -82,5 +82,5 @@ def test_the_keyboard_is_enough(page):
     assert not page.external
 
 
-def test_every_control_by_mouse_and_by_keyboard(page):
-    Driven(page, "subset_explorer", "subset_explorer", seconds=60).use_every_control()
+def test_every_control_and_every_width_and_theme(page):
+    Driven(page, "subset_explorer", "subset_explorer").use_every_control()

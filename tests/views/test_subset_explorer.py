@@ -160,8 +160,8 @@ def test_a_task_and_a_method_are_wanted():
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_the_buttons_run_and_clear_and_a_failure_is_said(state, monkeypatch):
     box = subset_explorer.subset_explorer(state)
-    named = {c.description: c for row in box.children[:3] for c in row.children}
-    view, words = box.children[3:5]
+    named = {c.description: c for row in box.rows for c in row.children}
+    view, words = box.views
     named["what moves"].value, named["steps"].value = "biases", 10
     assert (state.subset, state.steps, state.lr) == ("biases", 10, 0.03)
     named["Fine-tune"].click()

@@ -147,12 +147,13 @@ class PathBrowser(tr.HasTraits):
 
     @torch.no_grad()
     def unsure(self) -> Bool[Tensor, " n"]:
-        """The support images that, by the others' class means, are more likely of another class."""
+        """The support images whose own class is, by the others' class means, below chance."""
         support = self.episode(self.task).support
         features = self.target.features(self.path[self.knot], support.images)
         whose, ways = torch.zeros_like(support.labels), torch.tensor([support.n_way])
         scale = self.target.logit_scale
-        return leave_one_out(features, support.labels, whose, ways, scale) > math.log(2)
+        each = leave_one_out(features, support.labels, whose, ways, scale)
+        return each > math.log(support.n_way)
 
     def read(self) -> Reading:
         """The chosen knot in numbers."""
@@ -202,8 +203,8 @@ class PathBrowser(tr.HasTraits):
         return (
             f'<figure style="margin:8px 0"><img alt="{alt}" src="{source}">'
             f"<figcaption>Support images, a row for each class. Framed: by the class means of "
-            f"the others its own class has less than half of the probability "
-            f"({int(unsure.sum())} of {len(unsure)}).</figcaption></figure>"
+            f"the others its own class is less likely than by chance, 1 in {support.n_way} "
+            f"({int(unsure.sum())} of {len(unsure)} images).</figcaption></figure>"
         )
 
 
@@ -295,8 +296,8 @@ def path_browser(state: PathBrowser, *, seed: int = 0) -> App:
             trace.on_click(partial(_choose, state))
     state.observe(show, list(controls))
     show()
-    rows = [[controls["task"], button("Next task", state.next_task), controls["plane"]]]
-    rows.append([controls["knot"]])
+    next_task = button("Next task", state.next_task)
+    rows = [[controls["task"], next_task, controls["knot"]], [controls["plane"]]]
     return App("path_browser", state, rows=rows, views=[view, words, picture], seed=seed)
 
 
