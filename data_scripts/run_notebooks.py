@@ -8,7 +8,7 @@ import typer
 from tqdm.auto import tqdm
 
 from hyperlab.base import SCALES, ConfigError
-from hyperlab.study import course, script
+from hyperlab.study import course, course_times, script
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,6 +27,9 @@ def main(
     golden: Annotated[
         bool, typer.Option("--golden", help="Store golden cells' outputs in notebooks/.")
     ] = False,
+    keep: Annotated[
+        Path | None, typer.Option(help="Put seconds and memory into this .json and .md.")
+    ] = None,
 ) -> None:
     """Run notebooks/*.ipynb in order; exit 1 if any has a fault."""
     paths = sorted((ROOT / "notebooks").glob(f"{only}*.ipynb"))
@@ -38,11 +41,12 @@ def main(
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     runs = course.run_all(paths, out, {"scale": scale, "seed": seed}, progress=tqdm)
     for done, path in zip(runs, paths, strict=True):
-        typer.echo(
-            f"{done.name}: {done.seconds:.1f} s, {', '.join(done.faults) or 'passed'}"
-        )
+        took = f"{done.seconds:.1f} s, {done.cpu_seconds:.1f} of the processor"
+        typer.echo(f"{done.name}: {took}, {', '.join(done.faults) or 'passed'}")
         if golden and not done.faults:
             typer.echo(f"  {course.store_golden(path, done.executed)} golden cells stored")
+    if keep is not None:
+        course_times.keep(keep.with_suffix(".json"), runs, scale)
     typer.echo(f"wrote {out / 'index.html'}")
     raise typer.Exit(int(any(done.faults for done in runs)))
 

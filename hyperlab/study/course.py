@@ -47,7 +47,7 @@ asyncio.get_running_loop().set_exception_handler(
 )
 """
 PROBE = """
-import asyncio, gc, json, pathlib, resource, sys
+import asyncio, gc, json, pathlib, resource, sys, time
 import hyperlab
 
 def _ours(thing):
@@ -71,7 +71,8 @@ if _status.exists():
 else:
     _unit = 1 if sys.platform == "darwin" else 1024
     _peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _unit
-print(json.dumps({"peak_bytes": _peak, "faults": _faults}))
+_used = {"cpu_seconds": time.process_time(), "peak_bytes": _peak}
+print(json.dumps(_used | {"faults": _faults}))
 """
 
 
@@ -82,7 +83,8 @@ class Run:
     name: str  # file name without its ending
     executed: Path  # the copy with outputs
     seconds: float  # wall time, the kernel's start included
-    peak_bytes: int  # most resident memory of the kernel; 0 when it did not reach the end
+    cpu_seconds: float  # of the kernel, all threads; 0 when it did not reach the end
+    peak_bytes: int  # most resident memory of the kernel; 0 as well
     faults: tuple[str, ...]  # one sentence each; empty when all is well
 
 
@@ -159,6 +161,7 @@ def run(
         name=path.stem,
         executed=out,
         seconds=seconds,
+        cpu_seconds=seen["cpu_seconds"],
         peak_bytes=seen["peak_bytes"],
         faults=tuple(dict.fromkeys(found)),
     )
@@ -206,7 +209,7 @@ def take_probe(notebook: NotebookNode) -> dict:
     for output in (output for cell in probes for output in cell.outputs):
         if output.get("name") == "stdout":
             return json.loads(output.text.splitlines()[-1])
-    return {"peak_bytes": 0, "faults": []}
+    return {"cpu_seconds": 0.0, "peak_bytes": 0, "faults": []}
 
 
 def swallowed(notebook: NotebookNode) -> Iterator[str]:

@@ -46,6 +46,7 @@ def test_a_good_run_has_no_fault_and_knows_its_peak_memory(tmp_path):
     done = course.run(path, tmp_path / "out.ipynb", SMOKE)
     assert done.faults == ()
     assert 300 * 2**20 < done.peak_bytes < 600 * 2**20
+    assert done.cpu_seconds > 0
     copy = nbformat.read(done.executed, as_version=4)
     assert copy.cells[-1].outputs[0].text == "smoke\n"
 

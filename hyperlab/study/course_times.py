@@ -1,0 +1,59 @@
+"""What the course takes: seconds and memory of every notebook at each scale, kept as a result."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..base import SCALES
+from . import script, timing
+from .course import Run
+
+COLUMNS = ("seconds", "processor seconds", "peak MiB")
+Facts = dict[str, dict[str, dict]]  # notebook -> scale -> what was measured
+
+
+def keep(path: Path, runs: Sequence[Run], scale: str) -> None:
+    """Write the runs into `path`, JSON, and the .md beside it; what else is there stays."""
+    facts = json.loads(path.read_text()) if path.exists() else {}
+    facts = add(facts, runs, scale)
+    script.keep(path, facts, markdown(facts))
+
+
+def add(facts: Facts, runs: Sequence[Run], scale: str) -> Facts:
+    """The facts with these runs in the place of earlier ones of the same scale.
+
+    Runs with faults are left out: they do not say how long a whole one takes.
+    """
+    added = {done.name: {scale: measured(done)} for done in runs if not done.faults}
+    names = sorted(facts.keys() | added.keys())
+    return {name: facts.get(name, {}) | added.get(name, {}) for name in names}
+
+
+def measured(done: Run) -> dict[str, object]:
+    """One run, with the command and the machine that it was measured on."""
+    return {
+        "seconds": round(done.seconds, 1),
+        "cpu_seconds": round(done.cpu_seconds, 1),
+        "peak_mib": round(done.peak_bytes / 2**20),
+        "command": script.command(),
+        "machine": timing.machine(),
+    }
+
+
+def markdown(facts: Facts) -> str:
+    """One row a notebook, three columns a scale."""
+    scales = [scale for scale in SCALES if any(scale in rows for rows in facts.values())]
+    head = ["notebook", *(f"{scale}: {what}" for scale in scales for what in COLUMNS)]
+    lines = [head, ["---"] * len(head)]
+    for name, rows in facts.items():
+        lines.append([name, *(w for scale in scales for w in words(rows.get(scale)))])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        f"Each notebook opened and run; the .json names command and machine.\n\n{table}\n"
+    )
+
+
+def words(row: Mapping[str, object] | None) -> list[str]:
+    """The three numbers of a run, for people."""
+    keys = ("seconds", "cpu_seconds", "peak_mib")
+    return [f"{row[key]:.0f}" if row else "-" for key in keys]
