@@ -5,7 +5,14 @@ const BUSY =
   "if the kernel was restarted, run this cell again.";
 const GONE =
   "This app has lost its kernel (it was restarted or shut down). Run the cells again; " +
-  "then paste the line below into the new app to go on from here.";
+  "then paste the line of this one into the new app and press Go there.";
+
+// Else JupyterLab takes an arrow for a move to the next cell, 0 0 for a restart of the kernel.
+function keepKeys(app) {
+  for (const control of app.querySelectorAll("select, button, [tabindex]")) {
+    if (!control.dataset.lmSuppressShortcuts) control.dataset.lmSuppressShortcuts = "true";
+  }
+}
 
 function names(app) {
   for (const box of app.querySelectorAll(".widget-hslider, .widget-vslider, .widget-slider")) {
@@ -62,6 +69,7 @@ function watch(model, app, note) {
   app.addEventListener("change", ask);
   const seen = new MutationObserver(() => {
     names(app);
+    keepKeys(app);
     if (lost() && note.textContent !== GONE) note.textContent = GONE;
   });
   seen.observe(app, { childList: true, subtree: true, attributeFilter: ["class"] });
@@ -74,6 +82,7 @@ function watch(model, app, note) {
     window.dispatchEvent(new Event("resize"));
   }).observe(app);
   names(app);
+  keepKeys(app);
 }
 
 function render({ model, el }) {
