@@ -62,7 +62,7 @@ def test_by_mouse_another_subset_on_another_task(page):
 
 
 def tab_to(page, words):
-    """Press Tab until the control with these words has the focus: a slider's number may come first."""
+    """Press Tab until the control with these words has the focus; a number may come first."""
     for _ in range(3):
         page.tab.keyboard.press("Tab")
         name = "e => e.getAttribute('aria-label') || e.textContent.trim()"
