@@ -28,6 +28,7 @@ ASSETS = [Path(__file__).with_name(f"book.{end}") for end in ("css", "js", "svg"
 NOTEBOOK = re.compile(r"\[([^\]]*)\]\(((?:\w+/)?\d\d_\w+\.ipynb)\)")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 FRONT = "index.md"  # the README
+GUIDES = ("data_scripts/README.md", "CONTRIBUTING.md")
 SETTINGS = {
     "project": "hyperlab",
     "extensions": ["myst_nb", "hyperlab.study.book"],
@@ -53,7 +54,7 @@ class Book:
     """Where a book is made of what.
 
     Args:
-        root: the repository: README.md, notebooks/, results/, data_scripts/README.md.
+        root: the repository: README.md, notebooks/, results/ and the guides.
         out: the folder of the site; what is kept for the next time lies beside it.
         plotly_js: the library that draws the plots, one file.
     """
@@ -130,8 +131,8 @@ def files_of(book: Book, executed: Mapping[str, Path]) -> dict[str, bytes]:
     }
     readme = unbroken(book.root / "README.md")
     texts[FRONT] = without_absent(readme, there) + contents(sorted(executed))
-    guide = "data_scripts/README.md"
-    texts[guide] = (book.root / guide).read_text(encoding="utf-8")
+    for guide in GUIDES:
+        texts[guide] = (book.root / guide).read_text(encoding="utf-8")
     for path in sorted((book.root / "results").glob("*.md")):
         texts[f"results/{path.name}"] = titled(path)
     texts["results/index.md"] = evidence(book.root)
@@ -205,7 +206,7 @@ def without_absent(text: str, there: set[str]) -> str:
 def contents(names: Iterable[str]) -> str:
     """The tables of contents at the side, as MyST reads them."""
     course_of = "\n".join(f"notebooks/{name}" for name in names)
-    rest = "results/index\ndata_scripts/README"
+    rest = "\n".join(["results/index", *(guide.removesuffix(".md") for guide in GUIDES)])
     tree = "\n\n```{{toctree}}\n:hidden:\n:caption: {}\n\n{}\n```\n"
     return tree.format("The course", course_of) + tree.format("Beside it", rest)
 
