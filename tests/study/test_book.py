@@ -169,6 +169,7 @@ def small(tmp_path):
         "README.md": "# Small\n\n[00](notebooks/00_a.ipynb), [1](notebooks/01_b.ipynb), "
         "[facts](results/facts.json), [table](results/table.md)\n",
         "data_scripts/README.md": "# Scripts\n\nWords.\n",
+        "CONTRIBUTING.md": "# Contribute\n\nWords.\n",
         "results/table.md": "| a |\n|---|\n| 1 ± 2 |\n",
         "results/facts.json": "{}",
         "hyperlab/module.py": "x = 1\n",
