@@ -25,3 +25,4 @@ def test_a_press_that_waits_and_a_lost_kernel_are_told(lab):
         page.tab.evaluate(f"() => {{ {KERNEL}.restart() }}")
         page.until(lambda: "has lost its kernel" in told())
         assert page.tab.locator(".hyperlab-app input[type=text]").input_value()
+        page.until(lambda: page.kernel("1 + 1") == "2")  # it is back, and can be shut down

@@ -158,7 +158,7 @@ class TaskBrowser(tr.HasTraits):
         n_way = len(self.episode.classes)
         rows = [HEAD, *(_row(self.episode, number, wrong) for number in range(n_way))]
         table = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f"<div style='overflow-x: auto'><table>{table}</table></div>"
+        return f"<table>{table}</table>"
 
 
 CELL = "style='padding: 0 14px 0 0; text-align: left'"
@@ -207,7 +207,7 @@ def task_browser(state: TaskBrowser, *, seed: int = 0) -> App:
         "Reset": state.reset,
     }
     buttons = [button(name, act) for name, act in actions.items()]
-    words, table = w.HTML(), w.HTML(layout={"max_width": "100%"})
+    words, table = w.HTML(), w.HTML(layout={"overflow": "auto", "width": "100%"})
 
     def show(_: object = None) -> None:
         n_way.disabled = n_shot.disabled = state.rule == VARIABLE
