@@ -207,7 +207,7 @@ def task_browser(state: TaskBrowser, *, seed: int = 0) -> App:
         "Reset": state.reset,
     }
     buttons = [button(name, act) for name, act in actions.items()]
-    words, table = w.HTML(), w.HTML(layout={"overflow": "auto", "width": "100%"})
+    words, table = w.HTML(), w.HTML(layout={"overflow": "auto"})
 
     def show(_: object = None) -> None:
         n_way.disabled = n_shot.disabled = state.rule == VARIABLE
