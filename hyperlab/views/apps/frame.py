@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import anywidget
@@ -129,15 +129,11 @@ class App(w.VBox):
         self.trouble.value = status(words)
 
     def go(self, line: str) -> None:
-        """To the state of a line; where that is not possible, say why."""
-        self.attempt(lambda: go_to(self.name, self.state, self.seed, line))
-
-    def attempt(self, act: Callable[[], None]) -> None:
-        """Do something that the reader asked for; what is wrong with it is said below the app."""
+        """To the state of a line; where that is not possible, say why below the app."""
         self.trouble.value = ""
         try:
-            act()
-        except TROUBLES as error:
+            go_to(self.name, self.state, self.seed, line)
+        except ConfigError as error:
             self.say(str(error))
         self._tell()
 
