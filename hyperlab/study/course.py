@@ -156,15 +156,16 @@ def run(
     done = read(out if out.exists() else path)
     seen = take_probe(done)
     nbformat.write(done, out)
-    found = (*raised, *swallowed(done), *lost(done), *unsolved(done), *seen["faults"])
-    return Run(
-        name=path.stem,
-        executed=out,
-        seconds=seconds,
-        cpu_seconds=seen["cpu_seconds"],
-        peak_bytes=seen["peak_bytes"],
-        faults=tuple(dict.fromkeys(found)),
-    )
+    found = (*raised, *faults_of(done), *seen["faults"])
+    used = {name: seen[name] for name in ("cpu_seconds", "peak_bytes")}
+    faults = tuple(dict.fromkeys(found))
+    return Run(name=path.stem, executed=out, seconds=seconds, faults=faults, **used)
+
+
+def faults_of(notebook: NotebookNode) -> Iterator[str]:
+    """What an executed notebook holds that its run kept to itself."""
+    for look in (swallowed, lost, unsolved):
+        yield from look(notebook)
 
 
 def execute(
