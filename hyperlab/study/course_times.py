@@ -1,14 +1,18 @@
-"""What the course takes: seconds and memory of every notebook at each scale, kept as a result."""
+"""What the course takes: time, memory and size of every notebook at each scale, as a result."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import nbformat
+
 from ..base import SCALES
-from . import script, timing
+from . import course, script, timing
 from .course import Run
 
-COLUMNS = ("seconds", "processor seconds", "peak MiB")
+COLUMNS = ("seconds", "processor seconds", "peak MiB", "saved kB")
+PLOTLY = "application/vnd.plotly.v1+json"
+LIBRARY = "plotly.js v"  # how plotly.js begins
 Facts = dict[str, dict[str, dict]]  # notebook -> scale -> what was measured
 
 
@@ -35,13 +39,31 @@ def measured(done: Run) -> dict[str, object]:
         "seconds": round(done.seconds, 1),
         "cpu_seconds": round(done.cpu_seconds, 1),
         "peak_mib": round(done.peak_bytes / 2**20),
+        "saved_kb": round(saved_bytes(done.executed) / 1000),
         "command": script.command(),
         "machine": timing.machine(),
     }
 
 
+def saved_bytes(executed: Path) -> int:
+    """How large the notebook is when JupyterLab saves it.
+
+    There a figure is data alone; this copy holds it as HTML too, with the library that draws it,
+    and the widgets' states.
+    """
+    notebook = course.read(executed)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        for output in cell.get("outputs", []):
+            kinds = output.get("data", {})
+            if PLOTLY in kinds or LIBRARY in kinds.get("text/html", ""):
+                del kinds["text/html"]
+    return len(nbformat.writes(notebook).encode())
+
+
 def markdown(facts: Facts) -> str:
-    """One row a notebook, three columns a scale."""
+    """One row a notebook, four columns a scale."""
     scales = [scale for scale in SCALES if any(scale in rows for rows in facts.values())]
     head = ["notebook", *(f"{scale}: {what}" for scale in scales for what in COLUMNS)]
     lines = [head, ["---"] * len(head)]
@@ -54,6 +76,6 @@ def markdown(facts: Facts) -> str:
 
 
 def words(row: Mapping[str, object] | None) -> list[str]:
-    """The three numbers of a run, for people."""
-    keys = ("seconds", "cpu_seconds", "peak_mib")
+    """The four numbers of a run, for people."""
+    keys = ("seconds", "cpu_seconds", "peak_mib", "saved_kb")
     return [f"{row[key]:.0f}" if row else "-" for key in keys]

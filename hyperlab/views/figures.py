@@ -32,6 +32,8 @@ CONFIG = {
     "responsive": True,
 }
 
+MOST_KNOTS = 1000  # more are less than a pixel apart, and make the notebook large
+
 _AXIS = {
     "showline": True,
     "linecolor": GREY,
@@ -146,10 +148,14 @@ def landscape(
 def path_2d(
     path: Float[Tensor, " steps 2"], *, name: str = "path", on: go.Figure | None = None
 ) -> go.Figure:
-    """A trajectory in a plane, its start marked; `on` a figure it is added to that one."""
+    """A trajectory in a plane, its start marked; `on` a figure it is added to that one.
+
+    Of a long one `MOST_KNOTS` points are drawn, its first and last among them.
+    """
     figure = on if on is not None else go.Figure(layout={"template": TEMPLATE})
     number = sum(trace.meta == "path" for trace in figure.data)
-    xs, ys = _array(path.T)
+    kept = torch.linspace(0, len(path) - 1, min(len(path), MOST_KNOTS)).round().long()
+    xs, ys = _array(path[kept].T)
     look = _look(number, len(path))
     figure.add_scatter(x=xs, y=ys, name=name, meta="path", **look)
     if number == 0:
@@ -222,17 +228,17 @@ def image_grid(
         "b": 30 if groups else 10,
     }
     plain = {"tickmode": "array", "showline": False, "ticks": "", "showgrid": False}
-    columns = {"tickvals": [2 * x for x in xs][: len(groups)], "ticktext": list(groups)}
-    names = {"tickvals": [2 * y for y in ys], "ticktext": list(rows)}
+    columns = {"tickvals": xs[: len(groups)], "ticktext": list(groups)}
+    names = {"tickvals": ys, "ticktext": list(rows)}
     return go.Figure(
-        go.Image(source=sheets.data_uri(picture, zoom=2), hoverinfo="skip"),
+        sheets.trace(picture),
         layout={
             "template": TEMPLATE,
             "margin": margin,
             "width": zoom * width + margin["l"] + margin["r"],
             "height": zoom * height + margin["t"] + margin["b"],
-            "xaxis": plain | columns | {"automargin": False, "range": [0, 2 * width]},
-            "yaxis": plain | names | {"automargin": False, "range": [2 * height, 0]},
+            "xaxis": plain | columns | {"automargin": False, "range": [0, width]},
+            "yaxis": plain | names | {"automargin": False, "range": [height, 0]},
         },
     )
 
@@ -264,9 +270,10 @@ def histograms(
     for column, (quantity, values) in enumerate(panels.items(), start=1):
         low, high = float(values.min()), float(values.max())
         width = max(1.0, math.ceil((high - low + 1) / n_bins))
-        bins = {"start": low - 0.5, "end": high + width, "size": width}
+        edges = np.arange(low - 0.5, high + width, width)
+        share = 100 * np.histogram(_array(values), edges)[0] / len(values)
         look = {"marker": {"color": OKABE_ITO[0]}, "showlegend": False, "name": quantity}
-        bars = go.Histogram(x=_array(values), xbins=bins, histnorm="percent", **look)
+        bars = go.Bar(x=edges[:-1] + width / 2, y=share, width=width, **look)
         figure.add_trace(bars, row=1, col=column)
         figure.update_xaxes(title=quantity, col=column)
     for column, (name, value) in enumerate((marks or {}).items(), start=1):
@@ -274,7 +281,7 @@ def histograms(
         words = {"text": name, "y": 1.0, "yanchor": "bottom", "xanchor": "left"}
         figure.add_vline(value, line=line, annotation=words, row=1, col=column)
     figure.update_yaxes(title="% of draws", col=1)
-    return figure.update_layout(template=TEMPLATE, height=340, bargap=0.05)
+    return figure.update_layout(template=TEMPLATE, height=340)
 
 
 def intervals(

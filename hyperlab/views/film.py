@@ -140,8 +140,7 @@ class Film:
         strip = sheets.strip(query.images[shown], framed=~right)
         height, width = strip.shape[1:]
         cell = width / len(shown)
-        source = sheets.data_uri(strip, zoom=2)
-        figure.add_image(source=source, x0=0.5, dx=0.5, y0=0.5, dy=0.5, row=2, col=1)
+        figure.add_trace(sheets.trace(strip), row=2, col=1)
         figure.add_scatter(
             x=cell * (torch.arange(len(shown)) + 0.5).numpy(),
             y=[height + 7] * len(shown),

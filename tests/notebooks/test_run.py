@@ -1,4 +1,4 @@
-"""Every notebook runs at smoke scale, in time and memory, its exercises can be solved."""
+"""Every notebook runs at smoke scale, in time, memory and size, its exercises can be solved."""
 
 import subprocess
 import sys
@@ -6,13 +6,14 @@ import sys
 import nbformat
 import pytest
 
-from hyperlab.study import course
+from hyperlab.study import course, course_times
 from hyperlab.study.course import tags
 from tests.notebooks.files import SMOKE, each_notebook
 
 SECONDS = 60  # promised to the reader, two cores
 SLACK = 1.5  # a busy machine may take this much longer
 PEAK_BYTES = 2 * 2**30
+SAVED_BYTES = 300_000
 
 pytestmark = pytest.mark.notebook
 
@@ -29,6 +30,7 @@ def test_runs_and_its_exercises_can_be_solved(path, notebooks, tmp_path, record_
     assert not done.faults
     assert 0 < done.peak_bytes <= PEAK_BYTES
     assert done.seconds <= SECONDS * SLACK
+    assert course_times.saved_bytes(done.executed) <= SAVED_BYTES
     assert {p.name for p in notebooks.iterdir()} == before, "leaves files beside itself"
 
 

@@ -1,18 +1,28 @@
-"""Seconds and memory of the course are kept, scale beside scale."""
+"""Seconds, memory and size of the course are kept, scale beside scale."""
 
 import json
-from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from hyperlab.study import course_times
 from hyperlab.study.course import Run
 
 
-def run(name, seconds, *faults):
-    told = {"seconds": seconds, "cpu_seconds": seconds / 2, "peak_bytes": 700 * 2**20}
-    return Run(name=name, executed=Path(f"{name}.ipynb"), faults=faults, **told)
+@pytest.fixture
+def run(tmp_path):
+    executed = tmp_path / "executed.ipynb"
+    nbformat.write(new_notebook(), executed)
+
+    def done(name, seconds, *faults):
+        told = {"seconds": seconds, "cpu_seconds": seconds / 2, "peak_bytes": 700 * 2**20}
+        return Run(name=name, executed=executed, faults=faults, **told)
+
+    return done
 
 
-def test_a_later_run_replaces_its_own_scale_alone(tmp_path):
+def test_a_later_run_replaces_its_own_scale_alone(run, tmp_path):
     path = tmp_path / "course.json"
     course_times.keep(path, [run("01_b", 20.0), run("00_a", 10.0)], "laptop")
     course_times.keep(path, [run("00_a", 4.0)], "smoke")
@@ -24,12 +34,23 @@ def test_a_later_run_replaces_its_own_scale_alone(tmp_path):
     assert seconds == {"00_a": {"laptop": 8.0, "smoke": 4.0}, "01_b": {"laptop": 20.0}}
     assert list(found) == ["00_a", "01_b"]
     table = path.with_suffix(".md").read_text()
-    assert "| 00_a | 4 | 2 | 700 | 8 | 4 | 700 |" in table
-    assert "| 01_b | - | - | - | 20 | 10 | 700 |" in table
+    assert "| 00_a | 4 | 2 | 700 | 0 | 8 | 4 | 700 | 0 |" in table
+    assert "| 01_b | - | - | - | - | 20 | 10 | 700 | 0 |" in table
 
 
-def test_a_run_with_a_fault_leaves_what_was_there(tmp_path):
+def test_a_run_with_a_fault_leaves_what_was_there(run, tmp_path):
     path = tmp_path / "course.json"
     course_times.keep(path, [run("00_a", 10.0)], "laptop")
     course_times.keep(path, [run("00_a", 3.0, "cell 4: ValueError: no")], "laptop")
     assert json.loads(path.read_text())["00_a"]["laptop"]["seconds"] == 10.0
+
+
+def test_what_jupyterlab_does_not_save_is_not_counted(tmp_path):
+    figure = {"application/vnd.plotly.v1+json": {"data": []}, "text/html": "x" * 50_000}
+    library = {"text/html": "<script>/**\n* plotly.js v4.1.1" + "x" * 90_000}
+    table = {"text/html": "<table>" + "x" * 3_000}
+    shown = [new_output("display_data", data) for data in (figure, library, table)]
+    widgets = {"widgets": {"state": "x" * 70_000}}
+    notebook = new_notebook(cells=[new_code_cell(outputs=shown)], metadata=widgets)
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    assert 3_000 < course_times.saved_bytes(tmp_path / "a.ipynb") < 5_000

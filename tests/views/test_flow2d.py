@@ -7,6 +7,7 @@ import torch
 
 from hyperlab import solvers
 from hyperlab.views.apps import flow2d
+from hyperlab.views.apps.jobs import turns
 
 CURVATURES = torch.tensor([1.0, 8.0], dtype=torch.float64)
 
@@ -121,13 +122,13 @@ def test_paths_are_kept_for_comparison_three_at_most(state):
 
 
 def test_a_run_walks_to_the_end_and_stops_for_another_setting(state):
-    state.step_size, state.pace = 0.5, 10
+    state.step_size = 0.5
     state.steps = 0
     asyncio.run(state.run())
     assert state.at_end and state.steps == 4
 
     async def interrupted():
-        run = asyncio.create_task(state.run())
+        run = asyncio.create_task(state.run(turns(lambda: 10)))
         await asyncio.sleep(0.05)
         state.method = "heun"
         await run

@@ -10,6 +10,7 @@ from hyperlab.base import ConfigError, stream
 from hyperlab.models import cnn
 from hyperlab.views.apps import flow_sampler
 from hyperlab.views.apps.flow_sampler import SamplerState
+from hyperlab.views.apps.jobs import turns
 from hyperlab.weights import encoders, flow, recipes, zoo
 
 NET = cnn.cnn_small()
@@ -121,15 +122,9 @@ def test_the_words_say_solver_time_evaluations_and_accuracies(state):
     assert f"mean {kept.before.mean():.1%}, decoded {kept.after.mean():.1%}" in words
 
 
-def test_a_run_goes_to_the_end_no_faster_than_the_pace_and_then_from_the_start(state):
-    async def timed():
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-        await state.run()
-        return loop.time() - begun
-
-    state.steps, state.knot, state.pace = 3, 1, 15
-    assert asyncio.run(timed()) >= 2 / 15
+def test_a_run_goes_to_the_end_and_then_from_the_start(state):
+    state.steps, state.knot = 3, 1
+    asyncio.run(state.run())
     assert state.knot == 3
     seen = []
     state.observe(lambda change: seen.append(change["new"]), "knot")
@@ -142,7 +137,7 @@ def test_a_run_goes_to_the_end_no_faster_than_the_pace_and_then_from_the_start(s
 def test_a_run_ends_when_anything_else_is_changed(state, change, wait):
     async def interrupted():
         state.accuracies()
-        run = asyncio.create_task(state.run())
+        run = asyncio.create_task(state.run(turns(lambda: 5)))
         await asyncio.sleep(wait)
         for name, value in change.items():
             state.set_trait(name, value)
@@ -271,4 +266,4 @@ def test_a_run_that_fails_says_so(state, monkeypatch):
         await asyncio.sleep(0)
 
     asyncio.run(failing())
-    assert view.words.value == "Stopped. ZeroDivisionError: division by zero"
+    assert "Stopped. ZeroDivisionError: division by zero" in view.trouble.value

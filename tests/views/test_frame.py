@@ -1,6 +1,8 @@
 """An app's state is one line that can be copied and pasted; what is wrong with it is said."""
 
+import asyncio
 import json
+import time
 
 import ipywidgets as w
 import pytest
@@ -81,6 +83,30 @@ def test_the_watch_answers_what_the_page_asks():
     watch.send = said.append
     watch._handle_custom_msg({"asked": 3}, [])
     assert said == [{"asked": 3}]
+
+
+def test_a_picture_that_a_page_draws_is_waited_for_and_another_one_is_not(monkeypatch):
+    monkeypatch.setattr(frame, "PATIENCE_S", 0.2)
+    watch, sent = frame.Watch(), []
+    watch.send = sent.append
+    hear = lambda said: watch._handle_custom_msg(said, [])
+
+    async def waited(*answers):
+        begun, drawn = time.monotonic(), asyncio.create_task(watch.drawn())
+        await asyncio.sleep(0)
+        for answer in answers:
+            hear(answer)
+        await drawn
+        return time.monotonic() - begun
+
+    assert asyncio.run(waited()) < 0.1 and sent == []  # nobody watches
+    hear({"hello": True})
+    assert asyncio.run(waited({"drawn": 1})) < 0.1
+    assert asyncio.run(waited({"drawn": 1})) > 0.1  # an old picture
+    assert asyncio.run(waited({"drawn": 3})) < 0.1
+    assert asyncio.run(waited()) > 0.1  # the page was closed
+    assert asyncio.run(waited()) < 0.1
+    assert sent == [{"draw": n} for n in (1, 2, 3, 4)]
 
 
 def test_the_watch_ships_with_the_package():

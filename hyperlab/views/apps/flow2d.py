@@ -1,10 +1,8 @@
 """Follow a gradient flow in the plane by steps of any size, with any solver."""
 
-import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import ipywidgets as w
@@ -20,7 +18,7 @@ from hyperlab import interpolants, solvers
 from hyperlab.views import figures
 from hyperlab.views.apps.buttons import button
 from hyperlab.views.apps.frame import App
-from hyperlab.views.apps.jobs import Job
+from hyperlab.views.apps.jobs import Turn, at_once
 
 MOST_STEPS = 512  # to the end of the flow
 MOST_KEPT = 3  # paths that stay for comparison
@@ -94,18 +92,18 @@ class GradientFlow(tr.HasTraits):
         """One step more, while the flow lasts; after its end, from the start again."""
         self.steps = 1 if self.at_end else self.steps + 1
 
-    async def run(self) -> None:
-        """Step after step to the end of the flow at the chosen pace; from there, from the start.
+    async def run(self, turn: Turn = at_once) -> None:
+        """Step after step to the end of the flow, each in its turn; from there, from the start.
 
         Ends early where a setting is changed meanwhile.
         """
         self.steps = 0 if self.at_end else self.steps
         while not self.at_end:
-            self.advance()
             here = self.method, self.step_size, self.steps
-            await asyncio.sleep(1 / self.pace)
+            await turn()
             if here != (self.method, self.step_size, self.steps):
                 return
+            self.advance()
 
     def keep(self) -> None:
         """Let this path stay while others are tried."""
@@ -231,7 +229,6 @@ def gradient_flow(state: GradientFlow, *, seed: int = 0) -> App:
     pace.style.description_width = "initial"
     for name, control in {"step_size": size, "method": solver, "pace": pace}.items():
         tr.link((state, name), (control, "value"))
-    job = Job(lambda error: app.say(f"Stopped. {type(error).__name__}: {error}"))
     acts = {
         "Halve the step": lambda: state.set_trait("step_size", state.step_size / 2),
         "Double the step": lambda: state.set_trait("step_size", state.step_size * 2),
@@ -242,8 +239,8 @@ def gradient_flow(state: GradientFlow, *, seed: int = 0) -> App:
         "Forget": state.forget,
         "Pause": lambda: None,
     }
-    buttons = [button(name, partial(_stopped, job, act)) for name, act in acts.items()]
-    run = button("Run", lambda: job.start(state.run()))
+    buttons = [button(name, lambda act=act: app.press(act)) for name, act in acts.items()]
+    run = button("Run", lambda: app.play())
 
     def redraw(_: object = None) -> None:
         draw(view, state)
@@ -258,8 +255,3 @@ def gradient_flow(state: GradientFlow, *, seed: int = 0) -> App:
     ]
     app = App("gradient_flow", state, rows=rows, views=[view, words], seed=seed)
     return app
-
-
-def _stopped(job: Job, act: Callable[[], None]) -> None:
-    job.stop()
-    act()

@@ -1,8 +1,6 @@
 """Watch points of the prior flow to networks: any solver, any number of steps, and how good."""
 
 import asyncio
-import time
-from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -21,7 +19,7 @@ from hyperlab.models.cnn import Network
 from hyperlab.views import fields, figures
 from hyperlab.views.apps.buttons import with_tips
 from hyperlab.views.apps.frame import App
-from hyperlab.views.apps.jobs import Job
+from hyperlab.views.apps.jobs import Turn, at_once
 from hyperlab.views.apps.stepper_state import PACES
 from hyperlab.views.projection import Plane
 from hyperlab.weights.encoders import Encoder, ceiling
@@ -170,8 +168,8 @@ class SamplerState(tr.HasTraits):
         """One knot further, up to t = 1."""
         self.knot = min(self.knot + 1, self.steps)
 
-    async def run(self) -> None:
-        """Knot after knot to t = 1 at the chosen pace; from there, from the start again.
+    async def run(self, turn: Turn = at_once) -> None:
+        """Knot after knot to t = 1, each when its turn comes; from there, from the start again.
 
         Ends early where anything else is changed meanwhile.
         """
@@ -179,13 +177,12 @@ class SamplerState(tr.HasTraits):
             self.knot = 0
         here = self.place
         while here.knot < here.steps:
-            due = time.monotonic() + 1 / self.pace
             ahead = here._replace(knot=here.knot + 1)
             await asyncio.to_thread(self.measure, ahead)
+            await turn()
             if self.place != here:
                 return
             here, self.knot = ahead, ahead.knot
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     def read_out(self) -> str:
         """The picture in words and numbers."""
@@ -299,7 +296,7 @@ class SamplerView(App):
     """
 
     def __init__(self, state: SamplerState, *, seed: int = 0) -> None:
-        self.state, self.job = state, Job(self.fail)
+        self.state = state
         self.controls, self.buttons = _controls(), with_tips(TIPS)
         self.figure, self.words = figures.live(figure_of(state)), w.HTML()
         for name in ("method", "steps", "seed", "pace"):
@@ -308,18 +305,14 @@ class SamplerView(App):
         acts = {"Step": state.step, "Pause": lambda: None}
         acts["Reset"] = lambda: state.set_trait("knot", 0)
         for name, act in acts.items():
-            self.buttons[name].on_click(partial(self._pressed, act))
-        self.buttons["Run"].on_click(lambda _: self.job.start(state.run()))
+            self.buttons[name].on_click(partial(self.press, act))
+        self.buttons["Run"].on_click(self.play)
         state.observe(self.redraw, ["method", "steps", "seed", "knot"])
         self.redraw()
         *choices, place = self.controls.values()
         rows = [choices, [*self.buttons.values(), place]]
         views = [self.figure, self.words]
         super().__init__("flow_sampler", state, rows=rows, views=views, seed=seed)
-
-    def _pressed(self, act: Callable[[], None], _: object) -> None:
-        self.job.stop()
-        act()
 
     def redraw(self, _: object = None) -> None:
         """Bring everything in line with the state."""
@@ -329,10 +322,6 @@ class SamplerView(App):
         self.buttons["Step"].disabled = self.state.knot == self.state.steps
         draw(self.figure, self.state)
         self.words.value = self.state.read_out()
-
-    def fail(self, error: BaseException) -> None:
-        """Say what ended a run."""
-        self.words.value = f"Stopped. {type(error).__name__}: {error}"
 
 
 def flow_sampler(state: SamplerState, *, seed: int = 0) -> SamplerView:

@@ -1,8 +1,12 @@
 """What every app has: rows that wrap, its state on one line of text, a watch on the kernel."""
 
+import asyncio
 import html
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import anywidget
@@ -10,13 +14,15 @@ import ipywidgets as w
 import traitlets as tr
 
 from hyperlab.base import ConfigError
+from hyperlab.views.apps.jobs import Job, turns
 
 WATCH = Path(__file__).with_name("watch.js")
+PATIENCE_S = 1.0  # with a page that may have been closed
 TROUBLES = (ConfigError, tr.TraitError, OverflowError, TypeError, ValueError)
 
 
 class Watch(anywidget.AnyWidget):
-    """Asks the kernel for a sign of life when a control is used; says so where none comes.
+    """The page asks for a sign of life when a control is used, and says so where none comes.
 
     In the page it also gives sliders the names that ipywidgets leaves out, and copies the line.
     """
@@ -25,7 +31,28 @@ class Watch(anywidget.AnyWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.on_msg(lambda _, asked, buffers: self.send(asked))
+        self.watched = False  # by a page that answers
+        self._pictures, self._seen = 0, lambda: None
+        self.on_msg(self._hear)
+
+    def _hear(self, _: object, said: dict[str, int], buffers: object) -> None:
+        self.watched = True
+        if "asked" in said:
+            self.send(said)
+        elif said.get("drawn") == self._pictures:
+            self._seen()
+
+    async def drawn(self) -> None:
+        """Wait until the page shows all that it was sent; not where no page is or answers."""
+        if not self.watched:
+            return
+        seen, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._pictures += 1
+        self._seen = partial(loop.call_soon_threadsafe, seen.set)
+        self.send({"draw": self._pictures})
+        self.watched = False  # until it is heard of again
+        with suppress(TimeoutError):
+            await asyncio.wait_for(seen.wait(), PATIENCE_S)
 
 
 def line_of(name: str, state: tr.HasTraits, seed: int) -> str:
@@ -101,6 +128,7 @@ class App(w.VBox):
         seed: int = 0,
     ) -> None:
         self.name, self.state, self.seed = name, state, seed
+        self.job, self.watch = Job(self.fail), Watch()
         self.trouble = w.HTML()
         self.line = w.Text(
             description="state",
@@ -119,7 +147,7 @@ class App(w.VBox):
         wrap = {"flex_flow": "row wrap"}
         self.rows, self.views = [w.HBox(row, layout=wrap) for row in rows], list(views)
         foot = w.HBox([self.line, copy, there], layout=wrap)
-        super().__init__([*self.rows, *views, foot, self.trouble, Watch()])
+        super().__init__([*self.rows, *views, foot, self.trouble, self.watch])
         self.add_class("hyperlab-app")
         state.observe(self._tell)
         self._tell()
@@ -127,6 +155,21 @@ class App(w.VBox):
     def say(self, words: str) -> None:
         """What went wrong, below the app."""
         self.trouble.value = status(words)
+
+    def fail(self, error: BaseException) -> None:
+        """What ended a job."""
+        self.say(f"Stopped. {type(error).__name__}: {error}")
+
+    def press(self, act: Callable[[], None], _: object = None) -> None:
+        """What a button does: it ends what was going on first."""
+        self.job.stop()
+        act()
+
+    def play(self, _: object = None) -> None:
+        """Let the state run: at its pace if it has one, no picture before the last is drawn."""
+        self.trouble.value = ""
+        turn = turns(lambda: getattr(self.state, "pace", math.inf), self.watch.drawn)
+        self.job.start(self.state.run(turn))
 
     def go(self, line: str) -> None:
         """To the state of a line; where that is not possible, say why below the app."""

@@ -1,7 +1,33 @@
 """Work of an app that goes on while the page stays alive."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import math
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+
+Turn = Callable[[], Awaitable[None]]
+
+
+async def at_once() -> None:
+    """The turn of a run that nobody watches."""
+
+
+def turns(pace: Callable[[], float] = lambda: math.inf, drawn: Turn = at_once) -> Turn:
+    """What a run awaits before each picture: so the page is never behind.
+
+    Args:
+        pace: pictures a second, asked anew for each.
+        drawn: returns when the last picture is on the screen.
+    """
+    due = 0.0
+
+    async def turn() -> None:
+        nonlocal due
+        await drawn()
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        due = time.monotonic() + 1 / pace()
+
+    return turn
 
 
 class Job:

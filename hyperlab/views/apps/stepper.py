@@ -17,7 +17,6 @@ from hyperlab import solvers
 from hyperlab.views import figures
 from hyperlab.views.apps.buttons import with_tips
 from hyperlab.views.apps.frame import App, status
-from hyperlab.views.apps.jobs import Job
 from hyperlab.views.apps.query_picture import picture_html, query_picture
 from hyperlab.views.apps.stepper_state import LENGTHS, PACES, Reading, Stepper, Task
 
@@ -140,8 +139,7 @@ class StepperView(App):
     """
 
     def __init__(self, state: Stepper, *, seed: int = 0) -> None:
-        self.state, self.job = state, Job(self.fail)
-        self.opening = False  # a task is on its way
+        self.state, self.opening = state, False  # a task is on its way
         self._drawn: object = None  # what is on the screen
         self.controls, self.buttons = _controls(state), with_tips(TIPS)
         self.figure, self.picture = figures.live(figure_of(state)), w.HTML()
@@ -164,8 +162,8 @@ class StepperView(App):
         look.observe(lambda change: state.set_trait("shown", change["new"]), "value")
         acts = {"Step": state.step, "Pause": lambda: None, "Reset": state.reset}
         for name, act in (acts | {"Forget": state.forget}).items():
-            self.buttons[name].on_click(partial(self._pressed, act))
-        self.buttons["Run"].on_click(lambda _: self.job.start(state.run()))
+            self.buttons[name].on_click(partial(self.press, act))
+        self.buttons["Run"].on_click(self.play)
         for trace in self.figure.data:
             if trace.legendgroup in ("HyperFlow", "fine-tuning"):
                 trace.on_click(self._clicked)
@@ -178,10 +176,10 @@ class StepperView(App):
             t, path = self.state.task.truth[points.point_inds[0]].t, self.state.readings
             self.state.shown = min(range(len(path)), key=lambda i: abs(path[i].t - t))
 
-    def _pressed(self, act: Callable[[], None], _: object = None) -> None:
-        self.job.stop()
+    def press(self, act: Callable[[], None], _: object = None) -> None:
+        """A task that was on its way is given up too."""
         self.opening = False
-        act()
+        super().press(act)
         self._settle()
 
     def redraw(self, _: object = None) -> None:
@@ -221,7 +219,7 @@ class StepperView(App):
     def _task_chosen(self, _: object) -> None:
         wanted = self.controls["domain"].value, self.controls["task"].value
         if wanted == (self.state.task.domain, self.state.task.number):
-            self._pressed(lambda: None)
+            self.press(lambda: None)
         else:
             self.job.start(self.open_task(*wanted))
 

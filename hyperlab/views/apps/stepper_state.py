@@ -1,7 +1,6 @@
 """Stepping a drift network on a task by hand: the state and its rules, without any widget."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from hyperlab.models.targets import Target, cosine, prototypes
 from hyperlab.tasks import augment, episodes, roles
 from hyperlab.tasks.domains import Domain
 from hyperlab.tasks.episodes import Episode
+from hyperlab.views.apps.jobs import Turn, at_once
 from hyperlab.views.projection import Plane
 
 T_MOST = 2  # stepping goes on past t = 1, to here
@@ -305,18 +305,19 @@ class Stepper(tr.HasTraits):
             self.readings = (*self.readings, reading)
             self.shown = self.done
 
-    async def run(self, n: int | None = None) -> None:
-        """`n` steps at the chosen pace, or as many as are left to the next whole t.
+    async def run(self, turn: Turn = at_once) -> None:
+        """The steps to the next whole t, each shown when its turn comes.
 
         Ends early where the path is reset or the task changed meanwhile.
         """
-        for _ in range(self.left if n is None else min(n, T_MOST * self.steps - self.done)):
-            path, due = self.readings, time.monotonic() + 1 / self.pace
+        path = self.readings
+        for _ in range(self.left):
             reading = await asyncio.to_thread(self.look_ahead)
+            await turn()
             if self.readings is not path:
                 return
             self._append(reading)
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            path = self.readings
 
     def plane_words(self) -> str:
         """Where the path is, and how much of it the plane shows."""

@@ -22,7 +22,7 @@ from hyperlab.study.through import Row
 from hyperlab.views import fields, figures
 from hyperlab.views.apps.buttons import with_tips
 from hyperlab.views.apps.frame import App
-from hyperlab.views.apps.jobs import Job
+from hyperlab.views.apps.jobs import Turn, at_once
 from hyperlab.views.projection import Plane
 from hyperlab.weights.generate import Maker, ThroughConfig, updates
 from hyperlab.weights.recipes import Images
@@ -172,13 +172,14 @@ class ThroughState(tr.HasTraits):
             self.tuning.advance(EACH)
             self.arrive()
 
-    async def run(self) -> None:
+    async def run(self, turn: Turn = at_once) -> None:
         """Step after step to the last update; ends early where t' is changed."""
         if self.tuning.count == MOST:
             self.restart()
         tuning = self.tuning
         while tuning.count < MOST:
             await asyncio.to_thread(tuning.advance, EACH)
+            await turn()
             if self.tuning is not tuning:
                 return
             self.arrive()
@@ -270,7 +271,7 @@ class ThroughView(App):
         *,
         seed: int = 0,
     ) -> None:
-        self.state, self.job = state, Job(self.fail)
+        self.state = state
         self.slider = w.SelectionSlider(
             description="t' (no gradient before it)",
             options=[(f"{stop:.2f}", stop) for stop in sorted(state.costs)],
@@ -283,17 +284,17 @@ class ThroughView(App):
         tr.link((state, "stop"), (self.slider, "value"))
         acts = {"Step": state.step, "Pause": lambda: None, "Reset": state.restart}
         for name, act in acts.items():
-            self.buttons[name].on_click(partial(self._pressed, act))
-        self.buttons["Run"].on_click(lambda _: self.job.start(state.run()))
+            self.buttons[name].on_click(partial(self.press, act))
+        self.buttons["Run"].on_click(self.play)
         state.observe(self._chosen, "stop")
         state.observe(self.redraw, "done")
         self.redraw()
         rows, views = [[self.slider, *self.buttons.values()]], [self.figure, self.words]
         super().__init__("through_time", state, rows=rows, views=views, seed=seed)
 
-    def _pressed(self, act: Callable[[], None], _: object) -> None:
-        self.job.stop()
-        act()
+    def press(self, act: Callable[[], None], _: object = None) -> None:
+        """Draw too: a reset may leave the number of updates as it was."""
+        super().press(act)
         self.redraw()
 
     def _chosen(self, _: object) -> None:
@@ -305,10 +306,6 @@ class ThroughView(App):
         self.buttons["Step"].disabled = self.state.done == MOST
         draw(self.figure, self.state)
         self.words.value = self.state.read_out()
-
-    def fail(self, error: BaseException) -> None:
-        """Say what ended a run."""
-        self.words.value = f"Stopped. {type(error).__name__}: {error}"
 
 
 def through_time(

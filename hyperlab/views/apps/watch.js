@@ -41,6 +41,12 @@ async function copy(app) {
   }
 }
 
+// A hidden page has no frames.
+function shown(then) {
+  if (document.hidden) then();
+  else requestAnimationFrame(then);
+}
+
 function watch(model, app, note) {
   let asked = 0;
   let timer = null;
@@ -57,6 +63,7 @@ function watch(model, app, note) {
     model.send({ asked });
   };
   model.on("msg:custom", (answer) => {
+    if (answer.draw) shown(() => model.send({ drawn: answer.draw }));
     if (answer.asked !== asked) return;
     clearTimeout(timer);
     timer = null;
@@ -83,6 +90,7 @@ function watch(model, app, note) {
   }).observe(app);
   names(app);
   keepKeys(app);
+  model.send({ hello: true });
 }
 
 function render({ model, el }) {
