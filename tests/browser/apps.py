@@ -194,10 +194,10 @@ class Driven:
                     self.changes(step.click)
             handle = found.nth(i)
             assert handle.get_attribute("aria-label")
-            now, most = (
-                float(handle.get_attribute(f"aria-value{end}")) for end in ("now", "max")
+            now, least = (
+                float(handle.get_attribute(f"aria-value{end}")) for end in ("now", "min")
             )
-            key = "ArrowLeft" if now == most else "ArrowRight"
+            key = "ArrowRight" if now == least else "ArrowLeft"
             self.changes(lambda h=handle, k=key: self._keys(h, k))
             bar = handle.locator("xpath=ancestor::*[contains(@class,'noUi-target')]")
             box, at = bar.bounding_box(), handle.bounding_box()

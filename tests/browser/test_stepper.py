@@ -153,9 +153,9 @@ def test_solver_network_domain_and_task_are_chosen_by_name(page):
 
 
 def test_the_query_images_have_words_for_who_does_not_see_them(page):
-    picture = page.tab.locator("img[alt*='query images right']").last
+    picture = page.tab.locator("[role=img][aria-label*='query images right']").last
     picture.wait_for()
-    assert re.match(r"\d+ of \d+ query images right", picture.get_attribute("alt"))
+    assert re.match(r"\d+ of \d+ query images right", picture.get_attribute("aria-label"))
 
 
 def test_every_control_by_mouse_and_by_keyboard(page):

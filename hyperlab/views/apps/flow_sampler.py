@@ -1,6 +1,5 @@
 """Watch points of the prior flow to networks: any solver, any number of steps, and how good."""
 
-import asyncio
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -178,7 +177,7 @@ class SamplerState(tr.HasTraits):
         here = self.place
         while here.knot < here.steps:
             ahead = here._replace(knot=here.knot + 1)
-            await asyncio.to_thread(self.measure, ahead)
+            self.measure(ahead)
             await turn()
             if self.place != here:
                 return

@@ -14,7 +14,7 @@ import ipywidgets as w
 import traitlets as tr
 
 from hyperlab.base import ConfigError
-from hyperlab.views.apps.jobs import Job, turns
+from hyperlab.views.apps.jobs import Job, beside_the_page, turns
 
 WATCH = Path(__file__).with_name("watch.js")
 PATIENCE_S = 1.0  # with a page that may have been closed
@@ -169,7 +169,12 @@ class App(w.VBox):
         """Let the state run: at its pace if it has one, no picture before the last is drawn."""
         self.trouble.value = ""
         turn = turns(lambda: getattr(self.state, "pace", math.inf), self.watch.drawn)
-        self.job.start(self.state.run(turn))
+
+        async def run() -> None:
+            with beside_the_page():
+                await self.state.run(turn)
+
+        self.job.start(run())
 
     def go(self, line: str) -> None:
         """To the state of a line; where that is not possible, say why below the app."""

@@ -3,13 +3,28 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+
+import torch
 
 Turn = Callable[[], Awaitable[None]]
 
 
 async def at_once() -> None:
-    """The turn of a run that nobody watches."""
+    """The turn of a run that nobody watches; others get theirs meanwhile."""
+    await asyncio.sleep(0)
+
+
+@contextmanager
+def beside_the_page() -> Iterator[None]:
+    """Leave a processor core to the browser: threads of two that share one wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def turns(pace: Callable[[], float] = lambda: math.inf, drawn: Turn = at_once) -> Turn:
@@ -19,13 +34,15 @@ def turns(pace: Callable[[], float] = lambda: math.inf, drawn: Turn = at_once) -
         pace: pictures a second, asked anew for each.
         drawn: returns when the last picture is on the screen.
     """
-    due = 0.0
+    due, shown = 0.0, None
 
     async def turn() -> None:
-        nonlocal due
-        await drawn()
+        nonlocal due, shown
+        if shown:
+            await shown
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         due = time.monotonic() + 1 / pace()
+        shown = asyncio.ensure_future(drawn())  # asks when the run, having drawn, awaits
 
     return turn
 

@@ -17,8 +17,8 @@ from hyperlab import solvers
 from hyperlab.views import figures
 from hyperlab.views.apps.buttons import with_tips
 from hyperlab.views.apps.frame import App, status
-from hyperlab.views.apps.query_picture import picture_html, query_picture
-from hyperlab.views.apps.stepper_state import LENGTHS, PACES, Reading, Stepper, Task
+from hyperlab.views.apps.query_picture import query_html
+from hyperlab.views.apps.stepper_state import LENGTHS, PACES, T_MOST, Reading, Stepper, Task
 
 # slot -> Okabe-Ito number, dash and marker, and opacity; of several paths before one each
 LOOKS = {
@@ -28,6 +28,7 @@ LOOKS = {
     "before 3": (4, "longdash", "square", 0.8),
     "HyperFlow": (0, "solid", "circle", 1.0),
 }
+MARKERS = 12  # of a path: hundreds would be half of the time that a picture takes
 SHOWN = "shown"  # a ring around the moment that pictures and words tell
 TIPS = {
     "Step": "one solver step",
@@ -78,7 +79,7 @@ def _trace(slot: str, place: str, *, named: bool) -> go.Scatter:
         showlegend=named and not slot.startswith("before"),
         opacity=opacity,
         line={"color": colour, "dash": dash, "width": 2},
-        marker={"color": colour, "symbol": symbol, "size": 7},
+        marker={"color": colour, "symbol": symbol, "size": 7, "maxdisplayed": MARKERS},
         mode="lines+markers",
     )
 
@@ -159,7 +160,7 @@ class StepperView(App):
         for name in ("domain", "task"):
             self.controls[name].observe(self._task_chosen, "value")
         look = self.controls["shown"]
-        look.observe(lambda change: state.set_trait("shown", change["new"]), "value")
+        look.observe(self._look_at, "value")
         acts = {"Step": state.step, "Pause": lambda: None, "Reset": state.reset}
         for name, act in (acts | {"Forget": state.forget}).items():
             self.buttons[name].on_click(partial(self.press, act))
@@ -196,11 +197,14 @@ class StepperView(App):
         draw(self.figure, self.state)
         for name in ("plane", "accuracy", "loss", "before", "query"):
             self.words[name].value = status(getattr(self.state, f"{name}_words")())
-        picture = query_picture(self.state)
-        self.picture.value = picture_html(picture, self.state.query_words())
+        self.picture.value = query_html(self.state)
         look = self.controls["shown"]
         with look.hold_trait_notifications():  # no place between the old and the new
-            look.max, look.value = max(1, self.state.done), self.state.shown
+            look.max, look.value = T_MOST * self.state.steps, self.state.shown
+
+    def _look_at(self, change: dict) -> None:
+        self.state.shown = change["new"]
+        self.controls["shown"].value = self.state.shown  # no further than the path
 
     def _settle(self, trouble: str = "") -> None:
         """Controls show the task that is open; the buttons do what is possible."""

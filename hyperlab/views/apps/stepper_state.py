@@ -312,12 +312,13 @@ class Stepper(tr.HasTraits):
         """
         path = self.readings
         for _ in range(self.left):
-            reading = await asyncio.to_thread(self.look_ahead)
+            reading = self.look_ahead()  # in a thread it would fight with the messages
             await turn()
             if self.readings is not path:
                 return
             self._append(reading)
             path = self.readings
+            await asyncio.sleep(0)  # the page hears of this one before the next is computed
 
     def plane_words(self) -> str:
         """Where the path is, and how much of it the plane shows."""

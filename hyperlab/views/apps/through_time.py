@@ -1,11 +1,9 @@
 """Fine-tune a generator through its solver, live: from which time on may gradients flow?"""
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from threading import Lock
 from typing import NamedTuple
 
 import ipywidgets as w
@@ -50,16 +48,15 @@ class Reading(NamedTuple):
 
 
 class Tuning:
-    """A generator on its way, and how many updates it has had; one thread at a time moves it."""
+    """A generator on its way, and how many updates it has had."""
 
     def __init__(self, rounds: Iterator[Maker]) -> None:
-        self.rounds, self.count, self.lock = rounds, 0, Lock()
+        self.rounds, self.count = rounds, 0
         self.maker = next(rounds)  # always the same object
 
     def advance(self, n: int) -> None:
         """At most n updates."""
-        with self.lock:
-            self.count += sum(1 for _ in islice(self.rounds, n))
+        self.count += sum(1 for _ in islice(self.rounds, n))
 
 
 class ThroughState(tr.HasTraits):
@@ -148,8 +145,7 @@ class ThroughState(tr.HasTraits):
         """The samples' codes from t = 0 to 1, as the generator is now."""
         how = {"steps": self.config.steps, "method": self.config.method}
         g = stream(1, "through time")
-        with self.tuning.lock:
-            return self.tuning.maker.flow.path(N_SAMPLES, generator=g, **how)
+        return self.tuning.maker.flow.path(N_SAMPLES, generator=g, **how)
 
     @property
     def knot(self) -> int:
@@ -178,7 +174,7 @@ class ThroughState(tr.HasTraits):
             self.restart()
         tuning = self.tuning
         while tuning.count < MOST:
-            await asyncio.to_thread(tuning.advance, EACH)
+            tuning.advance(EACH)
             await turn()
             if self.tuning is not tuning:
                 return
