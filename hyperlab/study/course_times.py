@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import nbformat
-
 from ..base import SCALES
 from . import course, script, timing
 from .course import Run
@@ -59,7 +57,7 @@ def saved_bytes(executed: Path) -> int:
             kinds = output.get("data", {})
             if PLOTLY in kinds or LIBRARY in kinds.get("text/html", ""):
                 del kinds["text/html"]
-    return len(nbformat.writes(notebook).encode())
+    return len(json.dumps(notebook, indent=1, ensure_ascii=False).encode())
 
 
 def markdown(facts: Facts) -> str:

@@ -367,7 +367,7 @@ def test_an_error_in_a_run_is_shown_and_raised(state, monkeypatch):
         await asyncio.sleep(0.1)
 
     asyncio.run(press())
-    assert "Stopped. RuntimeError: out of memory" in view.words["trouble"].value
+    assert "Stopped. RuntimeError: out of memory" in view.notice.value
     assert isinstance(heard[0]["exception"], RuntimeError)
 
 
@@ -393,12 +393,12 @@ def test_while_a_task_is_opened_stepping_waits_and_the_last_choice_counts(state)
         view.controls["task"].value = 4
         await asyncio.sleep(0)
         assert view.buttons["Step"].disabled and view.buttons["Run"].disabled
-        assert "Fine-tuning on task 4 of sand" in view.words["trouble"].value
+        assert "Fine-tuning on task 4 of sand" in view.notice.value
         await view.job.task
 
     asyncio.run(choose())
     assert (state.task.domain, state.task.number) == ("sand", 4)
-    assert not view.buttons["Step"].disabled and "role" in view.words["trouble"].value
+    assert not view.buttons["Step"].disabled and "role" in view.notice.value
 
 
 def test_a_domain_that_cannot_be_opened_leaves_the_task_as_it_was(state):
@@ -414,7 +414,7 @@ def test_a_domain_that_cannot_be_opened_leaves_the_task_as_it_was(state):
         await asyncio.sleep(0.2)
 
     asyncio.run(choose())
-    assert "Stopped. ConfigError: the pack is damaged" in view.words["trouble"].value
+    assert "Stopped. ConfigError: the pack is damaged" in view.notice.value
     assert (state.task.domain, view.controls["domain"].value) == ("paper", "paper")
     assert not view.buttons["Step"].disabled
 
@@ -435,7 +435,7 @@ def test_every_control_has_words_and_the_cloud_button_is_gone(state):
         assert control.description.strip()
     assert all(b.tooltip and not b.icon for b in view.buttons.values())
     assert "sendChartToCloud" in view.figure._config["modeBarButtonsToRemove"]
-    assert all(w.value for name, w in view.words.items())
+    assert "Query accuracy" in view.words.value and "Support loss" in view.words.value
     assert {w.description for w in (view.line, *view.buttons.values())} >= {
         "state",
         "Forget",

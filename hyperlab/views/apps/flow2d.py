@@ -22,7 +22,7 @@ from hyperlab.views.apps.jobs import Turn, at_once
 
 MOST_STEPS = 512  # to the end of the flow
 MOST_KEPT = 3  # paths that stay for comparison
-PACES = (1, 2, 5, 10)  # steps a second of a run
+PACES = (1, 2, 5, 15)  # steps a second of a run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ import html
 import json
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import anywidget
@@ -32,27 +32,33 @@ class Watch(anywidget.AnyWidget):
     def __init__(self) -> None:
         super().__init__()
         self.watched = False  # by a page that answers
-        self._pictures, self._seen = 0, lambda: None
+        self._pictures: dict[
+            int, Callable[[], None]
+        ] = {}  # that were sent; what waits for each
+        self._numbers = count(1)
         self.on_msg(self._hear)
 
     def _hear(self, _: object, said: dict[str, int], buffers: object) -> None:
         self.watched = True
         if "asked" in said:
             self.send(said)
-        elif said.get("drawn") == self._pictures:
-            self._seen()
+        elif seen := self._pictures.pop(said.get("drawn"), None):
+            seen()
 
     async def drawn(self) -> None:
         """Wait until the page shows all that it was sent; not where no page is or answers."""
         if not self.watched:
             return
         seen, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._pictures += 1
-        self._seen = partial(loop.call_soon_threadsafe, seen.set)
-        self.send({"draw": self._pictures})
-        self.watched = False  # until it is heard of again
-        with suppress(TimeoutError):
+        number = next(self._numbers)
+        self._pictures[number] = partial(loop.call_soon_threadsafe, seen.set)
+        self.send({"draw": number})
+        try:
             await asyncio.wait_for(seen.wait(), PATIENCE_S)
+        except TimeoutError:
+            self.watched = False  # until it is heard of again
+        finally:
+            self._pictures.pop(number, None)
 
 
 def line_of(name: str, state: tr.HasTraits, seed: int) -> str:
@@ -101,9 +107,10 @@ def _set(state: tr.HasTraits, values: dict[str, object]) -> None:
             setattr(state, key, values[key])
 
 
-def status(words: str) -> str:
-    """Words that a screen reader says when they change."""
-    return f'<div role="status">{html.escape(words)}</div>'
+def status(*lines: str) -> str:
+    """Lines that a screen reader says when they change."""
+    said = (f"<div>{html.escape(line)}</div>" for line in lines)
+    return f'<div role="status">{"".join(said)}</div>'
 
 
 class App(w.VBox):

@@ -3,11 +3,14 @@
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 
 import torch
 
+ON_THE_WAY = 2  # pictures that the page may be behind
+BREATH_S = 0.01  # for messages: a press on Pause waits behind what the page answers
 Turn = Callable[[], Awaitable[None]]
 
 
@@ -34,15 +37,15 @@ def turns(pace: Callable[[], float] = lambda: math.inf, drawn: Turn = at_once) -
         pace: pictures a second, asked anew for each.
         drawn: returns when the last picture is on the screen.
     """
-    due, shown = 0.0, None
+    due, on_the_way = 0.0, deque()
 
     async def turn() -> None:
-        nonlocal due, shown
-        if shown:
-            await shown
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        nonlocal due
+        if len(on_the_way) == ON_THE_WAY:
+            await on_the_way.popleft()
+        await asyncio.sleep(max(BREATH_S, due - time.monotonic()))
         due = time.monotonic() + 1 / pace()
-        shown = asyncio.ensure_future(drawn())  # asks when the run, having drawn, awaits
+        on_the_way.append(asyncio.ensure_future(drawn()))  # asks when the run next awaits
 
     return turn
 

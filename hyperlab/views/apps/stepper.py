@@ -28,6 +28,7 @@ LOOKS = {
     "before 3": (4, "longdash", "square", 0.8),
     "HyperFlow": (0, "solid", "circle", 1.0),
 }
+TOLD = ("plane", "accuracy", "loss", "before", "query")  # in words, below the figure
 MARKERS = 12  # of a path: hundreds would be half of the time that a picture takes
 SHOWN = "shown"  # a ring around the moment that pictures and words tell
 TIPS = {
@@ -101,11 +102,10 @@ def _ring(place: str) -> go.Scatter:
 
 def draw(figure: BaseFigure, state: Stepper) -> None:
     """Give every trace the points of its path."""
-    paths = {"fine-tuning": state.task.truth, "HyperFlow": state.readings}
-    paths[SHOWN] = (state.now, state.task.true_at(state.now.t))
-    labels = {}
-    for number, (label, path) in enumerate(state.before, 1):
-        paths[f"before {number}"], labels[f"before {number}"] = path, f"before: {label}"
+    paths = _paths(state)
+    labels = {
+        f"before {k}": f"before: {path.label}" for k, path in enumerate(state.before, 1)
+    }
     curves = {slot: _curves(path, state.task) for slot, path in paths.items()}
     empty = _curves((), state.task)
     furthest = max([1.0, *(r.t for path in paths.values() for r in path)])
@@ -116,6 +116,17 @@ def draw(figure: BaseFigure, state: Stepper) -> None:
             if slot.startswith("before") and trace.meta == "plane":
                 trace.update(name=labels.get(slot, slot), showlegend=slot in labels)
         figure.update_xaxes(range=[-0.04, furthest + 0.04], col=2)
+
+
+def _paths(state: Stepper) -> dict[str, Sequence[Reading]]:
+    before = {f"before {k}": path.readings for k, path in enumerate(state.before, 1)}
+    marked = (state.now, state.task.true_at(state.now.t))
+    return {
+        "fine-tuning": state.task.truth,
+        "HyperFlow": state.readings,
+        SHOWN: marked,
+        **before,
+    }
 
 
 def _curves(path: Sequence[Reading], task: Task) -> dict[str, np.ndarray]:
@@ -144,13 +155,12 @@ class StepperView(App):
         self._drawn: object = None  # what is on the screen
         self.controls, self.buttons = _controls(state), with_tips(TIPS)
         self.figure, self.picture = figures.live(figure_of(state)), w.HTML()
-        names = ("trouble", "plane", "accuracy", "loss", "before", "query")
-        self.words = {name: w.HTML() for name in names}
+        self.notice, self.words = w.HTML(), w.HTML()
         self._wire()
         self.redraw()
         *controls, shown = self.controls.values()
         rows = [controls[:4], controls[4:], [*self.buttons.values(), shown]]
-        views = [self.figure, *self.words.values(), self.picture]
+        views = [self.figure, self.notice, self.words, self.picture]
         super().__init__("stepper", state, rows=rows, views=views, seed=seed)
 
     def _wire(self) -> None:
@@ -166,15 +176,14 @@ class StepperView(App):
             self.buttons[name].on_click(partial(self.press, act))
         self.buttons["Run"].on_click(self.play)
         for trace in self.figure.data:
-            if trace.legendgroup in ("HyperFlow", "fine-tuning"):
+            if trace.legendgroup in LOOKS:
                 trace.on_click(self._clicked)
         state.observe(self.redraw, ["readings", "before", "shown", *settings])
 
     def _clicked(self, trace: go.Scatter, points: Points, _: object) -> None:
-        if points.point_inds and trace.legendgroup == "HyperFlow":
-            self.state.shown = points.point_inds[0]
-        elif points.point_inds:
-            t, path = self.state.task.truth[points.point_inds[0]].t, self.state.readings
+        if points.point_inds:
+            t = _paths(self.state)[trace.legendgroup][points.point_inds[0]].t
+            path = self.state.readings
             self.state.shown = min(range(len(path)), key=lambda i: abs(path[i].t - t))
 
     def press(self, act: Callable[[], None], _: object = None) -> None:
@@ -195,8 +204,8 @@ class StepperView(App):
 
     def _draw(self) -> None:
         draw(self.figure, self.state)
-        for name in ("plane", "accuracy", "loss", "before", "query"):
-            self.words[name].value = status(getattr(self.state, f"{name}_words")())
+        told = [getattr(self.state, f"{name}_words")() for name in TOLD]
+        self.words.value = status(*filter(None, told))
         self.picture.value = query_html(self.state)
         look = self.controls["shown"]
         with look.hold_trait_notifications():  # no place between the old and the new
@@ -208,7 +217,7 @@ class StepperView(App):
 
     def _settle(self, trouble: str = "") -> None:
         """Controls show the task that is open; the buttons do what is possible."""
-        self.words["trouble"].value = status(trouble)
+        self.notice.value = status(trouble)
         self._enable(possible=self.state.left > 0)
         task = self.state.task
         for name, value in (("domain", task.domain), ("task", task.number)):
@@ -230,9 +239,7 @@ class StepperView(App):
     async def open_task(self, domain: str, number: int) -> None:
         """Fine-tune on another task in a thread, then go to it."""
         self.opening = True
-        self.words["trouble"].value = status(
-            f"Fine-tuning on task {number} of {domain} ..."
-        )
+        self.notice.value = status(f"Fine-tuning on task {number} of {domain} ...")
         self._enable(possible=False)
         task = await asyncio.to_thread(Task.open, self.state.bench, domain, number)
         self.opening = False

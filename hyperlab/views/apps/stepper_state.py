@@ -1,6 +1,5 @@
 """Stepping a drift network on a task by hand: the state and its rules, without any widget."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -318,7 +317,6 @@ class Stepper(tr.HasTraits):
                 return
             self._append(reading)
             path = self.readings
-            await asyncio.sleep(0)  # the page hears of this one before the next is computed
 
     def plane_words(self) -> str:
         """Where the path is, and how much of it the plane shows."""
