@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from hyperlab.views.apps.jobs import beside_the_page, turns
+from hyperlab.views.apps.jobs import ON_THE_WAY, beside_the_page, turns
 
 
 def took(turn, n):
@@ -30,14 +30,14 @@ def test_the_page_is_at_most_two_pictures_behind():
         turn, shown = turns(drawn=drawn.acquire), []
 
         async def run():
-            for number in range(6):
+            for number in range(9):
                 await turn()
                 shown.append(number)
 
         task = asyncio.create_task(run())
         for seen in range(4):
-            await asyncio.sleep(0.02)
-            assert len(shown) == seen + 2
+            await asyncio.sleep(0.1)
+            assert len(shown) == seen + ON_THE_WAY
             drawn.release()
         task.cancel()
 
