@@ -126,13 +126,10 @@ class SamplerState(tr.HasTraits):
             return self.knot * total // self.steps, total
         return self._solved(self.method, 1, self.seed, self.t)[1], total
 
-    def accuracies(self) -> Float[Tensor, " n"]:
-        """Of every sample's network here."""
-        return self.measure(self.place)
-
     @torch.no_grad()
-    def measure(self, place: Place) -> Float[Tensor, " n"]:
-        """The accuracies anywhere; once measured they are kept."""
+    def accuracies(self) -> Float[Tensor, " n"]:
+        """Of every sample's network here; once measured they are kept."""
+        place = self.place
         if place not in self._measured:
             codes = self._solved(*place[:3])[0][place.knot]
             networks = self.encoder.decode(codes)
@@ -176,12 +173,11 @@ class SamplerState(tr.HasTraits):
             self.knot = 0
         here = self.place
         while here.knot < here.steps:
-            ahead = here._replace(knot=here.knot + 1)
-            self.measure(ahead)
             await turn()
             if self.place != here:
                 return
-            here, self.knot = ahead, ahead.knot
+            self.step()
+            here = self.place
 
     def read_out(self) -> str:
         """The picture in words and numbers."""
