@@ -5,6 +5,7 @@ import html
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,7 @@ from hyperlab.base import ConfigError
 from hyperlab.views.apps.jobs import Job, beside_the_page, turns
 
 WATCH = Path(__file__).with_name("watch.js")
-PATIENCE_S = 1.0  # with a page that may have been closed
+PATIENCE_S = 3.0  # with a page that may have been closed
 TROUBLES = (ConfigError, tr.TraitError, OverflowError, TypeError, ValueError)
 
 
@@ -31,7 +32,7 @@ class Watch(anywidget.AnyWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.watched = False  # by a page that answers
+        self.watched = False  # by a page
         self._pictures: dict[
             int, Callable[[], None]
         ] = {}  # that were sent; what waits for each
@@ -46,19 +47,16 @@ class Watch(anywidget.AnyWidget):
             seen()
 
     async def drawn(self) -> None:
-        """Wait until the page shows all that it was sent; not where no page is or answers."""
+        """Wait until the page shows all that it was sent; not where there never was one."""
         if not self.watched:
             return
         seen, loop = asyncio.Event(), asyncio.get_running_loop()
         number = next(self._numbers)
         self._pictures[number] = partial(loop.call_soon_threadsafe, seen.set)
         self.send({"draw": number})
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(seen.wait(), PATIENCE_S)
-        except TimeoutError:
-            self.watched = False  # until it is heard of again
-        finally:
-            self._pictures.pop(number, None)
+        self._pictures.pop(number, None)
 
 
 def line_of(name: str, state: tr.HasTraits, seed: int) -> str:
