@@ -7,9 +7,9 @@ from pathlib import Path
 from ..base import SCALES
 from . import course, script, timing
 from .course import Run
+from .recorded import PLOT
 
 COLUMNS = ("seconds", "processor seconds", "peak MiB", "saved kB")
-PLOTLY = "application/vnd.plotly.v1+json"
 LIBRARY = "plotly.js v"  # how plotly.js begins
 Facts = dict[str, dict[str, dict]]  # notebook -> scale -> what was measured
 
@@ -55,7 +55,7 @@ def saved_bytes(executed: Path) -> int:
         cell.metadata.pop("papermill", None)
         for output in cell.get("outputs", []):
             kinds = output.get("data", {})
-            if PLOTLY in kinds or LIBRARY in kinds.get("text/html", ""):
+            if PLOT in kinds or LIBRARY in kinds.get("text/html", ""):
                 del kinds["text/html"]
     return len(json.dumps(notebook, indent=1, ensure_ascii=False).encode())
 

@@ -3,7 +3,7 @@
 import ast
 import time
 
-CLICKS = """async ([app, n]) => {
+CLICKS = """async (app, n) => {
   const step = [...app.querySelectorAll('button')].find(b => b.textContent.trim() === 'Step');
   const plot = app.querySelector('.js-plotly-plot'), spent = [];
   for (let i = 0; i < n; i++) {
@@ -26,7 +26,7 @@ DRAWINGS = "app => app.querySelector('.js-plotly-plot').drawings"
 
 def clicks(app, n):
     """(median, 95 %) of the milliseconds from a click on Step to its drawing."""
-    spent = app.evaluate("(app, n) => (" + CLICKS + ")([app, n])", n)
+    spent = app.evaluate(CLICKS, n)
     return spent[n // 2], spent[-1 - n // 20]
 
 

@@ -297,12 +297,10 @@ class Stepper(tr.HasTraits):
     def step(self) -> None:
         """One step further, up to t = 2."""
         if self.left:
-            self._append(self.look_ahead())
-
-    def _append(self, reading: Reading) -> None:
-        with self.hold_trait_notifications():
-            self.readings = (*self.readings, reading)
-            self.shown = self.done
+            reading = self.look_ahead()
+            with self.hold_trait_notifications():
+                self.readings = (*self.readings, reading)
+                self.shown = self.done
 
     async def run(self, turn: Turn = at_once) -> None:
         """The steps to the next whole t, each shown when its turn comes.
@@ -311,11 +309,10 @@ class Stepper(tr.HasTraits):
         """
         path = self.readings
         for _ in range(self.left):
-            reading = self.look_ahead()  # in a thread it would fight with the messages
             await turn()
             if self.readings is not path:
                 return
-            self._append(reading)
+            self.step()  # not in a thread, where it would fight with the messages
             path = self.readings
 
     def plane_words(self) -> str:

@@ -157,16 +157,12 @@ class ThroughState(tr.HasTraits):
         paths = self.axes.to_plane(self.path()).transpose(0, 1)
         return self.axes.to_plane(self.codes), paths
 
-    def arrive(self) -> None:
-        """Take in how far the generator is."""
-        self.seen[self.stop].append(self.read())
-        self.done = self.tuning.count
-
     def step(self) -> None:
         """Some updates further, if there are any left."""
         if self.tuning.count < MOST:
             self.tuning.advance(EACH)
-            self.arrive()
+            self.seen[self.stop].append(self.read())
+            self.done = self.tuning.count
 
     async def run(self, turn: Turn = at_once) -> None:
         """Step after step to the last update; ends early where t' is changed."""
@@ -174,11 +170,10 @@ class ThroughState(tr.HasTraits):
             self.restart()
         tuning = self.tuning
         while tuning.count < MOST:
-            tuning.advance(EACH)
             await turn()
             if self.tuning is not tuning:
                 return
-            self.arrive()
+            self.step()
 
     def read_out(self) -> str:
         """The picture in words and numbers."""
