@@ -159,9 +159,9 @@ class Retriever:
         return self.readers[name](support) if self.readers else None
 
     def networks(
-        self, told: Float[Tensor, " c"] | None, n: int, generator: torch.Generator
+        self, told: Float[Tensor, "*n c"] | None, n: int, generator: torch.Generator
     ) -> Float[Tensor, " n params"]:
-        """Generated networks, with as many channels as `common` has."""
+        """Generated networks, with as many channels as `common` has; one is told each, or all."""
         return self.encoder.decode(self.flow.sample(n, generator=generator, context=told))
 
     def cut(self, w: Float[Tensor, " n params"], data: DataSet) -> Float[Tensor, " n less"]:
@@ -236,12 +236,12 @@ def retrieved(
     model: Retriever, data: DataSet, config: RetrievalConfig, *, seed: int
 ) -> Float[Tensor, " n params"]:
     """Networks for new support sets of a data set: `n_each` for each of `n_tests`."""
-    g = stream(seed, "retrieve", data.name)
-    told = [None] * config.n_tests
+    g, told = stream(seed, "retrieve", data.name), None
     if model.readers:
         reader, how = model.readers[data.name], {"n_shot": config.n_shot, "generator": g}
         told = context.draw_contexts(reader, data.new, config.n_tests, **how)
-    return torch.cat([model.networks(c, config.n_each, g) for c in told])
+        told = told.repeat_interleave(config.n_each, 0)
+    return model.networks(told, config.n_tests * config.n_each, g)
 
 
 def judge(

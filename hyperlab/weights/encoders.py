@@ -285,7 +285,9 @@ def train_vae(
     """What `fit_vae` does with an autoencoder that is there."""
     config = vae.config
     x = (w - vae.mean) / vae.std
-    optimiser = torch.optim.AdamW(vae.parameters(), config.lr, weight_decay=2e-6)
+    optimiser = torch.optim.AdamW(
+        vae.parameters(), config.lr, weight_decay=2e-6, fused=True
+    )
     for step in progress(range(config.steps), total=config.steps, desc="autoencoder"):
         for group in optimiser.param_groups:
             group["lr"] = config.lr * cosine_warmup(step, warmup=50, total=config.steps)
