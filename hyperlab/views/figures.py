@@ -65,9 +65,19 @@ def plotly_js() -> str:
     return get_plotlyjs()
 
 
+class Live(go.FigureWidget):
+    """A figure widget that does not ask what plotly.js fills in: nothing here wants to know.
+
+    To hear it after every drawing costs the kernel as much time as the drawing.
+    """
+
+    def _handler_js2py_traceDeltas(self, change: dict) -> None:  # noqa: N802
+        """Takes the place of an observer of `go.FigureWidget`."""
+
+
 def live(figure: go.Figure) -> go.FigureWidget:
     """The figure as a widget that redraws when its traces change (5 MB each, so few)."""
-    widget = go.FigureWidget(figure)
+    widget = Live(figure)
     widget._config = widget._config | CONFIG
     return widget
 

@@ -16,12 +16,13 @@ CLICKS = """async (app, n) => {
   }
   return spent.sort((a, b) => a - b);
 }"""
-COUNT = """app => {
+LISTEN = """app => {
   const plot = app.querySelector('.js-plotly-plot');
-  plot.drawings = 0;
-  plot.on('plotly_afterplot', () => plot.drawings += 1);
+  plot.drawn = [];
+  plot.on('plotly_afterplot', () => plot.drawn.push(performance.now()));
 }"""
-DRAWINGS = "app => app.querySelector('.js-plotly-plot').drawings"
+FORGET = "app => { app.querySelector('.js-plotly-plot').drawn = []; }"
+DRAWN = "app => app.querySelector('.js-plotly-plot').drawn"
 
 
 def clicks(app, n):
@@ -33,26 +34,30 @@ def clicks(app, n):
 def run(driven, points, *, taken, ended, seconds=30):
     """(drawings a second, most steps that the page was behind), from the start again at the end.
 
+    The moments between two runs do not count.
+
     Args:
         points: says how many points of the path are drawn.
         taken: Python for the steps of the path so far; `ended` for whether a run has ended.
     """
     page, app = driven.page, driven.app
     press = lambda name: app.get_by_role("button", name=name, exact=True).click()
-    app.evaluate(COUNT)
-    begun, behind = time.monotonic(), 0
+    app.evaluate(LISTEN)
+    begun, behind, drawings, spent = time.monotonic(), 0, 0, 0.0
     while time.monotonic() - begun < seconds:
         press("Reset")
         page.until(lambda: points() == 1)
+        app.evaluate(FORGET)
         press("Run")
         over = False
         while not over and time.monotonic() - begun < seconds:
             page.tab.wait_for_timeout(500)
             steps, over = ast.literal_eval(page.kernel(f"({taken}, bool({ended}))"))
             behind = max(behind, steps + 1 - points())
-    drawn, took = app.evaluate(DRAWINGS), time.monotonic() - begun
+        first, *_, last = drawn = app.evaluate(DRAWN)
+        drawings, spent = drawings + len(drawn) - 1, spent + (last - first) / 1_000
     press("Pause")
-    return drawn / took, behind
+    return drawings / spent, behind
 
 
 def in_one_of_three(measure, holds):

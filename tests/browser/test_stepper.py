@@ -17,6 +17,7 @@ WHERE = """i => {
   const x = plot._fullLayout.xaxis2, y = plot._fullLayout.yaxis2;
   return [box.x + x._offset + x.c2p(trace.x[i]), box.y + y._offset + y.c2p(trace.y[i])];
 }"""  # of a point of HyperFlow's accuracy, in pixels of the page
+ALONE = "sorted(__import__('timeit').repeat(state.look_ahead, number=1, repeat=15))[7] * 1e3"
 
 
 @pytest.fixture(scope="module")
@@ -173,11 +174,17 @@ def test_a_step_is_drawn_in_a_fifth_of_a_second(page):
     speed.in_one_of_three(measure, lambda found: found[0] <= 200 and found[1] <= 500)
 
 
-def test_a_run_is_drawn_as_fast_as_it_is_computed(page):
-    """150 images through the backbone and a figure a step: six to eight a second on two cores."""
+def test_a_run_is_drawn_ten_times_a_second_for_half_a_minute(page):
     app = Driven(page, "stepper", "stepper")
     choose(page, "steps a second", "15")
     ended = "state.done and state.left in (0, state.steps)"
-    measure = lambda: speed.run(app, lambda: points(page), taken="state.done", ended=ended)
-    speed.in_one_of_three(measure, lambda found: found[0] >= 5 and found[1] <= 2)
+
+    def measure():
+        """Drawings a second at the speed of a machine that takes a step in 35 ms; how far behind."""
+        alone = float(page.kernel(ALONE))
+        how = {"taken": "state.done", "ended": ended}
+        found, behind = speed.run(app, lambda: points(page), **how)
+        return found * max(1, alone / 35), behind
+
+    speed.in_one_of_three(measure, lambda found: found[0] >= 10 and found[1] <= 2)
     choose(page, "steps a second", "5")

@@ -5,6 +5,7 @@ import json
 import time
 
 import ipywidgets as w
+import numpy as np
 import pytest
 import torch
 import traitlets as tr
@@ -107,6 +108,34 @@ def test_a_picture_that_a_page_draws_is_waited_for_and_another_one_is_not(monkey
     assert asyncio.run(waited()) > 0.1  # the page was closed
     asked = [said["draw"] for said in sent if "draw" in said]
     assert asked == [1, 2, 3, 4]
+
+
+def test_a_cancel_that_comes_with_the_answer_is_obeyed():
+    watch = frame.Watch()
+    watch.send = lambda said: None
+    watch._handle_custom_msg({"hello": True}, [])
+
+    async def both():
+        drawn = asyncio.create_task(watch.drawn())
+        await asyncio.sleep(0)
+        watch._handle_custom_msg({"drawn": 1}, [])
+        await asyncio.sleep(0)  # the answer is on its way to the one who waits
+        drawn.cancel()
+        await drawn
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(both())
+
+
+def test_the_page_says_when_painted_points_do_not_fit():
+    watch, sent = frame.Watch(), []
+    watch.send = sent.append
+    watch.paint({4: np.array([[0.0, 1.0], [2.0, 3.0]])})
+    assert json.loads(json.dumps(sent)) == [{"paint": [[4, [0, 1], [2, 3]]]}]
+    assert watch.fits
+    watch._handle_custom_msg({"drawn": 1, "fits": False}, [])
+    watch._handle_custom_msg({"drawn": 2, "fits": True}, [])
+    assert not watch.fits  # until all is drawn
 
 
 def test_the_watch_ships_with_the_package():

@@ -354,6 +354,49 @@ def test_a_second_run_ends_the_first(state):
     assert asyncio.run(press()).cancelled()
 
 
+def run_before_a_page(view, *, fits=True):
+    """What a page is sent during a run that it watches; `fits` is what it answers."""
+    sent, here = [], view.watch
+
+    def page(said):
+        sent.append(said)
+        if "draw" in said:
+            here._handle_custom_msg({"drawn": said["draw"], "fits": fits}, [])
+
+    async def walk():
+        here.send, here.watched = page, True
+        view.play()
+        while view.job.going:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(walk())
+    return [said["paint"] for said in sent if "paint" in said]
+
+
+def test_in_a_run_the_page_gets_what_moves_and_the_figure_learns_it_in_the_end(state):
+    state.steps, state.pace = 4, 15
+    view = stepper.stepper(state)
+    painted = run_before_a_page(view)
+    assert [len(points[0][1]) for points in painted] == [2, 3, 4, 5]
+    slots = {view.figure.data[number].legendgroup for number, _, _ in painted[-1]}
+    assert slots == {"HyperFlow", stepper.SHOWN}
+    for number, x, y in painted[-1]:
+        trace = view.figure.data[number]
+        assert (list(trace.x), list(trace.y)) == (x, y)
+
+
+def test_in_a_run_all_is_drawn_where_the_axes_have_to_move(state):
+    state.steps, state.pace = 4, 15
+    view = stepper.stepper(state)
+    assert len(run_before_a_page(view, fits=False)) < 4 == state.done
+    state.reset()
+    run_before_a_page(view)
+    assert (
+        len(run_before_a_page(view)) == 3
+    )  # the first step past t = 1 makes its axis longer
+    assert view.figure.layout.xaxis2.range[1] > 2
+
+
 def test_an_error_in_a_run_is_shown_and_raised(state, monkeypatch):
     view, heard = stepper.stepper(state), []
 

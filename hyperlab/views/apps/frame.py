@@ -4,7 +4,7 @@ import asyncio
 import html
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anywidget
 import ipywidgets as w
+import numpy as np
 import traitlets as tr
 
 from hyperlab.base import ConfigError
@@ -33,6 +34,7 @@ class Watch(anywidget.AnyWidget):
     def __init__(self) -> None:
         super().__init__()
         self.watched = False  # by a page
+        self.fits = True  # what was painted last, on the axes that are there
         self._pictures: dict[
             int, Callable[[], None]
         ] = {}  # that were sent; what waits for each
@@ -43,8 +45,20 @@ class Watch(anywidget.AnyWidget):
         self.watched = True
         if "asked" in said:
             self.send(said)
-        elif seen := self._pictures.pop(said.get("drawn"), None):
+        self.fits = self.fits and said.get("fits", True)
+        if seen := self._pictures.pop(said.get("drawn"), None):
             seen()
+
+    def paint(self, points: Mapping[int, np.ndarray]) -> None:
+        """Give some traces of the app's first plot other points, in the page alone.
+
+        Axes and legend stay: a tenth of what the page does for an edit of the figure. The figure
+        in the kernel does not hear of it: it has to be drawn when the run ends.
+
+        Args:
+            points: number of a trace -> x and y, 2 x n.
+        """
+        self.send({"paint": [[n, *xy.tolist()] for n, xy in points.items()]})
 
     async def drawn(self) -> None:
         """Wait until the page shows all that it was sent; not where there never was one."""
@@ -55,7 +69,10 @@ class Watch(anywidget.AnyWidget):
         self._pictures[number] = partial(loop.call_soon_threadsafe, seen.set)
         self.send({"draw": number})
         with suppress(TimeoutError):
-            await asyncio.wait_for(seen.wait(), PATIENCE_S)
+            async with asyncio.timeout(
+                PATIENCE_S
+            ):  # wait_for may swallow a cancel (bpo-37658)
+                await seen.wait()
         self._pictures.pop(number, None)
 
 
@@ -176,10 +193,16 @@ class App(w.VBox):
         turn = turns(lambda: getattr(self.state, "pace", math.inf), self.watch.drawn)
 
         async def run() -> None:
-            with beside_the_page():
-                await self.state.run(turn)
+            try:
+                with beside_the_page():
+                    await self.state.run(turn)
+            finally:
+                self.rest()
 
         self.job.start(run())
+
+    def rest(self) -> None:
+        """After a run, however it ended."""
 
     def go(self, line: str) -> None:
         """To the state of a line; where that is not possible, say why below the app."""

@@ -61,6 +61,11 @@ class Job:
         self.task: asyncio.Task | None = None
         self.failed = failed
 
+    @property
+    def going(self) -> bool:
+        """Whether a task is at work."""
+        return self.task is not None and not self.task.done()
+
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Begin `work` on the kernel's loop; where no loop runs, do all of it now."""
         self.stop()

@@ -1,6 +1,7 @@
 """The live Euler stepper: press Step and see what one step of the learned flow does to a task."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -103,19 +104,34 @@ def _ring(place: str) -> go.Scatter:
 def draw(figure: BaseFigure, state: Stepper) -> None:
     """Give every trace the points of its path."""
     paths = _paths(state)
+    curves = {slot: _curves(path, state.task) for slot, path in paths.items()}
+    empty = _curves((), state.task)
     labels = {
         f"before {k}": f"before: {path.label}" for k, path in enumerate(state.before, 1)
     }
-    curves = {slot: _curves(path, state.task) for slot, path in paths.items()}
-    empty = _curves((), state.task)
-    furthest = max([1.0, *(r.t for path in paths.values() for r in path)])
     with figure.batch_update():
         for trace in figure.data:
             slot = trace.legendgroup
             trace.x, trace.y = curves.get(slot, empty)[trace.meta]
             if slot.startswith("before") and trace.meta == "plane":
                 trace.update(name=labels.get(slot, slot), showlegend=slot in labels)
-        figure.update_xaxes(range=[-0.04, furthest + 0.04], col=2)
+        figure.update_xaxes(range=[-0.04, _t_end(state) + 0.04], col=2)
+
+
+def moving(figure: BaseFigure, state: Stepper) -> dict[int, np.ndarray]:
+    """Number of a trace -> its points, for those that a step changes."""
+    paths = _paths(state)
+    curves = {slot: _curves(paths[slot], state.task) for slot in ("HyperFlow", SHOWN)}
+    return {
+        number: curves[trace.legendgroup][trace.meta]
+        for number, trace in enumerate(figure.data)
+        if trace.legendgroup in curves
+    }
+
+
+def _t_end(state: Stepper) -> int:
+    """How far the axis of t goes: to the end of the flow, or to t = 2."""
+    return math.ceil(max([1.0, *(r.t for path in _paths(state).values() for r in path)]))
 
 
 def _paths(state: Stepper) -> dict[str, Sequence[Reading]]:
@@ -153,15 +169,17 @@ class StepperView(App):
     def __init__(self, state: Stepper, *, seed: int = 0) -> None:
         self.state, self.opening = state, False  # a task is on its way
         self._drawn: object = None  # what is on the screen
+        self._around: object = None  # of the path, in the figure as the kernel has it
+        self._painted = False  # what the figure in the kernel does not know
         self.controls, self.buttons = _controls(state), with_tips(TIPS)
         self.figure, self.picture = figures.live(figure_of(state)), w.HTML()
         self.notice, self.words = w.HTML(), w.HTML()
         self._wire()
-        self.redraw()
         *controls, shown = self.controls.values()
         rows = [controls[:4], controls[4:], [*self.buttons.values(), shown]]
         views = [self.figure, self.notice, self.words, self.picture]
         super().__init__("stepper", state, rows=rows, views=views, seed=seed)
+        self.redraw()
 
     def _wire(self) -> None:
         state, settings = self.state, ["net", "method", "steps", "length"]
@@ -203,13 +221,32 @@ class StepperView(App):
             self._settle()
 
     def _draw(self) -> None:
-        draw(self.figure, self.state)
+        self._draw_figure()
         told = [getattr(self.state, f"{name}_words")() for name in TOLD]
         self.words.value = status(*filter(None, told))
         self.picture.value = query_html(self.state)
         look = self.controls["shown"]
         with look.hold_trait_notifications():  # no place between the old and the new
             look.max, look.value = T_MOST * self.state.steps, self.state.shown
+
+    def _draw_figure(self) -> None:
+        """In a run, paint what moves as long as all else stays."""
+        state, watch = self.state, self.watch
+        around = state.task, state.before, state.label(), _t_end(state)
+        self._painted = (
+            watch.watched and watch.fits and self.job.going and around == self._around
+        )
+        if self._painted:
+            watch.paint(moving(self.figure, state))
+        else:
+            self._around, watch.fits = around, True
+            draw(self.figure, state)
+
+    def rest(self) -> None:
+        """The figure in the kernel learns what was painted."""
+        if self._painted:
+            self._painted = False
+            draw(self.figure, self.state)
 
     def _look_at(self, change: dict) -> None:
         self.state.shown = change["new"]

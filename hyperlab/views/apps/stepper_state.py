@@ -17,8 +17,8 @@ from hyperlab import solvers
 from hyperlab.base import ConfigError, choose, stream
 from hyperlab.hyperflow.context import Context, encode
 from hyperlab.hyperflow.drift import DriftNetwork
-from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune, losses
-from hyperlab.models.targets import Target, cosine, prototypes
+from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
+from hyperlab.models.targets import Target, cosine, leave_one_out_loss, prototypes
 from hyperlab.tasks import augment, episodes, roles
 from hyperlab.tasks.domains import Domain
 from hyperlab.tasks.episodes import Episode
@@ -149,14 +149,14 @@ class Task:
     def measure(self, t: float, theta: Float[Tensor, " params"]) -> Reading:
         """Query accuracy, guesses and support loss at theta."""
         support, query = self.episode.support, self.episode.query
-        features = self.target.features(theta, torch.cat([support.images, query.images]))
-        seen, asked = features.tensor_split([len(support.labels)])
+        parts = support.images, query.images, self.views  # one pass is quicker than two
+        features = self.target.features(theta, torch.cat(parts))
+        seen, asked, viewed = features.split([len(part) for part in parts])
         centres = prototypes(seen, support.labels, support.n_way)
         guesses = cosine(asked, centres).argmax(1).cpu()
         accuracy = (guesses == query.labels).float().mean().item()
-        supports = Supports.join([support]).to(self.target.device)
-        views = self.views[None].to(self.target.device)
-        loss = losses(self.target, theta[None], supports, views).item()
+        labels, scale = support.labels.to(viewed.device), self.target.logit_scale
+        loss = leave_one_out_loss(viewed, labels, support.n_way, scale).item()
         return Reading(t, theta, accuracy, loss, guesses)
 
     def true_at(self, t: float) -> Reading:

@@ -41,6 +41,45 @@ async function copy(app) {
   }
 }
 
+// Other points for some scatter traces, [number, x, y] each, on the axes that are there. Plotly's own
+// update lays the whole figure out anew. False: an axis that follows its points would have to move.
+function paint(plot, traces) {
+  const { calcdata, _fullData, _fullLayout } = plot;
+  const places = new Set();
+  let fits = true;
+  const holds = ({ autorange, range }, values) =>
+    !autorange || values.every((value) => range[0] <= value && value <= range[1]);
+  for (const [number, x, y] of traces) {
+    const trace = _fullData[number];
+    const place = _fullLayout._plots[trace.xaxis + trace.yaxis];
+    Object.assign(plot.data[number], { x, y });
+    Object.assign(trace, { x, y, _length: x.length });
+    const before = calcdata[number][0];
+    calcdata[number] = trace._module.calc(plot, trace);
+    Object.assign(calcdata[number][0], { t: before.t, trace });
+    fits &&= holds(place.xaxis, x) && holds(place.yaxis, y);
+    places.add(place);
+  }
+  for (const place of places) {
+    const here = ([{ trace }]) =>
+      trace.visible === true && _fullLayout._plots[trace.xaxis + trace.yaxis] === place;
+    const there = calcdata.filter(here);
+    const { _module } = there[0][0].trace;
+    _module.plot(plot, place, there, place.plot.select(".scatterlayer"));
+  }
+  plot.emit("plotly_afterplot");
+  return fits;
+}
+
+function painted(app, traces) {
+  try {
+    return paint(app.querySelector(".js-plotly-plot"), traces);
+  } catch (error) {
+    console.warn("drawing by plotly's own update instead:", error);
+    return false;
+  }
+}
+
 // A hidden page has no frames.
 function shown(then) {
   if (document.hidden) then();
@@ -50,6 +89,7 @@ function shown(then) {
 function watch(model, app, note) {
   let asked = 0;
   let timer = null;
+  let fits = true; // of what was painted last
   const lost = () =>
     app.classList.contains("jupyter-widgets-disconnected") ||
     app.querySelector(".jupyter-widgets-disconnected") !== null;
@@ -63,7 +103,12 @@ function watch(model, app, note) {
     model.send({ asked });
   };
   model.on("msg:custom", (answer) => {
-    if (answer.draw) shown(() => model.send({ drawn: answer.draw }));
+    if (answer.paint) fits = painted(app, answer.paint);
+    if (answer.draw) {
+      const seen = { drawn: answer.draw, fits };
+      fits = true;
+      shown(() => model.send(seen));
+    }
     if (answer.asked !== asked) return;
     clearTimeout(timer);
     timer = null;
