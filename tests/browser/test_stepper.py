@@ -17,7 +17,9 @@ WHERE = """i => {
   const x = plot._fullLayout.xaxis2, y = plot._fullLayout.yaxis2;
   return [box.x + x._offset + x.c2p(trace.x[i]), box.y + y._offset + y.c2p(trace.y[i])];
 }"""  # of a point of HyperFlow's accuracy, in pixels of the page
-ALONE = "sorted(__import__('timeit').repeat(state.look_ahead, number=1, repeat=15))[7] * 1e3"
+ALONE = (
+    "sorted(__import__('timeit').repeat(state.look_ahead, number=1, repeat=15))[7] * 1e3"
+)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +182,7 @@ def test_a_run_is_drawn_ten_times_a_second_for_half_a_minute(page):
     ended = "state.done and state.left in (0, state.steps)"
 
     def measure():
-        """Drawings a second at the speed of a machine that takes a step in 35 ms; how far behind."""
+        """Drawings a second where a step alone takes 35 ms, in proportion; steps behind."""
         alone = float(page.kernel(ALONE))
         how = {"taken": "state.done", "ended": ended}
         found, behind = speed.run(app, lambda: points(page), **how)
