@@ -68,7 +68,7 @@ def plotly_js() -> str:
 class Live(go.FigureWidget):
     """A figure widget that does not ask what plotly.js fills in: nothing here wants to know.
 
-    To hear it after every drawing costs the kernel as much time as the drawing.
+    To hear it after every drawing would cost the kernel time in every run.
     """
 
     def _handler_js2py_traceDeltas(self, change: dict) -> None:  # noqa: N802

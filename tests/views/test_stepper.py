@@ -391,9 +391,8 @@ def test_in_a_run_all_is_drawn_where_the_axes_have_to_move(state):
     assert len(run_before_a_page(view, fits=False)) < 4 == state.done
     state.reset()
     run_before_a_page(view)
-    assert (
-        len(run_before_a_page(view)) == 3
-    )  # the first step past t = 1 makes its axis longer
+    # The first step past t = 1 makes its axis longer.
+    assert len(run_before_a_page(view)) == 3
     assert view.figure.layout.xaxis2.range[1] > 2
 
 

@@ -68,10 +68,9 @@ class Watch(anywidget.AnyWidget):
         number = next(self._numbers)
         self._pictures[number] = partial(loop.call_soon_threadsafe, seen.set)
         self.send({"draw": number})
+        # Not wait_for: it swallows a cancel that comes with the answer (bpo-37658).
         with suppress(TimeoutError):
-            async with asyncio.timeout(
-                PATIENCE_S
-            ):  # wait_for may swallow a cancel (bpo-37658)
+            async with asyncio.timeout(PATIENCE_S):
                 await seen.wait()
         self._pictures.pop(number, None)
 
