@@ -58,7 +58,10 @@ def _ours(thing):
 _tasks = [t for t in gc.get_objects() if issubclass(type(t), asyncio.Task) and _ours(t)]
 if _tasks:
     await asyncio.wait(_tasks, timeout=1)
-for _figure in [t for t in gc.get_objects() if type(t).__name__ == "FigureWidget"]:
+def _is_figure(thing):
+    return any(kind.__name__ == "FigureWidget" for kind in type(thing).__mro__)
+
+for _figure in filter(_is_figure, gc.get_objects()):
     _now = _figure.to_dict()  # plain JSON; a saved state holds what it was made with
     _figure._widget_data, _figure._widget_layout = _now["data"], _now["layout"]
 gc.collect()
