@@ -45,6 +45,7 @@ SETTINGS = {
     "html_show_sphinx": False,
     "nb_execution_mode": "off",
     "myst_enable_extensions": ["dollarmath"],
+    "myst_dmath_double_inline": True,  # a formula may follow its words without an empty line
     "myst_heading_anchors": 3,
 }
 
