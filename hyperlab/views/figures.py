@@ -50,7 +50,7 @@ TEMPLATE = go.layout.Template(
         "xaxis": _AXIS | {"zeroline": False, "automargin": True},
         "yaxis": _AXIS | {"zeroline": False, "automargin": True},
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        "margin": {"l": 70, "r": 20, "t": 60, "b": 60},
+        "margin": {"l": 70, "r": 20, "t": 60, "b": 68},
         "height": 440,
         "hovermode": "closest",
     }

@@ -11,7 +11,8 @@ from hyperlab.views.apps.stepper_state import Stepper, Task
 TILE = 76  # pixels of an image with its frame, less where the window is narrow
 RIGHT, WRONG = figures.OKABE_ITO[2], figures.OKABE_ITO[1]
 GRID = (
-    "display:grid;gap:2px;align-items:center;padding:4px;background:white;color:black;"
+    "display:grid;gap:2px;align-items:center;justify-content:start;padding:4px;"
+    "background:white;color:black;"
     "font:14px/18px sans-serif;grid-template-columns:auto repeat({columns},minmax(0,{tile}px))"
 )
 IMAGE = '<img decoding="sync" alt="" style="{look}" src="{source}">'
