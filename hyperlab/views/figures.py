@@ -40,6 +40,7 @@ _AXIS = {
     "ticks": "outside",
     "gridcolor": "#eceff2",
     "exponentformat": "power",
+    "title": {"standoff": 8},  # beside the labels, however wide they are
 }
 TEMPLATE = go.layout.Template(
     layout={
@@ -50,7 +51,7 @@ TEMPLATE = go.layout.Template(
         "xaxis": _AXIS | {"zeroline": False, "automargin": True},
         "yaxis": _AXIS | {"zeroline": False, "automargin": True},
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        "margin": {"l": 70, "r": 20, "t": 60, "b": 68},
+        "margin": {"l": 70, "r": 20, "t": 60, "b": 60},
         "height": 440,
         "hovermode": "closest",
     }

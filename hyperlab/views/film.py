@@ -129,8 +129,7 @@ class Film:
         room = 0.06 * (high - low).clamp(min=0.01)
         ranges = torch.stack([low - room, high + room], dim=1).tolist()
         percent = {"tickformat": ".0%"} if panel == "t" else {}
-        titles = [{"text": words, "standoff": 8} for words in PANELS[panel]]
-        place = {"row": 1, "col": column}
+        titles, place = PANELS[panel], {"row": 1, "col": column}
         figure.update_xaxes(title=titles[0], range=ranges[0], **place)
         figure.update_yaxes(title=titles[1], range=ranges[1], **percent, **place)
 

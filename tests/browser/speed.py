@@ -18,8 +18,8 @@ CLICKS = """async (app, n) => {
 }"""
 LISTEN = """app => {
   const plot = app.querySelector('.js-plotly-plot');
+  if (!plot.drawn) plot.on('plotly_afterplot', () => plot.drawn.push(performance.now()));
   plot.drawn = [];
-  plot.on('plotly_afterplot', () => plot.drawn.push(performance.now()));
 }"""
 FORGET = "app => { app.querySelector('.js-plotly-plot').drawn = []; }"
 DRAWN = "app => app.querySelector('.js-plotly-plot').drawn"
@@ -50,10 +50,11 @@ def run(driven, points, *, taken, ended, seconds=30):
         app.evaluate(FORGET)
         press("Run")
         over = False
-        while not over and time.monotonic() - begun < seconds:
+        while not over:
             page.tab.wait_for_timeout(500)
             steps, over = ast.literal_eval(page.kernel(f"({taken}, bool({ended}))"))
             behind = max(behind, steps + 1 - points())
+            over = over or time.monotonic() - begun > seconds
         first, *_, last = drawn = app.evaluate(DRAWN)
         drawings, spent = drawings + len(drawn) - 1, spent + (last - first) / 1_000
     press("Pause")

@@ -242,8 +242,7 @@ def figure_of(state: SamplerState) -> go.Figure:
     figure.update_xaxes(title="component 1 of the originals' codes", col=1)
     figure.update_yaxes(title="component 2", scaleanchor="x", col=1)
     figure.update_xaxes(title="t", range=[-0.04, 1.04], col=2)
-    title = {"text": "accuracy", "standoff": 20}
-    figure.update_yaxes(title=title, range=[0, 1], tickformat=".0%", col=2)
+    figure.update_yaxes(title="accuracy", range=[0, 1], tickformat=".0%", col=2)
     draw(figure, state)
     return figure
 

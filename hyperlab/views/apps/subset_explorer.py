@@ -216,8 +216,7 @@ def figure_of(state: SubsetExplorer) -> go.Figure:
     figure.update_layout(template=figures.TEMPLATE)
     figure.update_xaxes(title="steps", rangemode="tozero")
     figure.update_yaxes(title="query accuracy", tickformat=".0%", col=1)
-    loss = {"text": "support loss", "standoff": 8}
-    figure.update_yaxes(title=loss, rangemode="tozero", col=2)
+    figure.update_yaxes(title="support loss", rangemode="tozero", col=2)
     draw(figure, state)
     return figure
 
