@@ -139,7 +139,7 @@ class Film:
         strip = sheets.strip(query.images[shown], framed=~right)
         height, width = strip.shape[1:]
         cell = width / len(shown)
-        figure.add_trace(sheets.trace(strip), row=2, col=1)
+        figure.add_trace(sheets.trace(strip, lossless=True), row=2, col=1)
         figure.add_scatter(
             x=cell * (torch.arange(len(shown)) + 0.5).numpy(),
             y=[height + 7] * len(shown),

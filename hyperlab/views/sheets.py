@@ -78,14 +78,15 @@ def pixels(picture: Float[Tensor, " 3 h w"]) -> UInt8[np.ndarray, " h w 3"]:
     return (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def data_uri(picture: Float[Tensor, " 3 h w"]) -> str:
+def data_uri(picture: Float[Tensor, " 3 h w"], *, lossless: bool = False) -> str:
     """The picture inside an address, for figures and HTML: as WebP, a sixth of a PNG of noise."""
     file = io.BytesIO()
-    Image.fromarray(pixels(picture)).save(file, format="webp", quality=QUALITY)
+    how = {"lossless": lossless, "quality": QUALITY}
+    Image.fromarray(pixels(picture)).save(file, format="webp", **how)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def trace(picture: Float[Tensor, " 3 h w"]) -> go.Image:
+def trace(picture: Float[Tensor, " 3 h w"], *, lossless: bool = False) -> go.Image:
     """The picture in a figure, from 0 to w and from 0 to h; a browser smooths it where enlarged."""
     place = {"x0": 0.5, "y0": 0.5, "zsmooth": "fast", "hoverinfo": "skip"}
-    return go.Image(source=data_uri(picture), **place)
+    return go.Image(source=data_uri(picture, lossless=lossless), **place)
