@@ -153,11 +153,12 @@ def _check_classes(domain: Domain) -> None:
 
 
 def data_root(root: Path | str | None = None) -> Path:
-    """Where data sets lie: `root`, else HYPERLAB_DATA, else `data` here or one up."""
-    if named := root or os.environ.get("HYPERLAB_DATA"):
-        return Path(named).expanduser()
-    above = Path("..", "data")  # a notebook runs in `notebooks`
-    return above if above.is_dir() and not Path("data").is_dir() else Path("data")
+    """Where data sets lie: `root`, else HYPERLAB_DATA, else `data`, these two here or one up."""
+    if root:
+        return Path(root).expanduser()
+    here = Path(os.environ.get("HYPERLAB_DATA") or "data").expanduser()
+    above = Path("..", here)  # a notebook runs in `notebooks`
+    return above if above.is_dir() and not here.is_dir() else here
 
 
 def names() -> tuple[str, ...]:

@@ -176,6 +176,8 @@ def test_root_is_the_argument_then_the_environment_then_data_here(tmp_path, monk
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     assert domains.load("clothing").class_names[0] == "data"
+    monkeypatch.setenv("HYPERLAB_DATA", "environment")  # as it was said one folder up
+    assert domains.load("clothing").class_names[0] == "environment"
 
 
 def test_split_keeps_the_classes_that_have_images_there(tmp_path):
