@@ -1,4 +1,4 @@
-"""What the machine lacks is skipped and said; nothing global is changed."""
+"""What the machine lacks is skipped and said."""
 
 import os
 from pathlib import Path
@@ -13,6 +13,12 @@ ALONE = ("test_run.py", "test_scripts.py")  # their tests go to any worker
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes")
+
+
+def pytest_configure():
+    """A data root is named from here; copies of notebooks run in other folders."""
+    if root := os.environ.get("HYPERLAB_DATA"):
+        os.environ["HYPERLAB_DATA"] = str(Path(root).absolute())
 
 
 def pytest_collection_modifyitems(config, items):

@@ -72,6 +72,8 @@ class GradientFlow(tr.HasTraits):
             method="rk4",
             t_end=landscape.t_end,
         )
+        self._walked: object = None  # method and step size of
+        self._way = landscape.start[None]  # all steps taken so far
         self.step_size = step_size
 
     @tr.validate("step_size")
@@ -124,13 +126,19 @@ class GradientFlow(tr.HasTraits):
 
     def path(self) -> Float[Tensor, " knots 2"]:
         """The states so far; NaN where they have left the picture for good."""
-        land = self.landscape
-        if not self.steps:
-            return land.start[None]
-        path = solvers.solve(
-            land.velocity, land.start, steps=self.steps, method=self.method, t_end=self.time
-        )
-        return path.where(path.norm(dim=1, keepdim=True) < 1e6, torch.nan)
+        way = self._walk()[: self.steps + 1]
+        return way.where(way.norm(dim=1, keepdim=True) < 1e6, torch.nan)
+
+    def _walk(self) -> Float[Tensor, " knots 2"]:
+        # A step of a run costs one step of the solver, not all from the start again.
+        land, settings = self.landscape, (self.method, self.step_size)
+        if settings != self._walked:
+            self._walked, self._way = settings, land.start[None]
+        if (n := self.steps + 1 - len(self._way)) > 0:
+            how = {"steps": n, "method": self.method, "t_end": n * self.step_size}
+            more = solvers.solve(land.velocity, self._way[-1], **how)
+            self._way = torch.cat([self._way, more[1:]])
+        return self._way
 
     def read_out(self) -> str:
         """The same in words."""
