@@ -22,6 +22,7 @@ from hyperlab.views.apps.jobs import Turn, at_once
 
 MOST_STEPS = 512  # to the end of the flow
 MOST_KEPT = 3  # paths that stay for comparison
+MARKERS = 40  # of a path: hundreds would slow down a run
 PACES = (1, 2, 5, 15)  # steps a second of a run
 
 
@@ -177,6 +178,7 @@ def figure_of(state: GradientFlow) -> go.Figure:
     for number in range(MOST_KEPT):
         for col in (1, 2):
             figure.add_trace(_slot(number, named=col == 1), row=1, col=col)
+    figure.update_traces(marker_maxdisplayed=MARKERS, selector={"name": "steps"})
     figure.update_layout(template=figures.TEMPLATE)
     figure.update_xaxes(title="parameter 1", range=land.box[:2], col=1)
     figure.update_yaxes(title="parameter 2", range=land.box[2:], col=1)
