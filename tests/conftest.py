@@ -18,7 +18,7 @@ def pytest_addoption(parser):
 def pytest_configure():
     """A data root is named from here; copies of notebooks run in other folders."""
     if root := os.environ.get("HYPERLAB_DATA"):
-        os.environ["HYPERLAB_DATA"] = str(Path(root).absolute())
+        os.environ["HYPERLAB_DATA"] = str(Path(root).expanduser().absolute())
 
 
 def pytest_collection_modifyitems(config, items):

@@ -79,7 +79,12 @@ def pixels(picture: Float[Tensor, " 3 h w"]) -> UInt8[np.ndarray, " h w 3"]:
 
 
 def data_uri(picture: Float[Tensor, " 3 h w"], *, lossless: bool = False) -> str:
-    """The picture inside an address, for figures and HTML: as WebP, a sixth of a PNG of noise."""
+    """The picture inside an address, for figures and HTML: as WebP, a sixth of a PNG of noise.
+
+    Args:
+        lossless: pixels that stay as they were from picture to picture are the same, as a film
+            needs them.
+    """
     file = io.BytesIO()
     how = {"lossless": lossless, "quality": QUALITY}
     Image.fromarray(pixels(picture)).save(file, format="webp", **how)
