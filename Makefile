@@ -14,6 +14,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 INSTALL := -m pip install --disable-pip-version-check
 NBSTRIP := -m nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill metadata.language_info.version"
+LAB_SETTINGS := JUPYTER_CONFIG_PATH="$(CURDIR)/notebooks/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}"
 SUPERUSER := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Installed again when the folder has moved; made anew when PYTHON= names another version.
@@ -48,7 +49,7 @@ install: $(STAMP)  ## make .venv and install everything, nothing else
 
 lab: $(STAMP)  ## open JupyterLab on the course; LAB_ARGS= for its options
 	@echo "hyperlab: JupyterLab prints its address, token included, below; Ctrl-C stops it"
-	@$(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)/notebooks" $(SUPERUSER) $(LAB_ARGS)
+	@$(LAB_SETTINGS) $(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)" --ContentsManager.preferred_dir=notebooks $(SUPERUSER) $(LAB_ARGS)
 
 app: $(STAMP)  ## serve the Euler stepper as a page of its own; APP_ARGS= for its options
 	@$(PY) data_scripts/serve_stepper.py $(APP_ARGS)

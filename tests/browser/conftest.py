@@ -18,12 +18,12 @@ def missing() -> str:
 
 @pytest.fixture(scope="package")
 def lab(tmp_path_factory):
-    """A Lab on a copy of notebooks/. Without a browser: skipped, but a failure where CI is set."""
+    """A Lab on a copy of the course. Without a browser: skipped, but a failure where CI is set."""
     if lacks := missing():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(lacks)
     from playwright.sync_api import sync_playwright
 
-    root = mirror(tmp_path_factory.mktemp("lab"))
+    root = mirror(tmp_path_factory.mktemp("lab")).parent
     with driver.jupyterlab(root) as (address, token), sync_playwright() as play:
         path = driver.browser_path()
         browser = play.chromium.launch(executable_path=path, args=driver.FLAGS)

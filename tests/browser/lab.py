@@ -11,7 +11,6 @@ def test_step(lab):
 """
 
 import ast
-import json
 import os
 import re
 import secrets
@@ -33,8 +32,6 @@ from tests.notebooks.files import ROOT, SMOKE
 SHOTS = ROOT / "artifacts" / "browser"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-QUIET = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-ALL_CELLS = {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}
 CURRENT = "window.jupyterapp.shell.currentWidget"
 
 
@@ -51,14 +48,10 @@ def free_port() -> int:
 
 @contextmanager
 def jupyterlab(root: Path, timeout_s: float = 90):
-    """(address, token) of a private JupyterLab on `root`; the user's settings stay out."""
+    """(address, token) of a JupyterLab on `root`, set as `make lab` sets it, not as the user."""
     port, token = free_port(), secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="lab_", ignore_cleanup_errors=True) as state:
-        settings = Path(state, "config", "labconfig")
-        settings.mkdir(parents=True)
         log = Path(state, "log")
-        (settings / "page_config.json").write_text(json.dumps(QUIET))
-        (settings / "default_setting_overrides.json").write_text(json.dumps(ALL_CELLS))
         server = subprocess.Popen(
             [
                 *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
@@ -69,6 +62,7 @@ def jupyterlab(root: Path, timeout_s: float = 90):
             env={
                 **os.environ,
                 "JUPYTER_CONFIG_DIR": f"{state}/config",
+                "JUPYTER_CONFIG_PATH": str(ROOT / "notebooks" / ".jupyter"),
                 "JUPYTERLAB_SETTINGS_DIR": f"{state}/settings",
                 "JUPYTERLAB_WORKSPACES_DIR": f"{state}/workspaces",
                 "JUPYTER_RUNTIME_DIR": f"{state}/runtime",
@@ -104,20 +98,21 @@ def wait_until_up(server, url, log, timeout_s):
 
 
 class Lab:
-    """One server, one browser; `open` gives a page."""
+    """One server, one browser; `open` gives a page of the folder `root`/notebooks."""
 
     def __init__(self, browser, address, token, root):
-        self.browser, self.address, self.token, self.root = browser, address, token, root
+        self.browser, self.address, self.token = browser, address, token
+        self.notebooks = root / "notebooks"
 
     @contextmanager
     def open(self, name, parameters=SMOKE):
-        """A notebook of the server's folder at smoke scale; its kernel ends with the block."""
-        path = self.root / name
+        """A notebook of the course at smoke scale; its kernel ends with the block."""
+        path = self.notebooks / name
         course.prepare(path, path, parameters)
         tab = self.browser.new_page(viewport={"width": 1280, "height": 1600})
         page = Page(tab, self.address)
         try:
-            tab.goto(f"{self.address}/doc/tree/{name}?token={self.token}&reset")
+            tab.goto(f"{self.address}/doc/tree/notebooks/{name}?token={self.token}&reset")
             ready = f"() => window.jupyterapp && {CURRENT}?.sessionContext?.isReady"
             tab.wait_for_function(ready, timeout=90_000)
             yield page

@@ -24,7 +24,7 @@ ipywidgets.VBox([button, figure])"""
 def write(lab, name, *sources):
     parameters = new_code_cell('scale = "laptop"', metadata={"tags": ["parameters"]})
     cells = [parameters, *map(new_code_cell, sources)]
-    nbformat.write(new_notebook(cells=cells, metadata=PYTHON3), lab.root / name)
+    nbformat.write(new_notebook(cells=cells, metadata=PYTHON3), lab.notebooks / name)
     return lab.open(name, {"scale": "smoke"})
 
 
@@ -55,6 +55,15 @@ def test_the_first_notebook_runs_and_draws_without_leaving_the_machine(lab):
         page.until(lambda: page.n_plots() >= 1)
         page.screenshot(NOTEBOOKS[0].stem)
         assert not page.external
+
+
+def test_a_link_to_the_results_opens_to_be_read(lab):
+    with lab.open("07_step_the_solver.ipynb") as page:
+        page.tab.get_by_role("link", name="results/held_out.md").click()
+        read = page.tab.locator(".jp-MarkdownViewer")
+        page.until(lambda: read.locator("table").count() > 0)
+        assert not page.external
+        page.tab.evaluate("window.jupyterapp.commands.execute('application:close')")
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", "Failed"), ("", "Skipped")])

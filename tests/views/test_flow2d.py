@@ -1,6 +1,9 @@
 """The state behind the first app, and the wires to its controls."""
 
 import asyncio
+import json
+import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ import torch
 from hyperlab import solvers
 from hyperlab.views.apps import flow2d
 from hyperlab.views.apps.jobs import turns
+from tests.views.page import run_before_a_page
 
 CURVATURES = torch.tensor([1.0, 8.0], dtype=torch.float64)
 
@@ -135,6 +139,22 @@ def test_a_run_walks_to_the_end_and_stops_for_another_setting(state):
 
     asyncio.run(interrupted())
     assert state.method == "heun" and state.steps == 4
+
+
+@pytest.mark.parametrize("step_size", [0.2, 1e6])
+def test_in_a_run_only_the_path_is_painted_and_the_figure_learns_it_in_the_end(
+    state, step_size
+):
+    state.landscape = replace(state.landscape, t_end=10 * step_size)
+    state.step_size, state.steps, state.pace = step_size, 0, 15
+    app = flow2d.gradient_flow(state)
+    painted = json.loads(json.dumps(run_before_a_page(app), allow_nan=False))
+    assert [len(xs) for (_, xs, _), _ in painted] == list(range(2, 12))
+    for number, *places in painted[-1]:
+        trace = app.views[0].data[number]
+        assert trace.name == "steps"
+        for drawn, known in zip(places, (trace.x, trace.y), strict=True):
+            assert [x if math.isfinite(x) else None for x in known] == drawn
 
 
 def test_no_widget_is_needed_for_the_state(state):

@@ -18,6 +18,7 @@ from hyperlab.tasks.domains import Domain
 from hyperlab.views.apps import frame, query_picture, stepper, stepper_state
 from hyperlab.views.apps.stepper_state import Bench, Stepper, Task
 from tests.tiny import tiny_net, tiny_target
+from tests.views.page import run_before_a_page
 
 TARGET = tiny_target()
 
@@ -352,25 +353,6 @@ def test_a_second_run_ends_the_first(state):
         return first
 
     assert asyncio.run(press()).cancelled()
-
-
-def run_before_a_page(view, *, fits=True):
-    """What a page is sent during a run that it watches; `fits` is what it answers."""
-    sent, here = [], view.watch
-
-    def page(said):
-        sent.append(said)
-        if "draw" in said:
-            here._handle_custom_msg({"drawn": said["draw"], "fits": fits}, [])
-
-    async def walk():
-        here.send, here.watched = page, True
-        view.play()
-        while view.job.going:
-            await asyncio.sleep(0.01)
-
-    asyncio.run(walk())
-    return [said["paint"] for said in sent if "paint" in said]
 
 
 def test_in_a_run_the_page_gets_what_moves_and_the_figure_learns_it_in_the_end(state):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import ipywidgets as w
+import numpy as np
 import plotly.graph_objects as go
 import torch
 import traitlets as tr
@@ -222,12 +223,22 @@ def draw(figure: BaseFigure, state: GradientFlow) -> None:
             trace.update(x=[], y=[], name="", visible=False)
 
 
+def moving(figure: BaseFigure, state: GradientFlow) -> dict[int, Float[np.ndarray, "2 n"]]:
+    """Number of a trace -> its points, for the two that a step changes."""
+    numbers = [n for n, trace in enumerate(figure.data) if trace.name == "steps"]
+    now = Kept("steps", state.path(), state.step_size)
+    return dict(zip(numbers, _points(state.landscape, now), strict=True))
+
+
+def _points(land: Landscape, one: Kept) -> tuple[np.ndarray, np.ndarray]:
+    """Of a path in the plane, and of its curve."""
+    curve = torch.stack(_curve(land, one.path, one.step_size))
+    return one.path.float().numpy().T, curve.float().numpy()
+
+
 def _show(pair: Sequence[go.Scatter], land: Landscape, one: Kept) -> None:
-    plane, curve = pair
-    plane.x, plane.y = one.path.float().numpy().T
-    curve.x, curve.y = (x.float().numpy() for x in _curve(land, one.path, one.step_size))
-    plane.update(name=one.label, visible=True)
-    curve.update(name=one.label, visible=True)
+    for trace, (x, y) in zip(pair, _points(land, one), strict=True):
+        trace.update(x=x, y=y, name=one.label, visible=True)
 
 
 def gradient_flow(state: GradientFlow, *, seed: int = 0) -> App:
@@ -252,16 +263,18 @@ def gradient_flow(state: GradientFlow, *, seed: int = 0) -> App:
     buttons = [button(name, lambda act=act: app.press(act)) for name, act in acts.items()]
     run = button("Run", lambda: app.play())
 
-    def redraw(_: object = None) -> None:
-        draw(view, state)
-        words.value = state.read_out()
-
-    state.observe(redraw, ["steps", "step_size", "method", "kept"])
-    redraw()
     rows = [
         [size, solver],
         buttons[:2],
         [*buttons[2:5], run, buttons[-1], *buttons[5:7], pace],
     ]
     app = App("gradient_flow", state, rows=rows, views=[view, words], seed=seed)
+
+    def redraw(_: object = None) -> None:
+        around = state.method, state.step_size
+        app.show(lambda: draw(view, state), lambda: moving(view, state), around=around)
+        words.value = state.read_out()
+
+    state.observe(redraw, ["steps", "step_size", "method", "kept"])
+    redraw()
     return app

@@ -58,7 +58,8 @@ class Watch(anywidget.AnyWidget):
         Args:
             points: number of a trace -> x and y, 2 x n.
         """
-        self.send({"paint": [[n, *xy.tolist()] for n, xy in points.items()]})
+        gaps = {n: np.where(np.isfinite(xy), xy, None) for n, xy in points.items()}
+        self.send({"paint": [[n, *xy.tolist()] for n, xy in gaps.items()]})
 
     async def drawn(self) -> None:
         """Wait until the page shows all that it was sent; not where there never was one."""
@@ -150,6 +151,8 @@ class App(w.VBox):
     ) -> None:
         self.name, self.state, self.seed = name, state, seed
         self.job, self.watch = Job(self.fail), Watch()
+        self._around: object = None  # of what moves, in the figure as the kernel has it
+        self._owed: Callable[[], None] | None = None  # draws what was only painted
         self.trouble = w.HTML()
         self.line = w.Text(
             description="state",
@@ -200,8 +203,34 @@ class App(w.VBox):
 
         self.job.start(run())
 
+    def show(
+        self,
+        draw: Callable[[], None],
+        moving: Callable[[], Mapping[int, np.ndarray]],
+        *,
+        around: object,
+    ) -> None:
+        """Draw; in a run only paint what moves, as long as all around it stays the same.
+
+        Args:
+            draw: brings the figure in line with the state.
+            moving: gives number of a trace -> its points, for those that a step changes.
+            around: equal where nothing else has changed.
+        """
+        watch = self.watch
+        stays = watch.watched and watch.fits and around == self._around
+        if stays and self.job.going:
+            self._owed = draw
+            watch.paint(moving())
+        else:
+            self._owed, self._around, watch.fits = None, around, True
+            draw()
+
     def rest(self) -> None:
-        """After a run, however it ended."""
+        """After a run, however it ended, the figure in the kernel learns what was painted."""
+        draw, self._owed = self._owed, None
+        if draw is not None:
+            draw()
 
     def go(self, line: str) -> None:
         """To the state of a line; where that is not possible, say why below the app."""

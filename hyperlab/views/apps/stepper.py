@@ -169,8 +169,6 @@ class StepperView(App):
     def __init__(self, state: Stepper, *, seed: int = 0) -> None:
         self.state, self.opening = state, False  # a task is on its way
         self._drawn: object = None  # what is on the screen
-        self._around: object = None  # of the path, in the figure as the kernel has it
-        self._painted = False  # what the figure in the kernel does not know
         self.controls, self.buttons = _controls(state), with_tips(TIPS)
         self.figure, self.picture = figures.live(figure_of(state)), w.HTML()
         self.notice, self.words = w.HTML(), w.HTML()
@@ -221,32 +219,15 @@ class StepperView(App):
             self._settle()
 
     def _draw(self) -> None:
-        self._draw_figure()
-        told = [getattr(self.state, f"{name}_words")() for name in TOLD]
+        state, figure = self.state, self.figure
+        around = state.task, state.before, state.label(), _t_end(state)
+        self.show(lambda: draw(figure, state), lambda: moving(figure, state), around=around)
+        told = [getattr(state, f"{name}_words")() for name in TOLD]
         self.words.value = status(*filter(None, told))
-        self.picture.value = query_html(self.state)
+        self.picture.value = query_html(state)
         look = self.controls["shown"]
         with look.hold_trait_notifications():  # no place between the old and the new
-            look.max, look.value = T_MOST * self.state.steps, self.state.shown
-
-    def _draw_figure(self) -> None:
-        """In a run, paint what moves as long as all else stays."""
-        state, watch = self.state, self.watch
-        around = state.task, state.before, state.label(), _t_end(state)
-        self._painted = (
-            watch.watched and watch.fits and self.job.going and around == self._around
-        )
-        if self._painted:
-            watch.paint(moving(self.figure, state))
-        else:
-            self._around, watch.fits = around, True
-            draw(self.figure, state)
-
-    def rest(self) -> None:
-        """The figure in the kernel learns what was painted."""
-        if self._painted:
-            self._painted = False
-            draw(self.figure, self.state)
+            look.max, look.value = T_MOST * state.steps, state.shown
 
     def _look_at(self, change: dict) -> None:
         self.state.shown = change["new"]

@@ -45,30 +45,34 @@ async function copy(app) {
 // update lays the whole figure out anew. False: an axis that follows its points would have to move.
 function paint(plot, traces) {
   const { calcdata, _fullData, _fullLayout } = plot;
-  const places = new Set();
+  const placeOf = (trace) => _fullLayout._plots[trace.xaxis + trace.yaxis];
+  const places = new Map(); // each with the module that draws there
   let fits = true;
-  const holds = ({ autorange, range }, values) =>
-    !autorange || values.every((value) => range[0] <= value && value <= range[1]);
   for (const [number, x, y] of traces) {
     const trace = _fullData[number];
-    const place = _fullLayout._plots[trace.xaxis + trace.yaxis];
+    const place = placeOf(trace);
     Object.assign(plot.data[number], { x, y });
     Object.assign(trace, { x, y, _length: x.length });
     const before = calcdata[number][0];
     calcdata[number] = trace._module.calc(plot, trace);
     Object.assign(calcdata[number][0], { t: before.t, trace });
     fits &&= holds(place.xaxis, x) && holds(place.yaxis, y);
-    places.add(place);
+    places.set(place, trace._module);
   }
-  for (const place of places) {
+  for (const [place, module] of places) {
     const here = ([{ trace }]) =>
-      trace.visible === true && _fullLayout._plots[trace.xaxis + trace.yaxis] === place;
-    const there = calcdata.filter(here);
-    const { _module } = there[0][0].trace;
-    _module.plot(plot, place, there, place.plot.select(".scatterlayer"));
+      trace.visible === true && trace._module === module && placeOf(trace) === place;
+    module.plot(plot, place, calcdata.filter(here), place.plot.select(".scatterlayer"));
   }
   plot.emit("plotly_afterplot");
   return fits;
+}
+
+// Whether the axis can stay; a point that is no number is not drawn.
+function holds(axis, values) {
+  if (!axis.autorange) return true;
+  const [low, high] = axis.range.map((end) => axis.r2l(end));
+  return !values.some((value) => axis.d2l(value) < low || axis.d2l(value) > high);
 }
 
 function painted(app, traces) {
