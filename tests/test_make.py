@@ -91,7 +91,9 @@ def test_lab_opens_the_course_with_the_readers_options(folder):
     installed(folder)
     done = make(folder, "-n", "lab", "LAB_ARGS=--no-browser --port=9000")
     command = done.stdout.splitlines()[-1]
-    assert f'jupyter lab --ServerApp.root_dir="{folder}/notebooks"' in command
+    assert f'jupyter lab --ServerApp.root_dir="{folder}" ' in command
+    assert " --ContentsManager.preferred_dir=notebooks " in command
+    assert command.startswith(f'JUPYTER_CONFIG_PATH="{folder}/notebooks/.jupyter$')
     assert command.endswith("--no-browser --port=9000")
 
 

@@ -184,7 +184,7 @@ def figure_of(state: GradientFlow) -> go.Figure:
     figure.update_xaxes(title="parameter 1", range=land.box[:2], col=1)
     figure.update_yaxes(title="parameter 2", range=land.box[2:], col=1)
     figure.update_xaxes(title="t = step size x steps", range=[0, land.t_end], col=2)
-    figure.update_yaxes(title="loss", type="log", col=2)
+    figure.update_yaxes(title="loss", type="log", nticks=3, col=2)
     draw(figure, state)
     return figure
 
