@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.browser import speed
 from tests.browser.apps import Driven
 
 pytestmark = pytest.mark.browser
@@ -17,6 +18,9 @@ WHERE = """i => {
     }
   }
 }"""  # of a network on the map, in pixels of the page
+
+KNOTS = """app => app.querySelector('.js-plotly-plot').data
+    .find(trace => trace.name === "samples' paths").x.length / 16 - 1"""  # 16 samples
 
 
 def test_a_walk_leads_through_the_code(lab):
@@ -56,4 +60,21 @@ def test_samples_flow_and_a_click_chooses_a_network(lab):
         page.choose("plane", "weights of its own")
         page.until(lambda: page.kernel("map_state.plane") == "'weights of its own'")
         Driven(page, "network_map", "network_map", state="map_state").use_every_control()
-        Driven(page, "flow_sampler", "flow_sampler").use_every_control()
+        sampler = Driven(page, "flow_sampler", "flow_sampler")
+        sampler.use_every_control()
+        page.tell("state.steps, state.pace = 100, 15")
+        as_fast_as_it_should_be(sampler)
+
+
+def as_fast_as_it_should_be(sampler):
+    """A step is drawn in a fifth of a second, a run ten times a second."""
+    page = sampler.page
+    sampler.agrees()
+    page.press("Reset")
+    sampler.agrees()
+    measure = lambda: speed.clicks(sampler.app, 20)
+    speed.in_one_of_three(measure, lambda found: found[0] <= 200 and found[1] <= 500)
+    knots = lambda: sampler.app.evaluate(KNOTS)
+    how = {"taken": "state.knot", "ended": "state.knot == state.steps", "seconds": 10}
+    measure = lambda: speed.run(sampler, knots, **how)
+    speed.in_one_of_three(measure, lambda found: found[0] >= 10 and found[1] <= 2)

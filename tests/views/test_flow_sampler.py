@@ -12,6 +12,7 @@ from hyperlab.views.apps import flow_sampler
 from hyperlab.views.apps.flow_sampler import SamplerState
 from hyperlab.views.apps.jobs import turns
 from hyperlab.weights import encoders, flow, recipes, zoo
+from tests.views.page import run_before_a_page
 
 NET = cnn.cnn_small()
 NETWORKS = torch.stack(
@@ -252,6 +253,20 @@ def test_the_buttons_step_run_pause_and_reset(state):
 
     assert asyncio.run(paused()).cancelled()
     assert state.knot == 0
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_in_a_run_what_moves_is_painted_and_the_figure_learns_it_in_the_end(state):
+    state.steps, state.pace = 3, 15
+    view = flow_sampler.flow_sampler(state)
+    painted = run_before_a_page(view)
+    assert len(painted) == 3
+    for number, *values in painted[-1]:
+        trace = view.figure.data[number]
+        known = [trace.x, trace.y, trace.marker.color][: len(values)]
+        np.testing.assert_array_equal(np.array(values, float), np.array(known, float))
+    assert len(painted[-1]) == 4
+    compare(view.figure, state)
 
 
 @pytest.mark.usefixtures("unchecked_shapes")

@@ -262,18 +262,33 @@ def _spots(side: str) -> go.Scatter:
     )
 
 
-def draw(figure: BaseFigure, state: SamplerState) -> None:
-    """Bring the traces in line with the state."""
+def moving(figure: BaseFigure, state: SamplerState) -> dict[int, Float[np.ndarray, "_ n"]]:
+    """Number of a trace -> x, y and colours of its points, for those that a step changes."""
+    points = _points(state)
+    keys = [(trace.name, trace.meta) for trace in figure.data]
+    return {number: points[key] for number, key in enumerate(keys) if key in points}
+
+
+def _points(state: SamplerState) -> dict[tuple[str, str | None], Float[np.ndarray, "_ n"]]:
+    """Name and side of a trace -> its points."""
     _, paths = state.plane()
     so_far = fields.strands(paths[:, : state.knot + 1], name=PATHS).data[0]
-    found, traces = state.accuracies().numpy(), {(t.name, t.meta): t for t in figure.data}
-    left, right = (traces[SAMPLES, side] for side in ("left", "right"))
+    found, here = state.accuracies().numpy(), paths[:, state.knot].T.numpy()
+    return {
+        (PATHS, None): np.stack([so_far.x, so_far.y]),
+        (SAMPLES, "left"): np.stack([*here, found]),
+        (SAMPLES, "right"): np.stack([np.full(N_SAMPLES, state.t), found, found]),
+        (MEAN, None): torch.stack(state.curve()).numpy(),
+    }
+
+
+def draw(figure: BaseFigure, state: SamplerState) -> None:
+    """Bring the traces in line with the state."""
     with figure.batch_update():
-        traces[PATHS, None].x, traces[PATHS, None].y = so_far.x, so_far.y
-        left.x, left.y = paths[:, state.knot].T.numpy()
-        right.x, right.y = [state.t] * N_SAMPLES, found
-        left.marker.color = right.marker.color = found
-        traces[MEAN, None].x, traces[MEAN, None].y = (x.numpy() for x in state.curve())
+        for number, (x, y, *colours) in moving(figure, state).items():
+            figure.data[number].update(x=x, y=y)
+            if colours:
+                figure.data[number].marker.color = colours[0]
         past = [*state.before().items()] + [("", ((), ()))] * len(BEFORE)
         for slot, (label, (x, y)) in zip(BEFORE, past, strict=False):
             (trace,) = figure.select_traces({"meta": slot})
@@ -302,20 +317,21 @@ class SamplerView(App):
             self.buttons[name].on_click(partial(self.press, act))
         self.buttons["Run"].on_click(self.play)
         state.observe(self.redraw, ["method", "steps", "seed", "knot"])
-        self.redraw()
         *choices, place = self.controls.values()
         rows = [choices, [*self.buttons.values(), place]]
         views = [self.figure, self.words]
         super().__init__("flow_sampler", state, rows=rows, views=views, seed=seed)
+        self.redraw()
 
     def redraw(self, _: object = None) -> None:
         """Bring everything in line with the state."""
-        slider = self.controls["knot"]
+        state, figure, slider = self.state, self.figure, self.controls["knot"]
         with slider.hold_trait_notifications():  # no place between the old and the new
-            slider.max, slider.value = self.state.steps, self.state.knot
-        self.buttons["Step"].disabled = self.state.knot == self.state.steps
-        draw(self.figure, self.state)
-        self.words.value = self.state.read_out()
+            slider.max, slider.value = state.steps, state.knot
+        self.buttons["Step"].disabled = state.knot == state.steps
+        around = state.place._replace(knot=0)
+        self.show(lambda: draw(figure, state), lambda: moving(figure, state), around=around)
+        self.words.value = state.read_out()
 
 
 def flow_sampler(state: SamplerState, *, seed: int = 0) -> SamplerView:

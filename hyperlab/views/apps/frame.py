@@ -56,7 +56,7 @@ class Watch(anywidget.AnyWidget):
         in the kernel does not hear of it: it has to be drawn when the run ends.
 
         Args:
-            points: number of a trace -> x and y, 2 x n.
+            points: number of a trace -> x, y and, where they change, colours: 2 or 3 x n.
         """
         gaps = {n: np.where(np.isfinite(xy), xy, None) for n, xy in points.items()}
         self.send({"paint": [[n, *xy.tolist()] for n, xy in gaps.items()]})

@@ -41,18 +41,19 @@ async function copy(app) {
   }
 }
 
-// Other points for some scatter traces, [number, x, y] each, on the axes that are there. Plotly's own
+// Other points for some scatter traces, [number, x, y, perhaps colours] each, on the axes that are there. Plotly's own
 // update lays the whole figure out anew. False: an axis that follows its points would have to move.
 function paint(plot, traces) {
   const { calcdata, _fullData, _fullLayout } = plot;
   const placeOf = (trace) => _fullLayout._plots[trace.xaxis + trace.yaxis];
   const places = new Map(); // each with the module that draws there
   let fits = true;
-  for (const [number, x, y] of traces) {
+  for (const [number, x, y, color] of traces) {
     const trace = _fullData[number];
     const place = placeOf(trace);
     Object.assign(plot.data[number], { x, y });
     Object.assign(trace, { x, y, _length: x.length });
+    if (color) trace.marker.color = color;
     const before = calcdata[number][0];
     calcdata[number] = trace._module.calc(plot, trace);
     Object.assign(calcdata[number][0], { t: before.t, trace });
