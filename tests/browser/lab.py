@@ -232,6 +232,14 @@ class Page:
                 raise AssertionError(f"not so after {timeout_s} s; last: {last!r}")
             self.tab.wait_for_timeout(100)
 
+    def still(self, where):
+        """What `where()` says when it says it twice: a page that grows moves what is in it."""
+        seen = [None, where()]
+        while seen[-1] is None or seen[-1] != seen[-2]:
+            self.tab.wait_for_timeout(300)
+            seen.append(where())
+        return seen[-1]
+
     def screenshot(self, name, part=None):
         """Write artifacts/browser/NAME.png, of the page or a part, and return its path."""
         SHOTS.mkdir(parents=True, exist_ok=True)

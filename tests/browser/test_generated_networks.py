@@ -52,9 +52,9 @@ def test_samples_flow_and_a_click_chooses_a_network(lab):
         assert page.kernel("state.knot, state.method") == "(20, 'heun')"
 
         page.tab.get_by_label("plane").first.scroll_into_view_if_needed()
-        page.until(lambda: page.tab.evaluate(WHERE, 5))
-        page.tab.mouse.move(*page.tab.evaluate(WHERE, 5))
-        page.tab.mouse.click(*page.tab.evaluate(WHERE, 5))
+        at = page.still(lambda: page.tab.evaluate(WHERE, 5))
+        page.tab.mouse.move(*at)
+        page.tab.mouse.click(*at)
         page.until(lambda: page.kernel("map_state.chosen") == "5")
         page.until(lambda: "Network 5, trained 5" in page.text())
         page.choose("plane", "weights of its own")

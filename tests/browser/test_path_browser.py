@@ -66,7 +66,7 @@ def place(page, name, knot):
 
 @pytest.mark.parametrize(("line", "knot"), [("support loss", 1), ("this task's path", 3)])
 def test_a_click_on_a_point_chooses_its_knot(page, line, knot):
-    at = place(page, line, knot)
+    at = page.still(lambda: place(page, line, knot))
     page.tab.mouse.move(*at)
     page.tab.wait_for_timeout(300)
     page.tab.mouse.click(*at)

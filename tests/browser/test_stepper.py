@@ -110,7 +110,7 @@ def test_a_click_on_a_point_shows_that_moment_everywhere(page):
     for n in (2, 3, 4):
         page.press("Step")
         page.until(lambda n=n: points(page) == n)
-    page.tab.mouse.click(*page.tab.evaluate(WHERE, 1))
+    page.tab.mouse.click(*page.still(lambda: page.tab.evaluate(WHERE, 1)))
     page.until(lambda: page.kernel("state.shown") == "1")
     page.until(lambda: "1 of 40 euler steps" in said(page, "of the flow"))
     Driven(page, "stepper", "stepper").agrees()

@@ -151,7 +151,7 @@ def figure_of(state: InterpolantState) -> go.Figure:
     figure.update_layout(template=figures.TEMPLATE)
     figure.update_xaxes(title=title, col=1).update_yaxes(title="component 2", col=1)
     figure.update_xaxes(title="t", col=2)
-    label = "distance from the flow / whole way"
+    label = "distance / whole way"
     return figure.update_yaxes(title=label, type="log", range=[-6, 0], col=2)
 
 

@@ -221,7 +221,7 @@ def figure_of(state: ThroughState, plain: tuple[Tensor, Tensor] | None = None) -
     figure.update_xaxes(title="component 1 of the base's codes", col=1)
     figure.update_yaxes(title="component 2", col=1)
     figure.update_xaxes(title="updates of the generator", range=[-1, MOST + 1], col=2)
-    title = "mean accuracy on the new images"
+    title = "accuracy on new images"
     figure.update_yaxes(title=title, range=[0, 1], tickformat=".0%", col=2)
     draw(figure, state)
     return figure

@@ -41,8 +41,9 @@ async function copy(app) {
   }
 }
 
-// Other points for some scatter traces, [number, x, y, perhaps colours] each, on the axes that are there. Plotly's own
-// update lays the whole figure out anew. False: an axis that follows its points would have to move.
+// Other points for some scatter traces, [number, x, y, perhaps colours] each, on the axes that are
+// there. Plotly's own update lays the whole figure out anew. False: an axis that follows its points
+// would have to move.
 function paint(plot, traces) {
   const { calcdata, _fullData, _fullLayout } = plot;
   const placeOf = (trace) => _fullLayout._plots[trace.xaxis + trace.yaxis];
