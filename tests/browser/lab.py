@@ -234,10 +234,13 @@ class Page:
 
     def still(self, where):
         """What `where()` says when it says it twice: a page that grows moves what is in it."""
-        seen = [None, where()]
-        while seen[-1] is None or seen[-1] != seen[-2]:
-            self.tab.wait_for_timeout(300)
+        seen = [None]
+
+        def twice():
             seen.append(where())
+            return seen[-1] is not None and seen[-1] == seen[-2]
+
+        self.until(twice)
         return seen[-1]
 
     def screenshot(self, name, part=None):
