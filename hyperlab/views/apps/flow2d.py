@@ -1,7 +1,7 @@
 """Follow a gradient flow in the plane by steps of any size, with any solver."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -213,12 +213,14 @@ def _slot(number: int, *, named: bool) -> go.Scatter:
 
 def draw(figure: BaseFigure, state: GradientFlow) -> None:
     """Bring the path and those that are kept in line with the state."""
-    now = Kept("steps", state.path(), state.step_size)
     slots = [[t for t in figure.data if t.meta == f"kept {n}"] for n in range(MOST_KEPT)]
-    steps = [trace for trace in figure.data if trace.name == "steps"]
     with figure.batch_update():
-        for pair, one in zip([steps, *slots], [now, *state.kept], strict=False):
-            _show(pair, state.landscape, one)
+        for number, (x, y) in moving(figure, state).items():
+            figure.data[number].update(x=x, y=y)
+        for pair, one in zip(slots, state.kept, strict=False):
+            points = _points(state.landscape, one.path, one.step_size)
+            for trace, (x, y) in zip(pair, points, strict=True):
+                trace.update(x=x, y=y, name=one.label, visible=True)
         for trace in (trace for pair in slots[len(state.kept) :] for trace in pair):
             trace.update(x=[], y=[], name="", visible=False)
 
@@ -226,19 +228,16 @@ def draw(figure: BaseFigure, state: GradientFlow) -> None:
 def moving(figure: BaseFigure, state: GradientFlow) -> dict[int, Float[np.ndarray, "2 n"]]:
     """Number of a trace -> its points, for the two that a step changes."""
     numbers = [n for n, trace in enumerate(figure.data) if trace.name == "steps"]
-    now = Kept("steps", state.path(), state.step_size)
-    return dict(zip(numbers, _points(state.landscape, now), strict=True))
+    points = _points(state.landscape, state.path(), state.step_size)
+    return dict(zip(numbers, points, strict=True))
 
 
-def _points(land: Landscape, one: Kept) -> tuple[np.ndarray, np.ndarray]:
+def _points(
+    land: Landscape, path: Float[Tensor, " knots 2"], step_size: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Of a path in the plane, and of its curve."""
-    curve = torch.stack(_curve(land, one.path, one.step_size))
-    return one.path.float().numpy().T, curve.float().numpy()
-
-
-def _show(pair: Sequence[go.Scatter], land: Landscape, one: Kept) -> None:
-    for trace, (x, y) in zip(pair, _points(land, one), strict=True):
-        trace.update(x=x, y=y, name=one.label, visible=True)
+    curve = torch.stack(_curve(land, path, step_size))
+    return path.float().numpy().T, curve.float().numpy()
 
 
 def gradient_flow(state: GradientFlow, *, seed: int = 0) -> App:
