@@ -61,6 +61,16 @@ def run(driven, points, *, taken, ended, seconds=30):
     return drawings / spent, behind
 
 
+def at_once(found):
+    """The bar for `clicks`: 200 ms in the middle, 500 ms for 95 %."""
+    return found[0] <= 200 and found[1] <= 500
+
+
+def flowing(found):
+    """The bar for `run`: ten a second, and the page at most two steps behind."""
+    return found[0] >= 10 and found[1] <= 2
+
+
 def in_one_of_three(measure, holds):
     """Measured up to three times: a machine that is busy with something else is no fault."""
     seen = []

@@ -73,8 +73,8 @@ def as_fast_as_it_should_be(sampler):
     page.press("Reset")
     sampler.agrees()
     measure = lambda: speed.clicks(sampler.app, 20)
-    speed.in_one_of_three(measure, lambda found: found[0] <= 200 and found[1] <= 500)
+    speed.in_one_of_three(measure, speed.at_once)
     knots = lambda: sampler.app.evaluate(KNOTS)
     how = {"taken": "state.knot", "ended": "state.knot == state.steps", "seconds": 10}
     measure = lambda: speed.run(sampler, knots, **how)
-    speed.in_one_of_three(measure, lambda found: found[0] >= 10 and found[1] <= 2)
+    speed.in_one_of_three(measure, speed.flowing)
