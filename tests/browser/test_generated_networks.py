@@ -1,5 +1,7 @@
 """The walk through codes of notebook 11, the sampler and the map of notebook 12, as used."""
 
+import re
+
 import pytest
 
 from tests.browser import speed
@@ -21,6 +23,19 @@ WHERE = """i => {
 
 KNOTS = """app => app.querySelector('.js-plotly-plot').data
     .find(trace => trace.name === "samples' paths").x.length / 16 - 1"""  # 16 samples
+
+WATCH_COLOURS = """app => {
+  const plot = app.querySelector('.js-plotly-plot');
+  plot.pictures = [];
+  plot.on('plotly_afterplot', () => {
+    const traces = [...plot.querySelectorAll('.scatterlayer .trace')];
+    const drawn = side => traces.find(t => t.__data__[0].trace.meta === side);
+    const fills = side => [...drawn(side).querySelectorAll('.points path')].map(p => p.style.fill);
+    const found = Array.from(plot.data.find(trace => trace.meta === 'right').y);
+    plot.pictures.push([found, fills('left'), fills('right')]);
+  });
+}"""  # for each picture: accuracies, and how the samples of both plots are filled
+PICTURES = "app => app.querySelector('.js-plotly-plot').pictures"
 
 
 def test_a_walk_leads_through_the_code(lab):
@@ -63,13 +78,37 @@ def test_samples_flow_and_a_click_chooses_a_network(lab):
         sampler = Driven(page, "flow_sampler", "flow_sampler")
         sampler.use_every_control()
         page.tell("state.steps, state.pace = 100, 15")
+        sampler.agrees()
+        brighter_where_better(sampler)
         as_fast_as_it_should_be(sampler)
+
+
+def brighter_where_better(sampler):
+    """In all pictures of a run the samples are coloured by what their networks reach now."""
+    page = sampler.page
+    page.press("Reset")
+    sampler.agrees()
+    sampler.app.evaluate(WATCH_COLOURS)
+    page.press("Run")
+    page.until(lambda: len(sampler.app.evaluate(PICTURES)) > 40)
+    page.press("Pause")
+    pictures = sampler.app.evaluate(PICTURES)
+    for found, left, right in pictures:
+        assert left == right
+        in_order = sorted(zip(found, map(_brightness, left), strict=True))
+        assert [light for _, light in in_order] == sorted(light for _, light in in_order)
+    assert len({tuple(found) for found, *_ in pictures}) > 20
+    assert len({tuple(left) for _, left, _ in pictures}) > 20
+
+
+def _brightness(fill):
+    red, green, blue = map(int, re.findall(r"\d+", fill))
+    return 0.3 * red + 0.6 * green + 0.1 * blue
 
 
 def as_fast_as_it_should_be(sampler):
     """A step is drawn in a fifth of a second, a run ten times a second."""
     page = sampler.page
-    sampler.agrees()
     page.press("Reset")
     sampler.agrees()
     measure = lambda: speed.clicks(sampler.app, 20)

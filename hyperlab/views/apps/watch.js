@@ -54,7 +54,7 @@ function paint(plot, traces) {
     const place = placeOf(trace);
     Object.assign(plot.data[number], { x, y });
     Object.assign(trace, { x, y, _length: x.length });
-    if (color) trace.marker.color = color;
+    if (color) trace.marker.color = plot.data[number].marker.color = color;
     const before = calcdata[number][0];
     calcdata[number] = trace._module.calc(plot, trace);
     Object.assign(calcdata[number][0], { t: before.t, trace });
