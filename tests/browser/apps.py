@@ -36,6 +36,10 @@ UNNAMED = """app => [...app.querySelectorAll('input, select, button, [role=slide
     .filter(e => !(e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent
         || e.title).trim())
     .map(e => e.outerHTML.slice(0, 200))"""
+COVERED = """app => [...app.querySelectorAll('.js-plotly-plot')]
+    .map(plot => [plot.querySelector('.legend .bg')?.getBoundingClientRect().bottom ?? 0,
+        plot.getBoundingClientRect().top + plot._fullLayout._size.t])
+    .filter(([legend, top]) => legend > top + 1)"""  # by a legend: a plot's upper edge
 OVER = "app => app.scrollWidth - app.clientWidth"
 DARK = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
 
@@ -108,6 +112,7 @@ class Driven:
         """All of them, in both ways; then names, widths, themes, errors and requests."""
         self.app.scroll_into_view_if_needed()
         self.agrees()
+        self.uncovered()
         self.buttons()
         self.choices()
         self.numbers()
@@ -207,15 +212,22 @@ class Driven:
 
     def look(self):
         """A screenshot in the light and one in a narrow dark window; nothing is cut off."""
+        self.uncovered()
         self.page.screenshot(self.name, self.app)
         self.page.tab.evaluate(DARK, "JupyterLab Dark")
         self.page.tab.set_viewport_size({"width": 900, "height": 1600})
         self.page.tab.wait_for_timeout(800)
         assert self.app.evaluate(OVER) <= 1
+        self.uncovered()
         self.page.screenshot(f"{self.name}_dark_900", self.app)
         self.page.tab.evaluate(DARK, "JupyterLab Light")
         self.page.tab.set_viewport_size({"width": 1280, "height": 1600})
         self.page.tab.wait_for_timeout(500)
+        self.uncovered()
+
+    def uncovered(self):
+        """No legend lies over a plot."""
+        self.page.until(lambda: self.app.evaluate(COVERED) == [])
 
 
 def _apart(a, b):

@@ -41,6 +41,24 @@ async function copy(app) {
   }
 }
 
+// Plotly may leave a legend over the plot, where the margin was before it shrank (its issue 6492).
+function lift(plot) {
+  const legend = plot.querySelector(".legend");
+  const placed = legend?.transform.baseVal.consolidate();
+  if (!placed) return;
+  const { legend: look, _size: size } = plot._fullLayout;
+  const y = size.t + size.h * (1 - look.y) - look._effHeight; // of its upper edge: y is its lower
+  legend.setAttribute("transform", `translate(${placed.matrix.e},${Math.max(y, 0)})`);
+}
+
+function legends(app) {
+  for (const plot of app.querySelectorAll(".js-plotly-plot:not([data-lifts])")) {
+    plot.dataset.lifts = "";
+    plot.on("plotly_afterplot", () => lift(plot));
+    lift(plot);
+  }
+}
+
 // Other points for some scatter traces, [number, x, y, perhaps colours] each, on the axes that are
 // there. Plotly's own update lays the whole figure out anew. False: an axis that follows its points
 // would have to move.
@@ -128,6 +146,7 @@ function watch(model, app, note) {
   const seen = new MutationObserver(() => {
     names(app);
     keepKeys(app);
+    legends(app);
     if (lost() && note.textContent !== GONE) note.textContent = GONE;
   });
   seen.observe(app, { childList: true, subtree: true, attributeFilter: ["class"] });
@@ -141,6 +160,7 @@ function watch(model, app, note) {
   }).observe(app);
   names(app);
   keepKeys(app);
+  legends(app);
   model.send({ hello: true });
 }
 
