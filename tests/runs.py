@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import signal
 import time
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from hyperlab.tasks import roles
 from tests.tiny import small_world, tiny_target
 
 TASKS = 160
+FATAL = 20  # of 80 batches
 CONFIG = CollectConfig(
     protocol="5-way 1-shot",
     other="5-way 5-shot",
@@ -73,6 +75,14 @@ def in_small_world(*args):
     """The job of one batch, in a process where the small world is new."""
     enter_small_world()
     return FILL(*args)
+
+
+def killed_in_small_world(*args):
+    """The same, by a worker that is killed when it begins batch FATAL."""
+    *_, batch = args
+    if batch == FATAL:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return in_small_world(*args)
 
 
 def enter_small_world():

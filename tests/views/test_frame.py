@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 
 import ipywidgets as w
 import numpy as np
@@ -12,6 +11,7 @@ import traitlets as tr
 
 from hyperlab.base import ConfigError
 from hyperlab.views.apps import calculator, flow2d, frame
+from tests import clock
 
 
 class State(tr.HasTraits):
@@ -86,26 +86,25 @@ def test_the_watch_answers_what_the_page_asks():
     assert said == [{"asked": 3}]
 
 
-def test_a_picture_that_a_page_draws_is_waited_for_and_another_one_is_not(monkeypatch):
-    monkeypatch.setattr(frame, "PATIENCE_S", 0.2)
+def test_a_picture_that_a_page_draws_is_waited_for_and_another_one_is_not():
     watch, sent = frame.Watch(), []
     watch.send = sent.append
     hear = lambda said: watch._handle_custom_msg(said, [])
 
     async def waited(*answers):
-        begun, drawn = time.monotonic(), asyncio.create_task(watch.drawn())
+        drawn = asyncio.create_task(watch.drawn())
         await asyncio.sleep(0)
         for answer in answers:
             hear(answer)
         await drawn
-        return time.monotonic() - begun
+        return asyncio.get_running_loop().time()
 
-    assert asyncio.run(waited()) < 0.1 and sent == []  # nobody watches
+    assert clock.run(waited()) == 0 and sent == []  # nobody watches
     hear({"hello": True})
-    assert asyncio.run(waited({"drawn": 1})) < 0.1
-    assert asyncio.run(waited({"drawn": 1})) > 0.1  # an old picture
-    assert asyncio.run(waited({"drawn": 9}, {"drawn": 3})) < 0.1
-    assert asyncio.run(waited()) > 0.1  # the page was closed
+    assert clock.run(waited({"drawn": 1})) == 0
+    assert clock.run(waited({"drawn": 1})) == frame.PATIENCE_S  # an old picture
+    assert clock.run(waited({"drawn": 9}, {"drawn": 3})) == 0
+    assert clock.run(waited()) == frame.PATIENCE_S  # the page was closed
     asked = [said["draw"] for said in sent if "draw" in said]
     assert asked == [1, 2, 3, 4]
 

@@ -1,27 +1,28 @@
 """A run waits its turn: for the pace, and for the page."""
 
 import asyncio
-import time
 
+import pytest
 import torch
 
-from hyperlab.views.apps.jobs import ON_THE_WAY, beside_the_page, turns
+from hyperlab.views.apps.jobs import BREATH_S, ON_THE_WAY, beside_the_page, turns
+from tests import clock
 
 
 def took(turn, n):
     async def walk():
-        begun = time.monotonic()
         for _ in range(n):
             await turn()
-        return time.monotonic() - begun
+        return asyncio.get_running_loop().time()
 
-    return asyncio.run(walk())
+    return clock.run(walk())
 
 
 def test_the_first_turn_comes_at_once_and_others_no_faster_than_the_pace():
     paces = iter((20, 10, 10))
-    assert 0.15 <= took(turns(lambda: next(paces)), 3) < 0.4
-    assert 0.1 <= took(turns(), 10) < 0.5  # a breath each, for what else wants to be heard
+    assert took(turns(lambda: next(paces)), 3) == pytest.approx(BREATH_S + 1 / 20 + 1 / 10)
+    # A breath each, for what else wants to be heard.
+    assert took(turns(), 10) == pytest.approx(10 * BREATH_S)
 
 
 def test_the_page_is_at_most_two_pictures_behind():
@@ -41,7 +42,7 @@ def test_the_page_is_at_most_two_pictures_behind():
             drawn.release()
         task.cancel()
 
-    asyncio.run(walk())
+    clock.run(walk())
 
 
 def test_one_core_is_left_to_the_page():

@@ -388,7 +388,7 @@ def test_an_error_in_a_run_is_shown_and_raised(state, monkeypatch):
         asyncio.get_running_loop().set_exception_handler(lambda _, c: heard.append(c))
         monkeypatch.setattr(state, "look_ahead", broken)
         view.buttons["Run"].click()
-        await asyncio.sleep(0.1)
+        await asyncio.wait([view.job.task])
 
     asyncio.run(press())
     assert "Stopped. RuntimeError: out of memory" in view.notice.value
@@ -435,7 +435,7 @@ def test_a_domain_that_cannot_be_opened_leaves_the_task_as_it_was(state):
     async def choose():
         asyncio.get_running_loop().set_exception_handler(lambda _, c: None)
         view.controls["domain"].value = "torn"
-        await asyncio.sleep(0.2)
+        await asyncio.wait([view.job.task])
 
     asyncio.run(choose())
     assert "Stopped. ConfigError: the pack is damaged" in view.notice.value

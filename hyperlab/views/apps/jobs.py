@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -41,10 +40,11 @@ def turns(pace: Callable[[], float] = lambda: math.inf, drawn: Turn = at_once) -
 
     async def turn() -> None:
         nonlocal due
+        now = asyncio.get_running_loop().time
         if len(on_the_way) == ON_THE_WAY:
             await on_the_way.popleft()
-        await asyncio.sleep(max(BREATH_S, due - time.monotonic()))
-        due = time.monotonic() + 1 / pace()
+        await asyncio.sleep(max(BREATH_S, due - now()))
+        due = now() + 1 / pace()
         on_the_way.append(asyncio.ensure_future(drawn()))  # asks when the run next awaits
 
     return turn
