@@ -59,6 +59,13 @@ function legends(app) {
   }
 }
 
+// What ipywidgets and plotly leave undone, for all that is in the app by now.
+function tend(app) {
+  names(app);
+  keepKeys(app);
+  legends(app);
+}
+
 // Other points for some scatter traces, [number, x, y, perhaps colours] each, on the axes that are
 // there. Plotly's own update lays the whole figure out anew. False: an axis that follows its points
 // would have to move.
@@ -144,9 +151,7 @@ function watch(model, app, note) {
   });
   app.addEventListener("change", ask);
   const seen = new MutationObserver(() => {
-    names(app);
-    keepKeys(app);
-    legends(app);
+    tend(app);
     if (lost() && note.textContent !== GONE) note.textContent = GONE;
   });
   seen.observe(app, { childList: true, subtree: true, attributeFilter: ["class"] });
@@ -158,9 +163,7 @@ function watch(model, app, note) {
     width = app.clientWidth;
     window.dispatchEvent(new Event("resize"));
   }).observe(app);
-  names(app);
-  keepKeys(app);
-  legends(app);
+  tend(app);
   model.send({ hello: true });
 }
 
