@@ -42,6 +42,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "hyperlab: installing into $(VENV); the first time takes some minutes"
 	@{ test -z "$(OTHER)" && $(PY) -m pip --version >/dev/null 2>&1; } || "$(PYTHON)" -m venv --clear $(VENV) || { echo "hyperlab: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@$(PY) $(INSTALL) -c constraints.txt -e "$(EXTRAS)"
+	@# umap compiles itself when it is first used: 20 s for which no notebook shall wait.
+	@$(PY) -c "import torch; from hyperlab.views import projection; projection.embed({'points': torch.rand(99, 9)})"
 	@printf '%s' "$(CURDIR)" > $(STAMP)
 	@echo "hyperlab: ready"
 
