@@ -5,16 +5,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import torch
-import typer
-
 from hyperlab.base import whole_file
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
 from hyperlab.study import cost, script, timing
 from hyperlab.tasks import domains, episodes
 
+import torch
+import typer
+
 SHOTS = {"smoke": (1,), "laptop": (5, 20), "paper": (5, 20, 50)}
+OUT = Path("results/bench_adaptation.json")
 
 
 def main(
@@ -22,15 +23,14 @@ def main(
     seed: Annotated[int, typer.Option(help="of the tasks")] = 0,
     repeats: Annotated[int, typer.Option(help="timed calls; the median counts")] = 7,
     threads: Annotated[int, typer.Option(help="processor threads")] = 2,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    out: Annotated[Path, typer.Option(help="to write")] = Path(
-        "results/bench_adaptation.json"
-    ),
+    device: script.Device = "cpu",
+    out: Annotated[Path, typer.Option(help="to write")] = OUT,
 ) -> None:
     """Seconds, FLOPs and bytes kept for backward, 5-way, vit_micro."""
     torch.set_num_threads(threads)
-    target = targets.load("vit_micro").to(device)
-    methods = (adapt.bias_tuning(), adapt.HyperFlow(net=drift.load("cubic").to(device)))
+    place = script.place(device)
+    target = targets.load("vit_micro").to(place)
+    methods = (adapt.bias_tuning(), adapt.HyperFlow(net=drift.load("cubic").to(place)))
     results = {}
     for n_shot in SHOTS[scale]:
         draw = {"n_shot": n_shot, "generator": episodes.stream(seed, "bench", n_shot)}
@@ -50,7 +50,9 @@ def main(
     about = {"command": script.command(), "repeats": repeats, "seed": seed}
     facts = {"machine": timing.machine(), "versions": timing.versions(["torch", "timm"])}
     with whole_file(out) as draft:
-        draft.write_text(json.dumps(about | facts | results, indent=2) + "\n")
+        draft.write_text(
+            json.dumps(about | facts | results, indent=2) + "\n", encoding="utf-8"
+        )
     print(f"wrote {out}")
 
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import torch
-import typer
-from tqdm.auto import tqdm
-
 from hyperlab.base import choose, whole_file
 from hyperlab.hyperflow.collect import CollectConfig, collect
 from hyperlab.models import targets
 from hyperlab.study import collection_speed, script, timing
+
+import torch
+import typer
+from tqdm.auto import tqdm
 
 
 def main(
@@ -41,7 +41,9 @@ def main(
     about = {"command": script.command(), "machine": timing.machine()}
     about |= {"versions": timing.versions(["torch", "timm"]), "seconds of 8 tasks": parts}
     with whole_file(out) as draft:
-        draft.write_text(json.dumps(about | {"recording": rows}, indent=2) + "\n")
+        draft.write_text(
+            json.dumps(about | {"recording": rows}, indent=2) + "\n", encoding="utf-8"
+        )
     print(f"wrote {out}")
 
 

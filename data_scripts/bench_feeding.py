@@ -5,15 +5,15 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-import torch
-import typer
-from tqdm.auto import tqdm
-
 from hyperlab import crew
 from hyperlab.base import choose, whole_file
 from hyperlab.hyperflow.stream import Stream, spare_a_core
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.study import feeding, script, timing
+
+import torch
+import typer
+from tqdm.auto import tqdm
 
 TASKS = {"smoke": 80, "laptop": 800, "paper": 20_000}
 STEPS = {"smoke": 5, "laptop": 60, "paper": 700}  # paper: more than once through the store
@@ -51,7 +51,7 @@ def main(
     about = {"command": script.command(), "machine": timing.machine(), "store": facts}
     about |= {"streamed": streamed, "some of it in memory": held}
     with whole_file(out) as draft:
-        draft.write_text(json.dumps(about, indent=2) + "\n")
+        draft.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     print(f"wrote {out}: {streamed}")
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import torch
-import typer
-from tqdm.auto import tqdm
-
 from hyperlab.base import choose, stream, whole_file
 from hyperlab.study import flow_speed, script, timing
 from hyperlab.weights.flow import FlowConfig
+
+import torch
+import typer
+from tqdm.auto import tqdm
 
 SIZES = {  # points, numbers of each, steps timed at once (64: the code of a 4 x 4 x 4 latent)
     "smoke": (256, 16, 40),
@@ -46,7 +46,7 @@ def main(
         "tasks": rows,
     }
     with whole_file(out) as draft:
-        draft.write_text(json.dumps(record, indent=2) + "\n")
+        draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"wrote {out}")
 
 

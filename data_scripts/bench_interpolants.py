@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.base import choose, stream, whole_file
+from hyperlab.study import interpolant_speed, script, timing
+
 import torch
 import typer
 from tqdm.auto import tqdm
-
-from hyperlab.base import HyperlabError, choose, stream, whole_file
-from hyperlab.study import interpolant_speed, script, timing
 
 SHAPES = {  # trajectories, knots, parameters (13,824: the qkv biases of ViT-S/16)
     "smoke": (16, 11, 256),
@@ -24,31 +24,29 @@ def main(
     scale: Annotated[str, typer.Option(help="smoke, laptop or paper")] = "laptop",
     seed: Annotated[int, typer.Option(help="of the paths and the times")] = 0,
     repeats: Annotated[int, typer.Option(help="calls timed; the median counts")] = 5,
-    device: Annotated[str, typer.Option(help="cpu or cuda; scipy: cpu")] = "cpu",
+    device: script.Device = "cpu",
     out: Annotated[Path, typer.Option(help="the file to write")] = OUT,
 ) -> None:
     """Seconds of every library from recorded knots to values and velocities."""
-    try:
-        n, knots, params = choose(SHAPES, scale)
-        generator = stream(seed, "bench", "interpolants")
-        thetas = torch.randn(n, knots, params, generator=generator).cumsum_(1).to(device)
-        t = torch.rand(n, generator=generator).to(device)
-        rows = interpolant_speed.compare(thetas, t, repeats=repeats, progress=tqdm)
-    except (HyperlabError, RuntimeError) as error:
-        raise SystemExit(f"bench_interpolants: {error}") from error
+    place = script.place(device)
+    n, knots, params = choose(SHAPES, scale)
+    generator = stream(seed, "bench", "interpolants")
+    thetas = torch.randn(n, knots, params, generator=generator).cumsum_(1).to(place)
+    t = torch.rand(n, generator=generator).to(place)
+    rows = interpolant_speed.compare(thetas, t, repeats=repeats, progress=tqdm)
     record = {
         "command": script.command(),
         "what": WHAT,
         "n": {"trajectories": n, "knots": knots, "params": params, "repeats": repeats},
-        "device": device,
+        "device": str(place),
         "machine": timing.machine(),
         "versions": timing.versions(["torch", "scipy", "torchcde"]),
         "libraries": rows,
     }
     with whole_file(out) as draft:
-        draft.write_text(json.dumps(record, indent=2) + "\n")
+        draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"wrote {out}")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script.run(main)

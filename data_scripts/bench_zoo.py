@@ -5,12 +5,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm.auto import tqdm
-
 from hyperlab.base import choose, stream, whole_file
 from hyperlab.study import script, timing, zoo_speed
 from hyperlab.weights.zoo import ZooConfig
+
+import typer
+from tqdm.auto import tqdm
 
 SIZES = {"smoke": (4, 2), "laptop": (100, 10), "paper": (100, 50)}  # networks, steps timed
 ZOOS = {"cnn_small": "mnist", "cnn_medium": "cifar10_medium"}
@@ -42,7 +42,7 @@ def main(
         "zoos": rows,
     }
     with whole_file(out) as draft:
-        draft.write_text(json.dumps(record, indent=2) + "\n")
+        draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"wrote {out}")
 
 

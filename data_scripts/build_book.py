@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm.auto import tqdm
-
 from hyperlab.base import SCALES, ConfigError
 from hyperlab.study import book, script
 from hyperlab.views import figures
+
+import typer
+from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parents[1]
 

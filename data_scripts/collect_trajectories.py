@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
 from hyperlab.hyperflow import collect
 from hyperlab.models import targets
 from hyperlab.study import methods, script
+
+import typer
+from tqdm import tqdm
 
 
 def main(
@@ -36,6 +36,9 @@ def main(
 ) -> None:
     """Minutes to days, see data_scripts/README.md; on two CPU cores about a task a second."""
     place = script.place("cpu" if scheduler else device)  # a worker uses its own
+    crew = script.crew(share, workers, scheduler, place)
+    on_cpu = place.type == "cpu" and not scheduler
+    script.no_effect("--tf32", when=on_cpu, why="a processor has no such products")
     target = targets.load(backbone, image_size=image_size or None).to(place)
     config = replace(collect.CollectConfig.at(scale), role=role, seed=seed)
     config = replace(config, size=target.image_size, n_tasks=n_tasks or config.n_tasks)
@@ -47,7 +50,6 @@ def main(
         config = replace(config, teacher=methods.tuning(steps).config)
     if tf32:
         config = replace(config, teacher=replace(config.teacher, tf32=True))
-    crew = script.crew(share, workers, scheduler, place)
     how = {"crew": crew, "root": data, "progress": tqdm}
     store = collect.collect(target, out, config, **how)
     counts = f"{len(store.missing)} batches missing, {store.n_diverged} tasks diverged"

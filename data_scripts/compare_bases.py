@@ -1,16 +1,16 @@
-"""Which tasks must be recorded? Flows made from parts of one store, on domains never seen."""
+"""How many tasks must a learned Jacobian see? Guesses alone, from parts of a store; no drift."""
 
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
 from hyperlab import base
-from hyperlab.hyperflow import adapt, collect, jacobian, trajectories
+from hyperlab.hyperflow import adapt, collect, jacobian
 from hyperlab.models import targets
 from hyperlab.study import bases, claims, experiments, script
+
+import typer
+from tqdm import tqdm
 
 
 def main(
@@ -22,20 +22,19 @@ def main(
         "artifacts/bases"
     ),
     data: script.Data = None,
-    n_tasks: Annotated[int, typer.Option(help="per domain, of the table")] = 20,
-    steps: Annotated[int, typer.Option(help="of each learned Jacobian")] = 1_500,
+    n_tasks: script.NTasks = 0,
+    steps: Annotated[int, typer.Option(help="of a Jacobian; 0: 1,500, smoke 30")] = 0,
     only: Annotated[str, typer.Option(help="domains, with commas; empty: all here")] = "",
 ) -> None:
     """Eleven networks of 4 minutes each on one core, then 4 s a task. Goes on where it stopped."""
-    config = jacobian.JacobianConfig(steps=30 if scale == "smoke" else steps)
-    recorded, target = (
-        trajectories.TrajectoryStore.open(store).read(),
-        targets.load("vit_micro"),
-    )
+    config = jacobian.JacobianConfig(steps=steps or (30 if scale == "smoke" else 1_500))
+    target = targets.load("vit_micro")
+    opened = collect.reopen(store, target)
+    recorded = opened.read()
 
     @cache
     def looks() -> jacobian.Examples:
-        tasks = collect.redrawn(trajectories.TrajectoryStore.open(store), root=data)
+        tasks = collect.redrawn(opened, root=data)
         generator = base.stream(seed, "jacobian")
         return jacobian.gather(target, tasks, config, generator=generator, progress=tqdm)
 
@@ -44,8 +43,9 @@ def main(
         path = folder / f"{name.replace(', ', '-').replace(' ', '_')}.safetensors"
         made = {"seed": seed, "progress": tqdm}
         make = partial(bases.network, recorded, looks, rows, config, **made)
-        flows.append(adapt.HyperFlow(net=bases.kept(path, make), name=name))
-    n = 2 if scale == "smoke" else n_tasks
+        net = bases.kept(path, make, (recorded.of(rows), config, seed))
+        flows.append(adapt.HyperFlow(net=net, name=name))
+    n = script.n_tasks(n_tasks, scale, 20)
     chosen = {"n_tasks": n, "seed": seed, "only": script.words(only)}
     tasks = experiments.EvalConfig(**chosen)
     where = {"folder": folder, "root": data, "progress": tqdm}

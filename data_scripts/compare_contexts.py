@@ -1,33 +1,33 @@
 """What smaller looks at the support set cost in accuracy, on validation domains; one table."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
-
-import typer
-from tqdm import tqdm
 
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.hyperflow.adapt import FewerImages, HyperFlow, NoAdaptation
 from hyperlab.models import targets
 from hyperlab.study import claims, experiments, script
 
-WHOLE = "HyperFlow-C"
+import typer
+from tqdm import tqdm
+
+WHOLE, ROWS = "HyperFlow-C", Path("artifacts/contexts")
 
 
 def main(
     scale: Annotated[str, typer.Option(help="smoke: 2 tasks a domain")] = "laptop",
-    seed: Annotated[int, typer.Option(help="of every random stream")] = 0,
+    seed: script.Seed = 0,
     out: Annotated[Path, typer.Option(help="stem of the table")] = Path("results/contexts"),
-    data: Annotated[Path | None, typer.Option(help="root of real data")] = None,
+    data: script.Data = None,
     protocol: Annotated[str, typer.Option(help="of the episodes")] = "variable",
-    n_tasks: Annotated[int, typer.Option(help="per domain")] = 40,
-    rows: Annotated[Path, typer.Option(help="folder of each task's rows")] = Path(
-        "artifacts/contexts"
-    ),
+    n_tasks: script.NTasks = 0,
+    rows: Annotated[Path, typer.Option(help="folder of each task's rows")] = ROWS,
 ) -> None:
     """The shipped drift network C. CPU, one core: 20 minutes."""
-    sizes = {"n_tasks": 2 if scale == "smoke" else n_tasks, "seed": seed}
-    config = experiments.EvalConfig(role="validation", protocol=protocol, **sizes)
+    n = script.n_tasks(n_tasks, scale, 40)
+    which = {"role": "validation", "protocol": protocol, "n_tasks": n, "seed": seed}
+    config = experiments.EvalConfig(**which)
     target = targets.load("vit_micro")
     where = {"folder": rows, "root": data, "progress": tqdm}
     table = experiments.evaluate(target, methods(), config, **where)
@@ -38,7 +38,7 @@ def methods() -> list[adapt.Method]:
     """All, half or a quarter of the images, and three ways to the class means."""
     net, none = drift.load("cubic"), NoAdaptation()
     flow, pushed = HyperFlow(net=net, name=WHOLE), HyperFlow(net=net, push=True)
-    rows = [none, flow, fewer(pushed, 1.0, f"{WHOLE}, pushed")]
+    rows = [none, flow, replace(pushed, name=f"{WHOLE}, pushed")]
     for share, name in ((0.5, "half"), (0.25, "quarter")):
         rows += [
             fewer(none, share, f"no adaptation, {name}"),

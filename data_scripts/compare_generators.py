@@ -1,14 +1,13 @@
 """What encoders keep of zoos, and what generators make of them: table 1 of FLoWN at our scale."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.study import generator_tables, generators, kept, script, timing
+
 import typer
 from tqdm import tqdm
-
-from hyperlab.study import generator_tables, generators, script, timing
 
 OUT = Path("results/generators.json")
 
@@ -20,28 +19,35 @@ def main(
     encoders: Annotated[str, typer.Option(help="that generators use")] = "VAE,graph",
     again: Annotated[str, typer.Option(help="encoders to measure anew, with ;")] = "",
     steps: Annotated[int, typer.Option(help="of flow and diffusion; 0: the scale's")] = 0,
-    out: Annotated[Path, typer.Option(help="to write; zoos in it are left out")] = OUT,
+    out: Annotated[
+        Path, typer.Option(help="to write; what it has of just this is kept")
+    ] = OUT,
     data: script.Data = None,
 ) -> None:
-    """Some minutes a zoo. Of a zoo whose rows are there only `again` is measured."""
+    """Some minutes a zoo; of one whose rows are there only `again`, or nothing, is measured."""
     config = generators.GeneratorsConfig.at(scale)
     config = replace(config, flow=replace(config.flow, steps=steps or config.flow.steps))
     about = {"command": script.command(), "seed": seed, "config": repr(config)}
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch", "scipy"])}
-    found = json.loads(out.read_text()) if out.exists() else {"zoos": {}}
+    found = script.joined(out, "zoos")
+    script.no_effect("--encoders", when=again, why="--again names those to measure")
+    for path in script.words(zoos):
+        generators.opened(path)  # all are there before the first is measured
     for path in tqdm(script.words(zoos), desc="zoos"):
         key, same = Path(path).stem, {"seed": seed, "root": data}
-        if key in found["zoos"] and again:
-            told, names = found["zoos"][key], again.split(";")
+        told, (zoo, _) = found["zoos"].get(key), generators.opened(path)
+        images = {zoo.dataset: generators.images_of(zoo, config.n_eval, root=data)}
+        made_of = kept.made_of(zoo, images, config, seed=seed, encoders=encoders)
+        if again and told:
+            kept.require_same(told, made_of, key)
+            names = again.split(";")
             rows = generators.again(path, told, config, names, **same)
             rows["again"] = told.get("again", {}) | dict.fromkeys(names, about)
-        elif key not in found["zoos"]:
+            found["zoos"][key] = rows
+        elif not kept.current(told, made_of, key):
             names = script.words(encoders)
-            rows = {"about": about}
-            rows |= generators.study(path, config, names, **same, progress=tqdm)
-        else:
-            rows = found["zoos"][key]
-        found["zoos"][key] = rows
+            rows = generators.study(path, config, names, **same, progress=tqdm)
+            found["zoos"][key] = {"about": about, "made_of": made_of, **rows}
         script.keep(out, found, generator_tables.markdown(found["zoos"]))
     print(f"wrote {out} and {out.with_suffix('.md')}")
 

@@ -1,15 +1,15 @@
-"""Few-shot heads beside every other adapter: table 5 of FLoWN at our scale, and its bill."""
+"""Few-shot heads beside every other adapter: the question of FLoWN, table 5, and their bill."""
 
 from pathlib import Path
 from typing import Annotated
-
-import typer
-from tqdm import tqdm
 
 from hyperlab import params
 from hyperlab.models import targets
 from hyperlab.study import head_tables, script, timing
 from hyperlab.study.heads import HeadsConfig
+
+import typer
+from tqdm import tqdm
 
 OUT = Path("results")
 ROWS = Path("artifacts/heads")
@@ -32,8 +32,8 @@ def main(
         target, config, seed=seed, root=data, folder=rows, progress=tqdm
     )
     parts = {
-        "heads": ("base_tasks", "base_domains", "seconds", "heads", "seeds"),
-        "adapters": ("adapters",),
+        "heads": ("base_tasks", "base_domains", "seconds", "heads", "domains", "seeds"),
+        "adapters": ("adapters", "adapter_domains"),
     }
     for name, keys in parts.items():
         told = about | {key: found[key] for key in keys}

@@ -5,16 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import torch
-import typer
-from tqdm import tqdm
-
 from hyperlab.base import choose, whole_file
 from hyperlab.hyperflow.collect import CollectConfig, draw_tasks
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.models import targets
 from hyperlab.params import qv_biases
 from hyperlab.study import precision, script
+
+import torch
+import typer
+from tqdm import tqdm
 
 BATCHES = {"smoke": 1, "laptop": 4, "paper": 16}  # of 8 tasks
 TEACHERS = {
@@ -46,7 +46,7 @@ def main(
     text = json.dumps(about | {"percent of the path": rows}, indent=1) + "\n"
     for suffix, part in ((".json", text), (".md", precision.markdown(rows))):
         with whole_file(out.with_suffix(suffix)) as draft:
-            draft.write_text(part)
+            draft.write_text(part, encoding="utf-8")
     print(f"wrote {out}.json and .md")
 
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
 from hyperlab.study import claims, experiments, rules, script
+
+import typer
+from tqdm import tqdm
 
 
 def main(
@@ -18,11 +18,11 @@ def main(
     data: script.Data = None,
     role: Annotated[str, typer.Option(help="of the domains: tasks/roles.py")] = "held_out",
     protocol: Annotated[str, typer.Option(help="of the episodes")] = "variable",
-    n_tasks: Annotated[int, typer.Option(help="per domain")] = 20,
+    n_tasks: script.NTasks = 0,
     only: Annotated[str, typer.Option(help="domains, with commas; empty: all here")] = "",
 ) -> None:
     """CPU, one core: five seconds a task."""
-    n = 2 if scale == "smoke" else n_tasks
+    n = script.n_tasks(n_tasks, scale, 20)
     config = experiments.EvalConfig(
         role=role, protocol=protocol, seed=seed, n_tasks=n, only=script.words(only)
     )

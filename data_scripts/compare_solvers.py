@@ -5,13 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
 from hyperlab.base import ConfigError
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
 from hyperlab.study import claims, experiments, script
+
+import typer
+from tqdm import tqdm
 
 NETS = {"C": "cubic", "L": "linear"}
 GRID = (
@@ -24,19 +24,18 @@ SETTING = re.compile(r"([CL]) (\w+) (\d+)(?: x ([\d.]+))?")
 
 
 def main(
-    scale: Annotated[
-        str, typer.Option(help="smoke: 2 tasks a domain; else --n-tasks")
-    ] = "laptop",
+    scale: Annotated[str, typer.Option(help="smoke: 2 tasks a domain")] = "laptop",
     seed: Annotated[int, typer.Option(help="of every random stream")] = 0,
     out: Annotated[Path, typer.Option(help="stem of the table")] = Path("results/solvers"),
     data: Annotated[Path | None, typer.Option(help="root of real data")] = None,
     protocol: Annotated[str, typer.Option(help="of the episodes")] = "variable",
-    n_tasks: Annotated[int, typer.Option(help="per domain")] = 40,
+    n_tasks: script.NTasks = 0,
     grid: Annotated[str, typer.Option(help="networks, solvers, steps, lengths")] = GRID,
 ) -> None:
     """The shipped drift networks C and L. CPU, one core: 20 minutes."""
-    sizes = {"n_tasks": 2 if scale == "smoke" else n_tasks, "seed": seed}
-    config = experiments.EvalConfig(role="validation", protocol=protocol, **sizes)
+    n = script.n_tasks(n_tasks, scale, 40)
+    which = {"role": "validation", "protocol": protocol, "n_tasks": n, "seed": seed}
+    config = experiments.EvalConfig(**which)
     methods = [adapt.NoAdaptation(), *map(flow, grid.split(","))]
     target = targets.load("vit_micro")
     claims.tabulate(target, methods, config, out, root=data, progress=tqdm)

@@ -1,14 +1,13 @@
 """Generated networks as starts of fine-tuning, against others: table 3 of FLoWN at our scale."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.study import kept, script, start_tables, starts, timing
+
 import typer
 from tqdm import tqdm
-
-from hyperlab.study import script, start_tables, starts, timing
 
 OUT = Path("results/starts.json")
 
@@ -26,22 +25,28 @@ def main(
     place: Annotated[str, typer.Option(help="epoch of the zoo: middle or last")] = "middle",
     last: Annotated[int, typer.Option(help="epoch; 0: the scale's")] = 0,
 ) -> None:
-    """Some minutes a data set on one core. What is there is not done again."""
+    """Some minutes a data set on one core. What is there of just this is not done again."""
     config = replace(starts.StartsConfig.at(scale), place=place)
     if images:
         config = replace(config, n_train=images)
     if last:
-        kept = tuple(epoch for epoch in config.epochs if epoch <= last)
-        config = replace(config, epochs=kept)
+        reported = tuple(epoch for epoch in config.epochs if epoch <= last)
+        config = replace(config, epochs=reported)
     about = {"command": script.command(), "seed": seed, "config": repr(config)}
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch", "scipy"])}
-    found = json.loads(out.read_text()) if out.exists() else {"zoos": {}}
+    found = script.joined(out, "zoos")
+    for path in script.words(zoos):
+        starts.opened(path)  # all are there before the first is measured
     for path in script.words(zoos):
         name = f"{Path(path).stem}, {starts.named(config)}"
-        if name not in found["zoos"]:
-            others = () if unseen == "none" else script.words(unseen) or None
-            rows = starts.study(path, config, others, seed=seed, root=data, progress=tqdm)
-            found["zoos"][name] = {"about": about, **rows}
+        others = () if unseen == "none" else script.words(unseen) or None
+        same = {"seed": seed, "root": data}
+        zoo, trained = starts.opened(path)
+        images = starts.images(zoo, trained.recipe, config, others, root=data)
+        made_of = kept.made_of(zoo, images, config, seed=seed)
+        if not kept.current(found["zoos"].get(name), made_of, name):
+            rows = starts.study(path, config, others, **same, progress=tqdm)
+            found["zoos"][name] = {"about": about, "made_of": made_of, **rows}
         script.keep(out, found, start_tables.markdown(found["zoos"]))
     print(f"wrote {out} and {out.with_suffix('.md')}")
 

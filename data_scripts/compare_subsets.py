@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-import torch
-import typer
-from tqdm import tqdm
-
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
 from hyperlab.study import claims, experiments, script, subsets
+
+import torch
+import typer
+from tqdm import tqdm
 
 
 def main(
@@ -21,12 +21,12 @@ def main(
     ),
     data: script.Data = None,
     protocol: Annotated[str, typer.Option(help="of the episodes")] = "5-way 5-shot",
-    n_tasks: Annotated[int, typer.Option(help="per domain")] = 20,
+    n_tasks: script.NTasks = 0,
     only: Annotated[str, typer.Option(help="domains, with commas; empty: all here")] = "",
     share: script.Share = "0/1",
 ) -> None:
     """Held-out domains; CPU, one core: 10 seconds a task. Goes on where it was stopped."""
-    n = 2 if scale == "smoke" else n_tasks
+    n = script.n_tasks(n_tasks, scale, 20)
     where = {"only": script.words(only), "share": script.share(share), "seed": seed}
     config = experiments.EvalConfig(protocol=protocol, n_tasks=n, **where)
     target, net = targets.load("vit_micro"), drift.load("cubic")

@@ -3,23 +3,21 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
 from hyperlab.hyperflow import adapt
 from hyperlab.models import targets
 from hyperlab.study import claims, experiments, methods, script
 
+import typer
+from tqdm import tqdm
+
 
 def main(
-    scale: Annotated[
-        str, typer.Option(help="smoke: 2 tasks a domain; else --n-tasks")
-    ] = "laptop",
+    scale: Annotated[str, typer.Option(help="smoke: 2 tasks a domain")] = "laptop",
     seed: Annotated[int, typer.Option(help="of every random stream")] = 0,
     out: Annotated[Path, typer.Option(help="stem of the table")] = Path("results/teachers"),
     data: Annotated[Path | None, typer.Option(help="root of real data")] = None,
     protocol: Annotated[str, typer.Option(help="of the episodes")] = "5-way 5-shot",
-    n_tasks: Annotated[int, typer.Option(help="per domain")] = 30,
+    n_tasks: script.NTasks = 0,
     grid: Annotated[
         str, typer.Option(help="[method] steps x rate [adam], with commas")
     ] = "20x10,25x8,30x8,30x10,40x8",
@@ -30,7 +28,7 @@ def main(
         role="validation",
         protocol=protocol,
         seed=seed,
-        n_tasks=2 if scale == "smoke" else n_tasks,
+        n_tasks=script.n_tasks(n_tasks, scale, 30),
     )
     compared = [adapt.NoAdaptation(), *map(methods.tuning, grid.split(","))]
     target = targets.load("vit_micro", weights=backbone)

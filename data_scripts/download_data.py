@@ -3,19 +3,18 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm.auto import tqdm
-
-from hyperlab.base import HyperlabError
+from hyperlab.base import ConfigError, HyperlabError
+from hyperlab.study import script
 from hyperlab.tasks import domains
 from hyperlab.tasks.catalogue import CATALOGUE
 from hyperlab.tasks.download import download
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+import typer
+from tqdm.auto import tqdm
+
 OUT = "Root folder, one sub-folder a data set (default: HYPERLAB_DATA if set, else data)."
 
 
-@app.command()
 def main(
     names: Annotated[
         list[str] | None, typer.Argument(help="Data sets, see --list.")
@@ -27,6 +26,10 @@ def main(
     ] = False,
 ) -> None:
     """Download the named data sets, hashes checked, into a folder that hyperlab reads."""
+    if bool(names) + every + show > 1:
+        raise ConfigError(
+            "name data sets, or --all of them, or --list what there is: one of these"
+        )
     if show:
         return table(domains.data_root(out))
     names = [n for n, entry in CATALOGUE.items() if entry.files] if every else names
@@ -54,4 +57,4 @@ def table(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    script.run(main)

@@ -4,9 +4,6 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
 from hyperlab import params
 from hyperlab.base import choose, whole_file
 from hyperlab.hyperflow import drift
@@ -14,6 +11,9 @@ from hyperlab.models import targets
 from hyperlab.study import script, timing
 from hyperlab.views import film
 from hyperlab.views.apps.stepper_state import Bench, Reading, Stepper, unseen
+
+import typer
+from tqdm import tqdm
 
 
 def walk(state: Stepper, method: str, steps: int) -> tuple[Reading, ...]:
@@ -50,7 +50,7 @@ def main(
     facts["eight_chebyshev_steps"] = round(walk(state, "chebyshev", 8)[-1].accuracy, 4)
     facts |= {"versions": timing.versions(["torch", "timm", "plotly"])}
     with whole_file(out / "stepper.json") as draft:
-        draft.write_text(json.dumps(facts, indent=1) + "\n")
+        draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {out}/stepper.gif, stepper.png and stepper.json")
 
 

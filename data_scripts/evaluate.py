@@ -1,15 +1,16 @@
 """Every method on the same tasks of domains that were never seen: one table, with controls."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
+
+from hyperlab.hyperflow import collect
+from hyperlab.models import targets
+from hyperlab.study import claims, experiments, methods, script
 
 import torch
 import typer
 from tqdm import tqdm
-
-from hyperlab.hyperflow import trajectories
-from hyperlab.models import targets
-from hyperlab.study import claims, experiments, methods, script
 
 ROWS = Path("artifacts/evaluate")
 NETS = "HyperFlow-L=linear,HyperFlow-C=cubic"
@@ -21,10 +22,10 @@ def main(
     out: Annotated[Path, typer.Option(help="stem of the table")] = Path("results/held_out"),
     rows: Annotated[Path, typer.Option(help="folder of the rows")] = ROWS,
     data: script.Data = None,
-    store: Annotated[Path | None, typer.Option(help="trajectories: adds controls")] = None,
+    store: Annotated[str, typer.Option(help="trajectories: adds controls")] = "",
     role: Annotated[str, typer.Option(help="of the domains: tasks/roles.py")] = "held_out",
     protocol: Annotated[str, typer.Option(help="see tasks/protocols.py")] = "variable",
-    n_tasks: Annotated[int, typer.Option(help="per domain; 0: the protocol's")] = 0,
+    n_tasks: script.NTasks = 0,
     only: Annotated[str, typer.Option(help="domains, with commas; empty: all here")] = "",
     compared: Annotated[str, typer.Option("--methods", help="names; empty: all")] = "",
     nets: Annotated[str, typer.Option(help="name=file or shipped network")] = NETS,
@@ -36,17 +37,16 @@ def main(
     """Goes on where it was stopped; several processes may share it, the last writes the table."""
     place = script.place(device)
     target = targets.load(backbone, image_size=image_size or None).to(place)
-    n = 2 if scale == "smoke" else n_tasks or methods.n_tasks(protocol)
-    which = {"role": role, "protocol": protocol, "only": script.words(only), "seed": seed}
-    which |= {"share": script.share(share), "size": target.image_size}
-    config = experiments.EvalConfig(n_tasks=n, **which)
-    own = rows / f"own-{config.stem}.safetensors"
-    asks = store and (not compared or "own domain's mean" in compared)
-    learned = methods.Learned(
-        nets=methods.networks(script.words(nets), place),
-        data=trajectories.TrajectoryStore.open(store).read().to(place) if store else None,
-        own=experiments.own_means(target, config, own, root=data) if asks else {},
-    )
+    n = script.n_tasks(n_tasks, scale, methods.n_tasks(protocol))
+    which = {"role": role, "protocol": protocol, "only": script.words(only), "n_tasks": n}
+    which |= {"share": script.share(share), "size": target.image_size, "seed": seed}
+    config = experiments.EvalConfig(**which)
+    paths = collect.reopen(store, target).read().to(place) if store else None
+    learned = methods.Learned(nets=methods.networks(script.words(nets), place), data=paths)
+    if methods.OWN in methods.checked(script.words(compared), learned):
+        kept = rows / f"own-{config.stem}.safetensors"
+        own = experiments.own_means(target, config, kept, root=data)
+        learned = replace(learned, own=own)
     chosen = methods.named(script.words(compared), learned)
     if config.share[1] > 1:
         torch.set_num_threads(1)

@@ -1,14 +1,14 @@
 """A zoo's generator fine-tuned on another data set, beside plain training: table 4 of FLoWN."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.base import ConfigError
+from hyperlab.study import generators, kept, script, through, through_tables, timing
+from hyperlab.weights import zoo_store
+
 import typer
 from tqdm import tqdm
-
-from hyperlab.base import ConfigError
-from hyperlab.study import script, through, through_tables, timing
 
 OUT = Path("results/through.json")
 PAIRS = "digits:glyphs,glyphs:digits"
@@ -18,23 +18,31 @@ def main(
     pairs: Annotated[str, typer.Option(help="base:target, with commas")] = PAIRS,
     scale: script.Scale = "laptop",
     stops: Annotated[bool, typer.Option(help="also every t'")] = False,
-    out: Annotated[Path, typer.Option(help="to write; pairs in it are left out")] = OUT,
+    out: Annotated[
+        Path, typer.Option(help="to write; what it has of just this is kept")
+    ] = OUT,
     data: script.Data = None,
 ) -> None:
     """Some minutes a pair. A base is digits, glyphs or objects, or the store of a zoo."""
     config = through.StudyConfig.at(scale)
     about = {"command": script.command(), "config": repr(config)}
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch"])}
-    found = json.loads(out.read_text()) if out.exists() else {"pairs": {}}
-    for pair in tqdm(script.words(pairs), desc="pairs"):
+    found, asked = script.joined(out, "pairs"), []
+    for pair in script.words(pairs):  # all of them are there before the first is measured
         base, colon, target = pair.rpartition(":")
         if not colon:
             raise ConfigError(f"a pair is base:target, e.g. digits:glyphs; got {pair!r}")
+        zoo = zoo_store.find_zoo(base)
+        asked.append((base, zoo, target, through.images_for(zoo, target, root=data)))
+    for base, zoo, target, theirs in tqdm(asked, desc="pairs"):
         name = f"{Path(base).stem.removeprefix('zoo_')} to {target}"
-        if name not in found["pairs"]:
+        images = {target: theirs}
+        images[zoo.dataset] = generators.images_of(zoo, config.n_eval, root=data)
+        made_of = kept.made_of(zoo, images, config, stops=stops)
+        if not kept.current(found["pairs"].get(name), made_of, name):
             how = {"stops": stops, "root": data, "progress": tqdm}
             rows = through.study(base, target, config, **how)
-            found["pairs"][name] = {"about": about, **rows}
+            found["pairs"][name] = {"about": about, "made_of": made_of, **rows}
         script.keep(out, found, through_tables.markdown(found["pairs"]))
     print(f"wrote {out} and {out.with_suffix('.md')}")
 

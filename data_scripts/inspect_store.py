@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
 from hyperlab.base import whole_file
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.study import inspection, script
 from hyperlab.views import figures
+
+import typer
+from tqdm import tqdm
 
 
 def main(
@@ -34,7 +34,7 @@ def main(
     text = f"<!doctype html><meta charset=utf-8><title>{store}</title>"
     text += f"<pre>{found.words}</pre>{''.join(parts)}"
     with whole_file(out) as draft:
-        draft.write_text(text)
+        draft.write_text(text, encoding="utf-8")
     print(f"wrote {out}")
 
 

@@ -4,13 +4,13 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab import base
+from hyperlab.hyperflow import collect, jacobian
+from hyperlab.models import belonging, targets
+from hyperlab.study import script
+
 import typer
 from tqdm import tqdm
-
-from hyperlab import base
-from hyperlab.hyperflow import collect, jacobian, trajectories
-from hyperlab.models import targets
-from hyperlab.study import script
 
 
 def main(
@@ -31,14 +31,15 @@ def main(
     config = jacobian.JacobianConfig.at(scale)
     target = targets.load(backbone, image_size=image_size or None).to(place)
     generator = base.stream(seed, "jacobian")
-    recorded = trajectories.TrajectoryStore.open(store)
+    recorded = collect.reopen(store, target)
     tasks = collect.redrawn(recorded, root=data)
     seen = jacobian.gather(target, tasks, config, generator=generator, progress=tqdm)
     how = {"token_size": target.model.num_features, "generator": generator, "device": place}
     net = jacobian.fit_jacobian(seen, config, **how, progress=tqdm)
+    net.target = belonging.described(target)
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config}
-    about["domains"] = recorded.group.attrs["domains"]
+    about |= {name: recorded.group.attrs[name] for name in ("domains",)}
     jacobian.save(net.cpu(), out, {key: str(value) for key, value in about.items()})
     print(
         f"wrote {out} ({len(seen.look)} images of {len(seen.delta)} looks, {seconds:.0f} s)"

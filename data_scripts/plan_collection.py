@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from hyperlab.base import DataMissingError, whole_file
 from hyperlab.study import forecast, script
+
+import typer
 
 
 def main(
@@ -21,9 +21,11 @@ def main(
         raise DataMissingError(
             f"no {bench}; run: python data_scripts/bench_collection.py --scale paper"
         )
-    text = forecast.markdown(json.loads(bench.read_text()), script.command())
+    text = forecast.markdown(
+        json.loads(bench.read_text(encoding="utf-8")), script.command()
+    )
     with whole_file(out) as draft:
-        draft.write_text(text)
+        draft.write_text(text, encoding="utf-8")
     print(f"wrote {out}")
 
 

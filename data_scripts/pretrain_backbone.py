@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from safetensors.torch import save_file
-from tqdm import tqdm
-
 from hyperlab import base
 from hyperlab.models import pretrain, targets
 from hyperlab.study import script
 from hyperlab.tasks import roles
+
+import typer
+from safetensors.torch import save_file
+from tqdm import tqdm
 
 
 def main(

@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
 from hyperlab.base import whole_file
-from hyperlab.hyperflow import collect, trajectories
+from hyperlab.hyperflow import collect
 from hyperlab.models import targets
 from hyperlab.study import methods, script, training_tasks
+
+import typer
+from tqdm import tqdm
 
 
 def main(
@@ -19,16 +19,19 @@ def main(
     scale: script.Scale = "laptop",
     out: Annotated[Path, typer.Option(help="to write")] = Path("results/training.json"),
     data: script.Data = None,
-    n_tasks: Annotated[int, typer.Option(help="every fifth recorded task")] = 120,
+    n_tasks: Annotated[
+        int, typer.Option(help="every fifth; 0: 120, or the first 2 at smoke")
+    ] = 0,
     nets: Annotated[str, typer.Option(help="name=file or shipped network")] = (
         "HyperFlow-L=linear,HyperFlow-C=cubic"
     ),
 ) -> None:
     """Share of the fall of the support loss, relative error, cosine. CPU, one core: 5 minutes."""
-    n, every = (2, 1) if scale == "smoke" else (n_tasks, 5)
-    tasks = collect.redrawn(trajectories.TrajectoryStore.open(store), root=data)
+    n, every = script.n_tasks(n_tasks, scale, 120), 1 if scale == "smoke" else 5
+    target = targets.load("vit_micro")
+    tasks = collect.redrawn(collect.reopen(store, target), root=data)
     table = training_tasks.recover(
-        targets.load("vit_micro"),
+        target,
         itertools.islice(tasks, 0, n * every, every),
         methods.networks(script.words(nets)),
         n_tasks=n,
@@ -39,7 +42,10 @@ def main(
     quartiles = numbers.quantile([0.25, 0.5, 0.75]).round(4)
     rows = quartiles.rename_axis(["method", "quantile"]).reset_index().to_dict("records")
     with whole_file(out) as draft:
-        draft.write_text(json.dumps({"about": about, "quantiles": rows}, indent=1) + "\n")
+        draft.write_text(
+            json.dumps({"about": about, "quantiles": rows}, indent=1) + "\n",
+            encoding="utf-8",
+        )
     print(f"wrote {out}")
 
 

@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
+from hyperlab.identity import checksum
 from hyperlab.study import retrieval, retrieval_tables, script, timing
 from hyperlab.weights import zoo_store
+
+import typer
+from tqdm import tqdm
 
 OUT = Path("results/retrieval.json")
 KINDS = "caml,means,one-hot,nothing"
@@ -27,21 +28,25 @@ def main(
     """Every seed is kept as soon as it is done; the same command goes on."""
     config = retrieval.RetrievalConfig.at(scale)
     if steps:
-        vae, flow = (int(word) for word in script.words(steps))
+        vae, flow = script.numbers(steps, "--steps", n=2)
         config = replace(
             config,
             vae=replace(config.vae, steps=vae),
             flow=replace(config.flow, steps=flow),
         )
+    wanted = script.numbers(seeds, "--seeds")
     same = {"config": repr(config), "zoos": zoos, "kinds": kinds, "prior": prior}
+    retrieval_tables.begun(out, same)  # before the work
+    sets = retrieval.open_sets(script.words(zoos), config, root=data, progress=tqdm)
+    other = zoo_store.find_zoo(prior) if prior else None
+    same["checksums"] = ", ".join([f"{part.name} {checksum(part)}" for part in sets])
+    same["prior networks"] = checksum(other and other.w)
     rows = retrieval_tables.begun(out, same)
     about = {"command": script.command(), **same}
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch"])}
-    sets = retrieval.open_sets(script.words(zoos), config, root=data, progress=tqdm)
-    other = zoo_store.find_zoo(prior) if prior else None
     how = {"other": other, "progress": tqdm}
     done = {row["seed"] for row in rows}
-    for seed in [int(word) for word in script.words(seeds) if int(word) not in done]:
+    for seed in [seed for seed in wanted if seed not in done]:
         rows += retrieval.study(sets, script.words(kinds), config, seed=seed, **how)
         found = {"about": about, "rows": rows}
         script.keep(out, found, retrieval_tables.markdown(found))

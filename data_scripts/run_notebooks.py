@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm.auto import tqdm
-
 from hyperlab.base import SCALES, ConfigError
 from hyperlab.study import course, course_times, script
+
+import typer
+from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +28,8 @@ def main(
         bool, typer.Option("--golden", help="Store golden cells' outputs in notebooks/.")
     ] = False,
     keep: Annotated[
-        Path | None, typer.Option(help="Put seconds and memory into this .json and .md.")
+        Path | None,
+        typer.Option(help="Put seconds, memory into this .json, .md.", dir_okay=False),
     ] = None,
 ) -> None:
     """Run notebooks/*.ipynb in order; exit 1 if any has a fault."""

@@ -5,13 +5,13 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.study import script
+from hyperlab.tasks import domains
+
 import nbformat
 import typer
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from voila.app import Voila
-
-from hyperlab.study import script
-from hyperlab.tasks import domains
 
 TITLE = """# One step of the learned flow
 What does **Step** do to a task that neither the network nor its learned flow has seen?"""
@@ -49,8 +49,8 @@ def main(
         template.mkdir(parents=True)
         cells = [new_markdown_cell(TITLE), new_code_cell(CODE.format(seed=seed))]
         nbformat.write(new_notebook(cells=cells), notebook)
-        (template / "index.html.j2").write_text(PAGE)
-        (template / "conf.json").write_text('{"base_template": "lab"}')
+        (template / "index.html.j2").write_text(PAGE, encoding="utf-8")
+        (template / "conf.json").write_text('{"base_template": "lab"}', encoding="utf-8")
         os.environ["JUPYTER_PATH"] = folder
         fixed = [str(notebook), "--Voila.ip=127.0.0.1", "--template=offline", "--token"]
         Voila.launch_instance([*fixed, f"--port={port}", f"--Voila.open_browser={browser}"])

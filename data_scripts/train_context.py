@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
 from hyperlab.base import stream
-from hyperlab.models import targets
+from hyperlab.models import belonging, targets
 from hyperlab.study import script
 from hyperlab.tasks import roles
 from hyperlab.weights import context, sets
+
+import typer
+from tqdm import tqdm
 
 LEFT_OUT = {"cifar10"}  # its test images judge generated networks
 N_CLASSES = 10
@@ -38,6 +38,7 @@ def main(
     g = stream(seed, "set encoder")
     learned = list(pools["trajectories"].values())
     net = sets.fit_sets(learned, config, generator=g, progress=tqdm)
+    net.target = belonging.described(encoder.target)
     how = {"n_sets": 200, "n_shot": config.n_shot, "generator": stream(seed, "sets")}
     right = sets.right_share(net, list(pools["validation"].values()), **how)
     about = {"command": script.command(), "seed": seed, "config": config}

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from tqdm import tqdm
-
 from hyperlab import base
 from hyperlab.hyperflow import drift, jacobian, stream, training, trajectories
 from hyperlab.study import script
+
+import typer
+from tqdm import tqdm
 
 
 def main(
@@ -21,7 +21,7 @@ def main(
     path: Annotated[str, typer.Option(help="linear (L), piecewise or cubic (C)")] = "cubic",
     scale: script.Scale = "paper",
     seed: script.Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="one file; default: as shipped")] = None,
+    out: Annotated[Path | None, typer.Option(help="or as shipped", dir_okay=False)] = None,
     device: script.Device = "auto",
     memory: Annotated[
         float, typer.Option(help="GiB; a larger store is streamed through so much")

@@ -1,17 +1,18 @@
 """Train a timm network, freeze it but for its last two norm layers, and keep their next steps."""
 
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import Annotated
-
-import typer
-from tqdm import tqdm
 
 from hyperlab.base import choose
 from hyperlab.study import script
 from hyperlab.weights import recipes, tails
 from hyperlab.weights.recipes import RECIPES
 from hyperlab.weights.zoo import accuracies
+
+import typer
+from tqdm import tqdm
 
 
 def main(
@@ -20,8 +21,8 @@ def main(
     scale: script.Scale = "laptop",
     seed: script.Seed = 0,
     out: Annotated[
-        str, typer.Option(help="empty: artifacts/tail_HOST_DATASET.safetensors")
-    ] = "",
+        Path | None, typer.Option(help="or artifacts/tail_HOST_DATASET", dir_okay=False)
+    ] = None,
     device: script.Device = "auto",
     data: script.Data = None,
 ) -> None:

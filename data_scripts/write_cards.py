@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from hyperlab.base import PRETRAINED, whole_file
 from hyperlab.study import cards, script
+
+import typer
 
 
 def main(
@@ -23,7 +23,7 @@ def main(
     texts[out] = cards.roles_table()
     for path, text in sorted(texts.items()):
         with whole_file(path) as draft:
-            draft.write_text(text)
+            draft.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
 
 

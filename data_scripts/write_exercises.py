@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from hyperlab.study import reader_edition, script
+
+import typer
 
 ROOT = Path(__file__).parents[1]
 

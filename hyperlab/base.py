@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 T = TypeVar("T")
+Where = TypeVar("Where", Path, str)
 Velocity = Callable[[Tensor, Tensor], Tensor]  # f(t, x) -> dx/dt
 SCALES = ("smoke", "laptop", "paper")
 PRETRAINED = Path(__file__).parent / "pretrained"  # what comes with the package
@@ -31,6 +32,9 @@ class HyperlabError(Exception):
     A notebook shows it without the page of traceback: the reader's own lines, the sentence, and
     where it was raised; `traceback.print_last()` shows the rest.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
     def _render_traceback_(self) -> list[str]:  # IPython asks for it
         return [*brief(self), *_raised(self)]
@@ -100,6 +104,13 @@ def choose(options: Mapping[str, T], name: str) -> T:
     return options[name]
 
 
+def distinct(items: Iterable[object], what: str) -> None:
+    """An error if one of them comes twice: the same thing would be counted as two."""
+    items = list(items)
+    if twice := sorted({str(x) for x in items if items.count(x) > 1}):
+        raise ConfigError(f"{what} {twice} come twice; want each once, got {items}")
+
+
 def stream(seed: int, *names: str | int) -> torch.Generator:
     """A CPU random stream that depends on its name alone, not on what ran before it."""
     digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
@@ -130,10 +141,50 @@ def fingerprint(*configs: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def differences(was: object, now: object, name: str = "") -> list[str]:
+    """The settings that differ, one sentence each: ["config.teacher.lr: was 10.0, is 0.03"].
+
+    Nested mappings are compared key by key, lists of names by who comes and goes; a list and a
+    tuple of the same items are equal, as JSON has it.
+    """
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        pairs = {key: (was.get(key), now.get(key)) for key in (*was, *now)}
+        found = [differences(*pair, f"{name}.{key}") for key, pair in pairs.items()]
+        return [sentence.lstrip(".") for part in found for sentence in part]
+    if isinstance(was, list | tuple) and isinstance(now, list | tuple):
+        gone, new = ([x for x in a if x not in b] for a, b in ((was, now), (now, was)))
+        if list(was) == list(now):
+            return []
+        if (gone or new) and len(was) + len(now) > 4:
+            return [f"{name}: was with {gone}, is with {new}"]
+    return [] if was == now else [f"{name}: was {was!r}, is {now!r}"]
+
+
+def printable(name: object) -> str:
+    """A path or text that can be printed and written anywhere: bytes that are no UTF-8 as \\xe9."""
+    return os.fsencode(str(name)).decode("utf-8", "backslashreplace")
+
+
+def expanded(path: Where) -> Where:
+    """A path whose ~ is the home folder, as in a shell; an address such as s3://... as it is."""
+    return type(path)(os.path.expanduser(path))  # noqa: PTH111
+
+
+def writable(folder: Path | str) -> bool:
+    """Whether files can be made in a folder, or in the nearest one above it that is there."""
+    folder = Path(folder).absolute()
+    try:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def whole_file(path: Path | str) -> Iterator[Path]:
     """A temporary path that becomes `path` when the block ends well, and vanishes otherwise."""
-    path = Path(path)
+    path = expanded(Path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -159,7 +210,7 @@ def whole_tensors(
         DataMissingError: no such file.
         ArtifactError: the file is damaged, or the block finds that it is of another kind.
     """
-    if not Path(path).exists():
+    if not (path := expanded(Path(path))).is_file():
         raise DataMissingError(f"no {what} at {path}; {remedy}")
     try:
         with safe_open(path, "pt") as file:

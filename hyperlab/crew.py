@@ -7,14 +7,17 @@ the result has the same bits. More cores are used by more workers.
 import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -25,6 +28,10 @@ Shared, Item, Result = TypeVar("Shared"), TypeVar("Item"), TypeVar("Result")
 Job = Callable[[Shared, Item], Result]
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of malloc.h
 WAIT_S = 30  # for a scheduler to answer
+UNGUARDED = (
+    'workers read the script anew: its work must stand under `if __name__ == "__main__":`, or it '
+    "would begin again in each of them; put it there, or take workers=1"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +58,9 @@ class Crew:
         """job(shared, item) for every item, in the order in which they are done.
 
         Raises:
-            ArtifactError: workers died again and again.
-            ConfigError: there is no such cluster, or dask is not installed.
+            ArtifactError: a worker was killed, or workers died again and again.
+            ConfigError: workers cannot begin, or what they need cannot be sent to them; there is
+                no such cluster, or dask is not installed.
         """
         if self.scheduler:
             return _on_cluster(job, items, shared, self.scheduler)
@@ -81,17 +89,55 @@ def one_thread() -> Iterator[None]:
 def _in_processes(
     job: Job, items: Sequence[Item], shared: Shared, workers: int
 ) -> Iterator[Result]:
-    pool = processes(job, shared, workers)
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ConfigError(
+            UNGUARDED
+        )  # in a worker that reads the script: it would begin again
+    pool, others = processes(job, shared, workers), set(multiprocessing.active_children())
     try:
-        for future in as_completed([pool.submit(settled, item) for item in items]):
+        futures = [_sent(pool, item) for item in items]
+        ours = set(multiprocessing.active_children()) - others
+        for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:
-        raise ArtifactError(
-            "a worker process died (killed, or out of memory); what is whole is kept: run "
-            "again to resume, with fewer workers if memory was short"
-        ) from error
+        pool.shutdown(cancel_futures=True)
+        raise _death([worker.exitcode or 0 for worker in ours]) from error
     finally:
         pool.shutdown(cancel_futures=True)  # waits for the items that are being worked on
+
+
+def _sent(pool: ProcessPoolExecutor, item: Item) -> Future:
+    try:
+        return pool.submit(settled, item)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:  # as pickle has it
+        raise ConfigError(
+            f"workers cannot be handed the job or what it needs ({error}): define it at the top "
+            "of a module, or take workers=1"
+        ) from error
+
+
+def _death(codes: Sequence[int]) -> ArtifactError | ConfigError:
+    """Why workers died, from their exit codes: as they began, or of which signal."""
+    if any(code > 0 for code in codes):
+        script = getattr(sys.modules["__main__"], "__file__", None)
+        if not script:
+            return ConfigError(
+                "workers cannot begin: what a notebook defines is not there in another process; "
+                "put the job and its classes into a .py file and import them, or take workers=1"
+            )
+        guarded = "__main__" in Path(script).read_text(encoding="utf-8", errors="replace")
+        above = "workers cannot begin, the error that they printed stands above; workers=1 "
+        return ConfigError(
+            above + "does the same in this process" if guarded else UNGUARDED
+        )
+    stopped = -signal.SIGTERM  # the pool ends the others by it
+    number = min(codes, key=lambda code: (code in (0, stopped), code), default=0)
+    name = signal.Signals(-number).name if number else "itself"
+    memory = number == -signal.SIGKILL  # what a system without memory sends
+    return ArtifactError(
+        f"a worker process was ended by {name}{', as where memory runs out' if memory else ''}; "
+        f"what is whole is kept: run again to resume{', with fewer workers' if memory else ''}"
+    )
 
 
 def processes(job: Job, shared: Shared, workers: int) -> ProcessPoolExecutor:

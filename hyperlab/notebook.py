@@ -1,20 +1,25 @@
-"""What a kernel says to the reader of a notebook when a cell cannot run.
+"""What a kernel says to the reader when a cell cannot run, and where the course's files lie.
 
-Both functions are called once, in the cell that is the same in every notebook; importing changes
-nothing. Errors that hyperlab raises itself are short in a notebook without them.
+`explain_errors` and `check` are called once, in the cell that is the same in every notebook. Errors
+that hyperlab raises itself are short in a notebook without them.
 """
 
+import os
 import symtable
 import sys
+import tempfile
 import traceback
 import warnings
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 
-from .base import SCALES, ConfigError, brief
+from .base import SCALES, ConfigError, DataMissingError, brief, writable
 
+# What the networks of a scale keep busy; on a GPU machine: every core.
+THREADS = {"smoke": 1, "laptop": 2}
 ABOVE = "run the cells above first (Run > Run All Above Selected Cell)"
 
 
@@ -29,7 +34,10 @@ def explain_errors() -> None:
 
 
 def check(scale: str) -> None:
-    """Refuse a scale that there is not; say what "paper" means without an accelerator.
+    """Refuse a scale that there is not; say what "paper" takes.
+
+    Torch gets as many threads as the networks of the scale keep busy, so that many kernels can
+    share a machine, unless OMP_NUM_THREADS says how many.
 
     Raises:
         ConfigError: the scale is none of `SCALES`.
@@ -37,9 +45,48 @@ def check(scale: str) -> None:
     if scale not in SCALES:
         have = ", ".join(SCALES)
         raise ConfigError(f"no scale {scale!r}; have {have}: correct the cell that sets it")
-    if scale == "paper" and not torch.cuda.is_available():
-        words = 'scale = "paper" takes days without a GPU, and there is none here; take "laptop"'
+    if scale == "paper":
+        words = 'scale = "paper" takes days without a GPU, and no notebook uses one; take "laptop"'
         warnings.warn(words, stacklevel=2)
+    if "OMP_NUM_THREADS" not in os.environ and scale in THREADS:
+        torch.set_num_threads(min(THREADS[scale], torch.get_num_threads()))
+
+
+def repository() -> Path | None:
+    """The folder of the course: around this package, else around the working folder, else none."""
+    here = Path.cwd()
+    for folder in (Path(__file__).parents[1], here, *here.parents):
+        if (folder / "results").is_dir() and (folder / "data_scripts").is_dir():
+            return folder
+    return None
+
+
+def results(name: str = "") -> Path:
+    """The committed evidence or a file of it, wherever a notebook runs: `results/` of the course.
+
+    Raises:
+        DataMissingError: neither the package nor the working folder lies in a clone.
+    """
+    if (root := repository()) is None:
+        raise DataMissingError(
+            f"no folder `results` of the course around {Path(__file__).parent} or {Path.cwd()}: "
+            "run the notebook inside a clone of hyperlab, or install it with: pip install -e ."
+        )
+    return root / "results" / name
+
+
+def artifacts(name: str) -> Path:
+    """A folder to keep what takes long to make: `artifacts/NAME` of the course.
+
+    Outside a clone that of the working folder; where neither can be written to, one for temporary
+    files, with a warning.
+    """
+    place = (repository() or Path.cwd()) / "artifacts" / name
+    if writable(place):
+        return place
+    other = Path(tempfile.gettempdir()) / "hyperlab" / name
+    warnings.warn(f"{place} cannot be written to; kept in {other} instead", stacklevel=2)
+    return other
 
 
 def _show(

@@ -20,7 +20,15 @@ import xarray as xr
 import zarr
 from zarr.errors import ContainsArrayError, ContainsGroupError
 
-from .base import ArtifactError, DataMissingError, HyperlabError, Progress, silent
+from .base import (
+    ArtifactError,
+    DataMissingError,
+    HyperlabError,
+    Progress,
+    differences,
+    expanded,
+    silent,
+)
 
 FORMAT = 1
 Kind = TypeVar("Kind", bound="Store")
@@ -72,6 +80,7 @@ class Store:
         Raises:
             ArtifactError: there is something else at `path`, or it cannot be written to.
         """
+        path = expanded(path)
         try:
             if _names(path) and not cls._half_made(path):
                 store = cls.open(path)
@@ -127,6 +136,7 @@ class Store:
             DataMissingError: nothing at `path`.
             ArtifactError: what is there is another kind of store or none, or lacks a part.
         """
+        path = expanded(path)
         try:
             if not _names(path):
                 raise DataMissingError(f"no {cls.kind} at {path}; run: {cls.script}")
@@ -146,12 +156,12 @@ class Store:
 
     def require(self, about: Mapping[str, object]) -> None:
         """Raise ArtifactError unless the store was made with exactly this configuration."""
-        for key, wanted in about.items():
-            if (found := self.group.attrs.get(key)) != wanted:
-                raise ArtifactError(
-                    f"{self.path} was made with {key}={found!r}, not {wanted!r}; "
-                    "choose another folder or the same configuration"
-                )
+        made = {key: self.group.attrs.get(key) for key in about}
+        if differ := differences(made, about):
+            raise ArtifactError(
+                f"{self.path} was made with other settings ({'; '.join(differ)}); "
+                "choose another folder or the same configuration"
+            )
 
     @property
     def missing(self) -> list[int]:
@@ -278,7 +288,7 @@ def storage() -> Iterator[None]:
 
 def whole_address(path: Path | str) -> str:
     """An address that means the same in another process."""
-    return str(path) if "://" in str(path) else str(Path(path).absolute())
+    return str(path) if "://" in str(path) else str(Path(expanded(path)).absolute())
 
 
 def _names(path: Path | str) -> set[str]:

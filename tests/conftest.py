@@ -7,6 +7,10 @@ import jaxtyping
 import pytest
 import torch
 
+# A worker of many has one thread, and so have the kernels and scripts that it starts.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 THREADS = torch.get_num_threads()
 ALONE = ("test_run.py", "test_scripts.py")  # their tests go to any worker
 

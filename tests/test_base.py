@@ -18,6 +18,20 @@ def test_an_unknown_option_is_answered_with_those_there_are():
         base.choose({"heun": 2, "euler": 1}, "eular")
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "differ"),
+    [
+        ({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}}, ["b.c: was 2, is 3"]),
+        ({"a": 1}, {"a": 1, "b": 2}, ["b: was None, is 2"]),
+        ({"a": [1, 2]}, {"a": (1, 2)}, []),
+        ({"a": [1, 2]}, {"a": [2, 1]}, ["a: was [1, 2], is [2, 1]"]),
+        ({"a": list("wxy")}, {"a": list("wyz")}, ["a: was with ['x'], is with ['z']"]),
+    ],
+)
+def test_of_two_settings_only_what_differs_is_said(was, now, differ):
+    assert base.differences(was, now) == differ
+
+
 def test_a_stream_depends_on_its_name_alone():
     before = torch.rand(3, generator=base.stream(0, "a", 1))
     torch.rand(9, generator=base.stream(0, "b"))
@@ -42,22 +56,33 @@ def test_a_fingerprint_changes_with_every_field(change):
     assert base.fingerprint(SomeConfig(**change)) == base.fingerprint(SomeConfig(**change))
 
 
+@pytest.mark.parametrize(
+    ("place", "can"), [("new/newer", True), (".", True), ("file", False), ("file/x", False)]
+)
+def test_whether_a_folder_could_be_written_to_is_known_before_it_is_made(
+    place, can, tmp_path
+):
+    (tmp_path / "file").touch()
+    assert base.writable(tmp_path / place) is can
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
 def test_a_whole_file_appears_when_the_block_ends(tmp_path):
     path = tmp_path / "new folder" / "note.txt"
     with base.whole_file(path) as draft:
-        draft.write_text("all of it")
+        draft.write_text("all of it", encoding="utf-8")
         assert not path.exists()
-    assert path.read_text() == "all of it"
+    assert path.read_text(encoding="utf-8") == "all of it"
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_after_an_error_the_old_file_is_there_and_no_draft_is(tmp_path):
     path = tmp_path / "note.txt"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     with pytest.raises(ZeroDivisionError), base.whole_file(path) as draft:
-        draft.write_text("half")
+        draft.write_text("half", encoding="utf-8")
         1 / 0  # noqa: B018
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -1,12 +1,26 @@
 """One job for many items, whoever does it."""
 
+import os
+import signal
+import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 import torch
 
-from hyperlab.base import ConfigError
+from hyperlab import crew
+from hyperlab.base import ArtifactError, ConfigError
 from hyperlab.crew import Crew
+
+UNGUARDED = """
+from hyperlab.crew import Crew
+
+def job(shared, item):
+    return item
+
+list(Crew(workers=2).each(job, [1, 2], 0))
+"""
 
 
 def job(shared, item):
@@ -50,3 +64,39 @@ def test_without_dask_a_cluster_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"pip install 'hyperlab\[cluster\]'"):
         list(Crew(scheduler="tcp://x:1").each(job, [1], 0))
+
+
+def killed(shared, item):
+    os.kill(os.getpid(), shared)
+
+
+def test_of_a_killed_worker_the_signal_is_named():
+    with pytest.raises(ArtifactError, match="ended by SIGKILL, as where memory runs out"):
+        list(Crew(workers=2).each(killed, [1, 2], signal.SIGKILL))
+
+
+@pytest.mark.parametrize(
+    ("codes", "name"), [([0, -11, -15], "SIGSEGV"), ([-15, -15], "SIGTERM")]
+)
+def test_a_signal_is_told_from_the_one_that_ends_the_other_workers(codes, name):
+    words = str(crew._death(codes))
+    assert f"ended by {name};" in words and "memory" not in words
+
+
+def test_a_script_without_a_guard_is_told_so_and_not_of_memory(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(UNGUARDED, encoding="utf-8")
+    done = subprocess.run([sys.executable, script], capture_output=True, encoding="utf-8")
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and 'under `if __name__ == "__main__":`' in last
+    assert "memory" not in done.stderr
+
+
+def test_workers_that_cannot_begin_in_a_notebook_say_why(monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    assert "put the job and its classes into a .py file" in str(crew._death([1, -15]))
+
+
+def test_a_job_that_cannot_be_sent_is_refused_before_any_worker_begins():
+    with pytest.raises(ConfigError, match="define it at the top of a module"):
+        list(Crew(workers=2).each(lambda shared, item: item, [1, 2], 0))

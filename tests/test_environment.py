@@ -27,7 +27,7 @@ Pins = dict[str, str]
 
 
 def text(name):
-    return (ROOT / name).read_text()
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def project(source):

@@ -1,9 +1,11 @@
 """A check passes the right answer alone, and says what it saw of the others."""
 
+import itertools
 import math
 
 import pytest
 import torch
+from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
 from hyperlab import exercises, solvers
@@ -125,11 +127,16 @@ def test_the_smallest_class_and_ten_bound_the_queries():
         assert not exercises.check_query_rule(wrong).passed
 
 
-def test_episodes_needed_grow_with_the_square_and_are_rounded_up():
-    needed = lambda std, half: math.ceil((1.96 * std / half) ** 2)
+def test_episodes_needed_are_the_first_for_which_students_t_is_narrow_enough():
+    def needed(std, half):
+        narrow = lambda n: stats.t.ppf(0.975, n - 1) * std / n**0.5 <= half
+        return next(n for n in itertools.count(3) if narrow(n))
+
     assert exercises.check_episodes_needed(needed).passed
     for wrong in (
-        lambda s, h: int((1.96 * s / h) ** 2),
+        lambda s, h: math.ceil((1.96 * s / h) ** 2),
+        lambda s, h: max(3, math.ceil((1.96 * s / h) ** 2)),
+        lambda s, h: needed(s, h) + 1,
         lambda s, h: s / h,
         lambda s, h: ...,
     ):
@@ -180,16 +187,17 @@ def test_the_velocity_of_a_piece_is_rise_over_run_from_its_own_knot_on():
 
 
 def test_a_paired_interval_knows_nothing_of_the_difficulty():
-    def paired(a, b):
+    def paired(a, b, factor=2.0226909):  # Student's t of 39 degrees of freedom
         d = b - a
-        return d.mean(), 1.96 * d.std() / len(d) ** 0.5
+        return d.mean(), factor * d.std() / len(d) ** 0.5
 
     def apart(a, b):
-        return b.mean() - a.mean(), 1.96 * (a.var() + b.var()).sqrt() / len(a) ** 0.5
+        return b.mean() - a.mean(), 2.02 * (a.var() + b.var()).sqrt() / len(a) ** 0.5
 
     assert exercises.check_paired(paired).passed
     for wrong in (
         apart,
+        lambda a, b: paired(a, b, 1.96),
         lambda a, b: paired(b, a),
         lambda a, b: ...,
         lambda a, b: (0.025, ...),

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hyperlab"
 ORDER = [  # a room imports from the rooms of its own row and of the rows above, no other
     {"base"},
-    {"params", "nn", "interpolants", "solvers", "store", "crew", "notebook"},
+    {"identity", "params", "nn", "interpolants", "solvers", "store", "crew", "notebook"},
     {"tasks"},
     {"models"},
     {"hyperflow", "weights"},
@@ -64,8 +64,10 @@ def sources(folder):
     return sorted(p for p in folder.rglob("*.py") if "__pycache__" not in p.parts)
 
 
-MODULES = {module_name(path): path.read_text() for path in sources(PACKAGE)}
-SCRIPTS = {path.name: path.read_text() for path in sources(ROOT / "data_scripts")}
+MODULES = {module_name(path): path.read_text(encoding="utf-8") for path in sources(PACKAGE)}
+SCRIPTS = {
+    path.name: path.read_text(encoding="utf-8") for path in sources(ROOT / "data_scripts")
+}
 PACKAGES = {module_name(p) for p in sources(PACKAGE) if p.name == "__init__.py"}
 
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
@@ -156,7 +158,9 @@ def test_solvers_load_without_the_heavy_packages():
 
 def python(code):
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     return done.stdout.strip()
 
 
@@ -234,6 +238,37 @@ def forbidden_names(node):
             yield f"{said} without generator="
 
 
+def unencoded(source):
+    """Sentences for text that is read or written in whatever encoding a machine prefers."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or "encoding" in {k.arg for k in node.keywords}:
+            continue
+        if is_text(node, ast.unparse(node.func)):
+            yield f"line {node.lineno}: {ast.unparse(node)} without encoding="
+
+
+def is_text(call, name):
+    """Whether a call opens a file, or listens to a process, for text and not for bytes."""
+    given = {k.arg: ast.unparse(k.value) for k in call.keywords}
+    method = isinstance(call.func, ast.Attribute)
+    if name.startswith("subprocess."):
+        return bool({"text", "universal_newlines"} & set(given))
+    if method and (call.func.attr in ("read_text", "write_text") or "newline" in given):
+        return True
+    modes = [ast.unparse(a) for a in call.args] + [given.get("mode", "''")]
+    modes = {m.strip("'") for m in modes if re.fullmatch("'[rwaxbt+]+'", m)}
+    if name in ("open", "io.open", "os.fdopen"):
+        return not any("b" in m for m in modes)
+    return bool(method and call.func.attr == "open" and any("b" not in m for m in modes))
+
+
+@pytest.mark.parametrize("folder", ["hyperlab", "data_scripts", "tests"])
+def test_text_is_utf_8_on_every_machine(folder):
+    texts = {path: path.read_text(encoding="utf-8") for path in sources(ROOT / folder)}
+    faults = {path: [*unencoded(text)] for path, text in texts.items()}
+    assert not {path: found for path, found in faults.items() if found}
+
+
 @each_module
 def test_files_functions_and_configs_are_small(name):
     assert not [*oversize(MODULES[name]), *loose_configs(MODULES[name])]
@@ -279,6 +314,11 @@ WRONG = {
     "try:\n    f()\nexcept:\n    pass": forbidden,
     "assert x": forbidden,
     "x = 1  # TODO": forbidden,
+    "path.read_text()": unencoded,
+    "path.write_text(text)": unencoded,
+    "open('notes.txt')": unencoded,
+    "path.open('a', newline='')": unencoded,
+    "subprocess.run(command, text=True)": unencoded,
 }
 
 

@@ -27,11 +27,13 @@ def folder(tmp_path):
 def make(folder, *arguments):
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "PYTHON"))}
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True)
+    return subprocess.run(
+        command, cwd=folder, env=clean, capture_output=True, text=True, encoding="utf-8"
+    )
 
 
 def script(path, body):
-    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
     path.chmod(0o755)
     return path
 
@@ -42,7 +44,7 @@ def installed(folder, version="3.11"):
     script(
         folder / ".venv/bin/python", f'case "$*" in *version_info*) echo {version};; esac'
     )
-    (folder / ".venv/.installed").write_text(str(folder))
+    (folder / ".venv/.installed").write_text(str(folder), encoding="utf-8")
 
 
 def test_a_missing_interpreter_is_named(folder):

@@ -20,7 +20,7 @@ from tests.notebooks.files import NOTEBOOKS, PYTHON3, ROOT
 COURSE = [nbformat.read(path, as_version=4) for path in NOTEBOOKS]
 GUARDS = [cell.source for book in COURSE for cell in book.cells if cell.id == "reader"]
 GUARD = GUARDS[0]
-INIT = (ROOT / "hyperlab" / "__init__.py").read_text()
+INIT = (ROOT / "hyperlab" / "__init__.py").read_text(encoding="utf-8")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -69,7 +69,9 @@ def test_every_notebook_has_the_same_cell_before_its_imports():
 
 def test_a_python_without_the_package_is_told_so(tmp_path):
     bare = [sys.executable, "-I", "-S", "-c", GUARD]  # sees the standard library alone
-    done = subprocess.run(bare, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        bare, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last == "ImportError: No hyperlab in this kernel: change it, or run `make lab`"
@@ -80,7 +82,9 @@ def test_an_old_python_is_told_so():
     ast.parse(INIT, feature_version=(3, 8))
     old = "import sys; sys.version, sys.version_info = '3.9.2 (old)', (3, 9, 2); import hyperlab"
     command = [sys.executable, "-c", old]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
+    )
     last = done.stderr.splitlines()[-1]
     assert last.startswith(
         "ImportError: hyperlab needs Python 3.11 or newer, this is 3.9.2:"
@@ -94,7 +98,7 @@ def test_the_versions_that_are_refused_are_those_that_pip_refuses():
 
 
 def text(name):
-    return (ROOT / name).read_text()
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_a_cell_run_too_early_says_which_name_and_what_to_run(begun):

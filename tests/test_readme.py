@@ -13,8 +13,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "results/README.md")
-README = (ROOT / "README.md").read_text()
-ALL = "\n".join((ROOT / page).read_text() for page in PAGES)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ALL = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 LINK = re.compile(r"\]\(([^)]+)\)")
 NUMBER = re.compile(r"[+-]?\d+\.\d+ ± \d+\.\d+|\d+\.\d+ %")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -32,7 +32,7 @@ def anchor(heading):
 LINKS = sorted(
     (page, link)
     for page in PAGES
-    for link in set(LINK.findall((ROOT / page).read_text()))
+    for link in set(LINK.findall((ROOT / page).read_text(encoding="utf-8")))
     if "://" not in link
 )
 
@@ -42,7 +42,9 @@ def test_a_link_leads_somewhere(page, link):
     target, _, place = link.partition("#")
     found = (ROOT / page).parent / target if target else ROOT / page
     assert found.exists()
-    headings = re.findall(r"(?m)^#+ (.*)$", found.read_text()) if place else []
+    headings = (
+        re.findall(r"(?m)^#+ (.*)$", found.read_text(encoding="utf-8")) if place else []
+    )
     assert not place or place in map(anchor, headings)
 
 
@@ -83,7 +85,7 @@ def claims():
 
 @pytest.mark.parametrize("claim", claims(), ids=lambda claim: claim[:40])
 def test_a_claims_numbers_stand_in_a_file_that_it_links(claim):
-    files = [(ROOT / link).read_text() for link in LINK.findall(claim)]
+    files = [(ROOT / link).read_text(encoding="utf-8") for link in LINK.findall(claim)]
     for number in NUMBER.findall(claim):
         assert any(re.search(rf"(?<![\d.]){re.escape(number)}", text) for text in files), (
             number
@@ -91,7 +93,7 @@ def test_a_claims_numbers_stand_in_a_file_that_it_links(claim):
 
 
 def test_the_caption_has_the_numbers_of_the_picture():
-    found = json.loads((ROOT / "results/stepper.json").read_text())
+    found = json.loads((ROOT / "results/stepper.json").read_text(encoding="utf-8"))
     caption = re.search(r"(?ms)^\*One task of .*?\*$", README)[0]
     said = [int(number) for number in re.findall(r"(\d+) %", caption)]
     names = ["before", "after", "fine_tuning", "four_euler_steps", "eight_chebyshev_steps"]
@@ -104,27 +106,40 @@ def test_the_caption_has_the_numbers_of_the_picture():
 
 
 def test_the_badges_say_what_pyproject_says():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
     oldest = project["requires-python"].removeprefix(">=")
-    badges = {path.stem: path.read_text() for path in (ROOT / ".github/badges").glob("*")}
+    badges = {
+        path.stem: path.read_text(encoding="utf-8")
+        for path in (ROOT / ".github/badges").glob("*")
+    }
     assert f">{oldest} or newer<" in badges["python"]
     assert f">{project['license']}<" in badges["licence"]
 
 
 def test_the_citation_is_of_this_version():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert (cited["version"], cited["license"]) == (project["version"], project["license"])
     assert f"version = {{{project['version']}}}" in README
 
 
 def test_every_make_command_is_a_target():
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(
+        re.findall(
+            r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
     assert set(re.findall(r"[`\n]make (\w+)", ALL)) <= targets
 
 
 def test_the_example_runs():
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3

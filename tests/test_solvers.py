@@ -138,6 +138,8 @@ def test_the_adaptive_solver_says_why_it_stopped():
 def test_importing_the_solvers_loads_no_heavy_neighbour():
     heavy = ("plotly", "timm", "umap", "torchdiffeq", "scipy")
     code = "import sys; from hyperlab import solvers; print([m for m in sys.modules])"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8"
+    )
     assert loaded.returncode == 0, loaded.stderr
     assert not [name for name in heavy if f"'{name}'" in loaded.stdout]

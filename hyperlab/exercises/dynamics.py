@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import interpolants, solvers
+from ..study import tables
 from .checking import NotYet, check, expect
 
 
@@ -75,16 +76,17 @@ def check_query_rule(n_query: Callable[[Tensor], int]) -> None:
 
 @check("half the interval costs four times the episodes.")
 def check_episodes_needed(needed: Callable[[float, float], int]) -> None:
-    """`needed(std, half_width)` -> smallest n with 1.96 std / sqrt(n) <= half_width (02)."""
+    """`needed(std, half_width)` -> smallest n with t std / sqrt(n) <= half_width (02)."""
     for std, half_width, right in (
-        (0.08, 0.01, 246),
-        (0.08, 0.005, 984),
-        (0.1, 0.002, 9604),
+        (0.02, 0.02, 7),
+        (0.08, 0.01, 249),
+        (0.08, 0.005, 986),
     ):
         hint = (
-            f"(std = {std}, half width {half_width}: solve 1.96 std / sqrt(n) = half width "
+            f"(std = {std}, half width {half_width}: the first n from 3 on for which t std / "
+            "sqrt(n) is no wider; t, of n - 1 degrees of freedom, grows when n is small.)"
         )
-        expect(needed(std, half_width), right, hint + "for n and round up.)")
+        expect(needed(std, half_width), right, hint)
 
 
 @check("queries and keys stay, values move.")
@@ -233,11 +235,14 @@ def check_paired(paired: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> N
     difficulty = torch.rand(40, generator=g, dtype=torch.float64)
     a, b = difficulty, difficulty + 0.02 + 0.01 * torch.rand(40, generator=g)
     d = b - a
-    right = torch.stack([d.mean(), 1.96 * d.std(correction=1) / 40**0.5])
+    right = torch.tensor([float(d.mean()), tables.interval(d)])
     found = paired(a, b)
     if not isinstance(found, tuple) or len(found) != 2 or any(x is ... for x in found):
         raise NotYet(f"found {found!r:.60}, expected two numbers: a mean and a half width.")
-    hint = "(40 tasks: first take the difference of each task, then its mean and spread, n - 1.)"
+    hint = (
+        "(40 tasks: first take the difference of each task, then its mean and spread, n - 1; "
+        "Student's t of 39 degrees of freedom is 2.02, not 1.96.)"
+    )
     expect([float(x) for x in found], right, hint, rtol=1e-4)
 
 

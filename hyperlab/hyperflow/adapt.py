@@ -12,6 +12,7 @@ means of its own that cost less than another pass over the support images.
 """
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -21,16 +22,22 @@ from torch import Tensor
 
 from .. import params, solvers
 from ..base import ConfigError, stream
+from ..crew import one_thread
 from ..models.targets import Target, prototypes
 from ..tasks.episodes import LabelledImages
 from .context import Context, encode
 from .drift import DriftNetwork
 from .teacher import Supports, TeacherConfig, fine_tune
 
+SMALL = 25  # support images whose solver steps one thread takes as fast as two
+
 
 @runtime_checkable
 class Method(Protocol):
-    """A way to go from a support set to the parameters that suit it."""
+    """A way to go from a support set to the parameters that suit it.
+
+    An unsound support set is refused before any work, by `LabelledImages.require`.
+    """
 
     @property
     def name(self) -> str: ...
@@ -76,6 +83,7 @@ class NoAdaptation:
         return target
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        support.require()
         return target.theta0
 
 
@@ -97,7 +105,9 @@ class FineTuning:
     def view(self, target: Target) -> Target:
         if self.rank:
             generator = stream(self.seed, "lora")
-            model = params.with_lora(target.model, rank=self.rank, generator=generator)
+            blank = torch.zeros(1, 3, target.image_size, target.image_size)
+            how = {"generator": generator, "trial": target.prepare(blank)}
+            model = params.with_lora(target.model, rank=self.rank, **how)
             target = replace(target, model=model)
         return target.moving(self.match)
 
@@ -119,10 +129,11 @@ def bias_tuning(**config: float | int | str) -> FineTuning:
 
 @dataclass(frozen=True, kw_only=True)
 class HyperFlow:
-    """theta(1) of d theta/dt = length * h(theta, t | S): no gradients, no backbone passes per step.
+    """theta(1) of d theta/dt = length * h(theta, t | S): no autograd, no backbone passes per step.
 
     Args:
-        steps: of the solver; the context costs one forward pass of the frozen target.
+        steps: of the solver; none runs the target. The context costs one forward pass of it over
+            the support images, the class means at theta(1) another (see `push`).
         method: of the solver. The flow is stiff: on validation domains Euler's method needs 160
             steps for what ten Chebyshev steps of five looks reach (results/solvers.md).
         length: factor on the drift, chosen on validation domains.
@@ -142,6 +153,7 @@ class HyperFlow:
     name: str = "HyperFlow"
 
     def view(self, target: Target) -> Target:
+        self.net.require(target)
         return target
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
@@ -149,6 +161,7 @@ class HyperFlow:
 
     def classifier(self, target: Target, support: LabelledImages) -> Classifier:
         """theta(1) and the class means there, by one look at the support set or by two."""
+        self.net.require(target)
         context = encode(target, support, chunk=self.chunk)
         theta = self.follow(target.theta0, context)[-1]
         with torch.no_grad():
@@ -160,7 +173,12 @@ class HyperFlow:
     def path(
         self, target: Target, support: LabelledImages
     ) -> Float[Tensor, " knots params"]:
-        """theta before the first and after every solver step."""
+        """theta before the first and after every solver step.
+
+        Raises:
+            ConfigError: the network was trained for another backbone or subset.
+        """
+        self.net.require(target)
         return self.follow(target.theta0, encode(target, support, chunk=self.chunk))
 
     def follow(
@@ -173,12 +191,13 @@ class HyperFlow:
                 f"{len(theta0)}: load the target with the subset it was trained for"
             )
         drift = self.net.given(context)
-        return solvers.solve(
-            lambda t, theta: self.length * drift(t, theta),
-            theta0,
-            steps=self.steps,
-            method=self.method,
-        )
+        with one_thread() if context.labels.numel() <= SMALL else nullcontext():
+            return solvers.solve(
+                lambda t, theta: self.length * drift(t, theta),
+                theta0,
+                steps=self.steps,
+                method=self.method,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,11 +220,17 @@ class FewerImages:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or (self.max_images or 1) < 1:
             raise ConfigError(f"share must lie in (0, 1], max_images be >= 1, got {self}")
+        if self.share == 1 and self.max_images is None:
+            raise ConfigError(
+                f"all images are the method {self.method.name!r} itself; take a share below 1 "
+                "or a bound max_images"
+            )
 
     def view(self, target: Target) -> Target:
         return self.method.view(target)
 
     def shown(self, support: LabelledImages) -> LabelledImages:
+        support.require()
         n = math.ceil(self.share * len(support.labels))
         return support.at_most(max(min(n, self.max_images or n), support.n_way))
 

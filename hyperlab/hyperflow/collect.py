@@ -3,11 +3,10 @@
 import dataclasses
 import logging
 import math
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,8 @@ from torch import Tensor
 from .. import __version__
 from ..base import ConfigError, Progress, choose, default_device, silent, stream, tell
 from ..crew import Crew
+from ..identity import checksum, settings
+from ..models.belonging import described, weights_fingerprint
 from ..models.targets import Target
 from ..store import whole_address
 from ..tasks import roles
@@ -91,23 +92,18 @@ def draw_domain(
     A procedural family gets a look of its own (script, palette, background) for every batch.
     """
     sources = roles.present(config.role, root=root)
+    how = {"root": root, "size": config.size}
     if config.role != "trajectories":
         place = batch % len(sources)
-        return place, _opened(sources[place], config.role, root, config.size)
+        return place, roles.opened(sources[place], config.role, **how)
     weights = torch.tensor([s.weight for s in sources])
     generator = stream(config.seed, config.role, "domain", batch)
     place = int(torch.multinomial(weights, 1, generator=generator))
     if not sources[place].procedural:
-        return place, _opened(sources[place], config.role, root, config.size)
+        return place, roles.opened(sources[place], config.role, **how)
     look = 1 + config.seed * 1_000_000 + batch
-    drawing = roles.Drawing(n_classes=24, n_per_class=40, seed=look)
-    how = {"size": config.size, "drawing": drawing}
+    how["drawing"] = roles.Drawing(n_classes=24, n_per_class=40, seed=look)
     return place, roles.open_source(sources[place], config.role, **how)
-
-
-@lru_cache(maxsize=32)
-def _opened(source: roles.Source, role: str, root: Path | str | None, size: int) -> Domain:
-    return roles.open_source(source, role, root=root, size=size)
 
 
 def draw_tasks(
@@ -277,14 +273,45 @@ def create(
     """The empty store of a collection, or the one that somebody has begun."""
     about = {
         "config": dataclasses.asdict(config),
-        "target": weights_fingerprint(target),
-        "domains": [s.name for s in roles.present(config.role, root=root)],
+        **backbone(target),
+        "made_for": described(target),
+        **domains_of(config, root=root),
         "token_size": token_size(target),
         "version": __version__,
     }
     counts = {"task": config.n_tasks, "knot": config.teacher.steps + 1}
     sizes = {**record_sizes(target), **counts, "image": config.max_support}
     return TrajectoryStore.create(path, sizes, batch=config.batch, about=about)
+
+
+def domains_of(
+    config: CollectConfig, *, root: Path | str | None = None
+) -> dict[str, object]:
+    """The domains that a collection draws from, and checksums of their images and labels."""
+    sources = roles.present(config.role, root=root)
+    how = {"root": root, "size": config.size}
+    found = {s.name: roles.checksums(s, config.role, **how) for s in sources}
+    parts = {part: {n: x[part] for n, x in found.items()} for part in ("images", "labels")}
+    return {"domains": list(found), **parts}
+
+
+def require_domains(store: TrajectoryStore, *, root: Path | str | None = None) -> None:
+    """Raise ArtifactError unless the domains are those that a store was begun with."""
+    config = config_of(store)
+    store.require({"domains": [s.name for s in roles.present(config.role, root=root)]})
+    store.require(domains_of(config, root=root))
+
+
+def reopen(path: Path | str, target: Target) -> TrajectoryStore:
+    """A store that is there, for the target that was fine-tuned for it and no other.
+
+    Raises:
+        DataMissingError: nothing at `path`.
+        ArtifactError: it is of another backbone or subset, or no whole store.
+    """
+    store = TrajectoryStore.open(path)
+    store.require(backbone(target))
+    return store
 
 
 def config_of(store: TrajectoryStore) -> CollectConfig:
@@ -304,9 +331,28 @@ def _fill(
     target = target.to(default_device()) if own else target
     store = TrajectoryStore.open(path)
     config = config_of(store)
-    arrays = record(target, list(draw_tasks(config, batch, root=root)), config, batch)
+    arrays = record(target, tasks_of(store, batch, root=root), config, batch)
     store.write(batch, arrays)
     return int(arrays["diverged"].sum())
+
+
+def tasks_of(
+    store: TrajectoryStore, batch: int, *, root: Path | str | None = None
+) -> list[DrawnTask]:
+    """The tasks of one batch of a store, from the images that it was begun with.
+
+    Raises:
+        ArtifactError: other images, labels or domains are there now.
+    """
+    config = config_of(store)
+    sources = roles.present(config.role, root=root)
+    store.require({"domains": [source.name for source in sources]})
+    tasks = list(draw_tasks(config, batch, root=root))
+    source = sources[tasks[0].source]
+    found = roles.checksums(source, config.role, root=root, size=config.size)
+    was = {part: store.group.attrs.get(part) or {} for part in found}
+    store.require({p: {**was[p], source.name: found[p]} for p in found})
+    return tasks
 
 
 def redrawn(
@@ -318,13 +364,13 @@ def redrawn(
         ArtifactError: other data lie under `root` than when the store was made.
     """
     config = config_of(store)
-    store.require({"domains": [s.name for s in roles.present(config.role, root=root)]})
+    require_domains(store, root=root)
     diverged, missing = store.group["diverged"][:], set(store.missing)
     for batch in range(-(-config.n_tasks // config.batch)):
         if batch not in missing:
             first = batch * config.batch
             thetas = store.group["thetas"][first : first + config.batch]
-            for i, task in enumerate(draw_tasks(config, batch, root=root)):
+            for i, task in enumerate(tasks_of(store, batch, root=root)):
                 if not diverged[first + i]:
                     yield task.episode.support, torch.from_numpy(thetas[i])
 
@@ -343,9 +389,11 @@ def token_size(target: Target) -> int:
     return math.gcd(target.context_sizes[1], *target.subset.sizes)
 
 
-def weights_fingerprint(target: Target) -> str:
-    """Changes with any frozen weight and with the subset that moves."""
-    crc = zlib.crc32(repr((target.subset.names, dict(target.subset.thirds))).encode())
-    for tensor in target.model.state_dict().values():
-        crc = zlib.crc32(tensor.detach().cpu().contiguous().numpy().tobytes(), crc)
-    return f"{target.name}-{crc:08x}"
+def backbone(target: Target) -> dict[str, object]:
+    """What a recorded path depends on: weights and subset, and how images go in and come out."""
+    names = [f.name for f in dataclasses.fields(target)]
+    kept = {n: getattr(target, n) for n in names if n not in ("name", "model", "subset")}
+    plain = dataclasses.is_dataclass
+    kept = {n: dataclasses.asdict(x) if plain(x) else x for n, x in kept.items()}
+    kept["network"] = checksum(type(target).__qualname__, settings(target.model))
+    return {"target": weights_fingerprint(target), "input": kept}

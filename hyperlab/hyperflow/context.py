@@ -56,6 +56,9 @@ def encode(target: Target, support: LabelledImages, *, chunk: int | None = None)
 
     Args:
         chunk: images in memory at a time; None: all.
+
+    Raises:
+        ConfigError: the support set is unsound, see `LabelledImages.require`.
     """
     return encode_all(target, [support], chunk=chunk)[0]
 
@@ -64,6 +67,8 @@ def encode_all(
     target: Target, supports: Sequence[LabelledImages], *, chunk: int | None = None
 ) -> list[Context]:
     """The contexts of several support sets, whose images go through the target together."""
+    for support in supports:
+        support.require()
     images = torch.cat([support.images for support in supports])
     pairs = [target.block_features(part) for part in images.split(chunk or len(images))]
     sizes = [len(support.labels) for support in supports]

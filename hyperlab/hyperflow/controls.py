@@ -2,7 +2,8 @@
 
 The mean displacement ignores the support set; the nearest domain's is a look-up table; the own
 domain's knows the answer to "which domain", which no method has; the wrong support and the random
-direction have the right length and no information.
+direction have the right length and no information. A control that would be its method by
+construction is refused.
 """
 
 import zlib
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..base import ConfigError, stream
+from ..models import belonging
 from ..models.targets import Target
 from ..tasks.episodes import LabelledImages
 from .adapt import Method
@@ -23,12 +25,18 @@ from .trajectories import Trajectories
 
 @dataclass(frozen=True, kw_only=True)
 class Displacement:
-    """The same step for every task, theta0 + delta: the control that ignores the support set."""
+    """The same step for every task, theta0 + delta: the control that ignores the support set.
+
+    Args:
+        made_for: the target of the displacements, see `models.belonging`; "": not known.
+    """
 
     delta: Float[Tensor, " params"]
     name: str = "mean displacement"
+    made_for: str = ""
 
     def view(self, target: Target) -> Target:
+        belonging.require(target, self.made_for, "this displacement")
         return target
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
@@ -37,6 +45,8 @@ class Displacement:
                 f"the displacement has {len(self.delta)} numbers, the target moves "
                 f"{len(target.theta0)}"
             )
+        support.require()
+        self.view(target)
         return target.theta0 + self.delta.to(target.theta0)
 
 
@@ -56,29 +66,44 @@ class NearestDomain:
     deltas: Float[Tensor, " domains params"]
     spread: Float[Tensor, " inputs"]
     name: str = "nearest domain's mean"
+    made_for: str = ""
 
     @classmethod
     def fit(cls, data: Trajectories) -> "NearestDomain":
+        """From recorded tasks.
+
+        Raises:
+            ConfigError: they are of one domain: its mean is the mean displacement of all.
+        """
         summaries = data.contexts.summary
         present = data.domain.unique().tolist()
+        if len(present) < 2:
+            raise ConfigError(
+                f"the nearest of {len(present)} domains is no choice: record trajectories of "
+                "two or more, or leave the control out"
+            )
         centres = torch.stack([summaries[data.domain == d].mean(0) for d in present])
         deltas = torch.stack([data.displacement[data.domain == d].mean(0) for d in present])
-        return cls(centres, deltas, summaries.std(0).clamp(min=1e-6))
+        spread = summaries.std(0).clamp(min=1e-6)
+        return cls(centres, deltas, spread, made_for=data.target)
 
     def view(self, target: Target) -> Target:
+        belonging.require(target, self.made_for, "this table of domains")
         return target
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
         here = encode(target, support).summary
         distance = ((self.centres - here) / self.spread).square().sum(1)
-        return Displacement(delta=self.deltas[distance.argmin()])(target, support)
+        nearest = self.deltas[distance.argmin()]
+        return Displacement(delta=nearest, made_for=self.made_for)(target, support)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnDomain:
     """The mean displacement of other tasks of the very domain, fine-tuned for the purpose.
 
-    What there is to gain from knowing the domain and nothing of the task.
+    What there is to gain from knowing the domain and nothing of the task. In a small domain the
+    other tasks may share images with the one at hand, which makes the control stronger.
 
     Args:
         deltas: name of a domain -> mean displacement of some of its other tasks.
@@ -102,9 +127,13 @@ class OwnDomain:
 
 @dataclass(frozen=True, kw_only=True)
 class WrongSupport:
-    """Another method, given the support set of another task of another domain.
+    """Another method, given the support set of another task, with other classes.
 
-    The control that shows whether the support set is used at all.
+    The control that shows whether the support set is used at all. The evaluation fills in the
+    support set, of another domain where there is one (`study.trials.lenders`).
+
+    Raises:
+        ConfigError: no support set, or the task's own: the control would be the method itself.
     """
 
     method: Method
@@ -115,8 +144,14 @@ class WrongSupport:
         return self.method.view(target)
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        support.require()
         if self.support is None:
             raise ConfigError("WrongSupport needs the support set of another task")
+        if _images_of(self.support) == _images_of(support):
+            raise ConfigError(
+                "the wrong support set holds the task's own images, so the control is its "
+                "method; give WrongSupport another task's"
+            )
         return self.method(target, self.support)
 
 
@@ -127,13 +162,22 @@ class RandomDirection:
     The direction depends on the images and the seed alone, so a task always gets the same one.
 
     Args:
-        token_size: numbers of theta that belong together; divides its length.
+        token_size: numbers of theta that belong together, two or more; divides its length.
+
+    Raises:
+        ConfigError: tokens of one number have one direction; or the method moved nothing.
     """
 
     method: Method
     token_size: int
     seed: int = 0
     name: str = "random direction"
+
+    def __post_init__(self) -> None:
+        if self.token_size < 2:
+            raise ConfigError(
+                f"a token of {self.token_size} numbers has no other direction"
+            )
 
     def view(self, target: Target) -> Target:
         return self.method.view(target)
@@ -142,9 +186,21 @@ class RandomDirection:
         moved = self.method(target, support) - target.theta0
         if len(moved) % self.token_size:
             raise ConfigError(f"{len(moved)} numbers are no multiple of {self.token_size}")
-        images = zlib.crc32(support.images.cpu().contiguous().numpy().tobytes())
-        generator = stream(self.seed, "random direction", images)
+        if not moved.any():
+            raise ConfigError(
+                f"{self.method.name} moves nothing, and a random direction of length 0 is the "
+                "same point; leave the control out"
+            )
+        generator = stream(self.seed, "random direction", _crc(support.images))
         noise = torch.randn(len(moved), generator=generator).to(moved)
         tokens, lengths = (x.unflatten(0, (-1, self.token_size)) for x in (noise, moved))
         turned = torch.nn.functional.normalize(tokens, dim=1)
         return target.theta0 + (turned * lengths.norm(dim=1, keepdim=True)).flatten()
+
+
+def _crc(images: Tensor) -> int:
+    return zlib.crc32(images.cpu().contiguous().numpy().tobytes())
+
+
+def _images_of(support: LabelledImages) -> set[int]:
+    return {_crc(image) for image in support.images}

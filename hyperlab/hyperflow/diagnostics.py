@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .. import interpolants, solvers
 from ..base import ConfigError, Velocity, choose
+from ..models import belonging
 from .drift import DriftNetwork
 from .trajectories import Trajectories
 
@@ -171,7 +172,12 @@ def drifts(
 
 @torch.no_grad()
 def bound(net: DriftNetwork, data: Trajectories, *, batch: int = 64) -> Velocity:
-    """The velocity f(t, theta) of all tasks at once; every support set is read here, once."""
+    """The velocity f(t, theta) of all tasks at once; every support set is read here, once.
+
+    Raises:
+        ConfigError: the network was trained for another target than the tasks were recorded of.
+    """
+    belonging.require_same(net.target, data.target, "drift network and trajectories differ")
     parts = torch.arange(len(data)).split(batch)
     readings = [(rows, net.read(data.context(rows))) for rows in parts]
 

@@ -1,5 +1,10 @@
 """The drift network h(theta, t | S): where fine-tuning would move theta, from the support alone.
 
+This is not the paper's network. HyperFlow trains one network that takes theta, t and S on recorded
+paths; here a learned Jacobian, fitted to backpropagated gradients of single images, gives the
+drift, and paths teach its pace and a correction that adds nothing measurable
+(results/guess_alone.md).
+
 The fine-tuning that is to be foretold follows a gradient, so the network begins with a guess at
 that gradient: a learned Jacobian pushes theta - theta0 forward to where the features of the support
 images would be, the formula of the head says where they should go, and the Jacobian pulls that back
@@ -9,9 +14,11 @@ recorded theta_t carries the noise of the very step whose velocity is to be fore
 that sees it learns to read that noise.
 """
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,9 +34,12 @@ from ..base import (
     ConfigError,
     DataMissingError,
     Velocity,
+    expanded,
     whole_file,
     whole_tensors,
 )
+from ..models import belonging, targets
+from ..models.targets import Target
 from ..nn import ConditionedBlock, TimeEmbedding
 from . import jacobian
 from .context import Context, head_residual, origin
@@ -71,11 +81,14 @@ class DriftNetwork(nn.Module):
     """h(theta, t | S) for a batch of tasks; `given(context)` binds one support set.
 
     The pace of the guess and the output layer are zero at first, so an untrained network means no
-    adaptation. Tokens whose scale is zero (the inert key biases) never move.
+    adaptation. Tokens whose scale is zero (the inert key biases) never move. `target` names the
+    backbone and subset that it was trained for, as `models.belonging.described` does; "": unknown.
 
     Source: HyperFlow, arXiv:2504.15323, section 3.2, gives the task (theta, t, S) -> drift but not
     the body. The learned Jacobian is ours; the correction follows DiT (adaLN-Zero).
     """
+
+    target: str = ""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -173,6 +186,10 @@ class DriftNetwork(nn.Module):
         moved = self.jacobian.push(self.jacobian.gates(context.features), delta)
         return origin(context.features, self.shape.n_residual) + moved
 
+    def require(self, target: Target) -> None:
+        """Raise ConfigError unless the network was trained for this backbone and subset."""
+        belonging.require(target, self.target, "this drift network", theta0=self.theta0)
+
     def _check(self, context: Context) -> None:
         found = context.features.shape[-1], context.residual.shape[-1]
         if found != (wanted := (self.shape.n_inputs, self.shape.n_residual)):
@@ -199,6 +216,13 @@ class DriftNetwork(nn.Module):
         return velocity
 
 
+def guess_alone(net: DriftNetwork) -> DriftNetwork:
+    """The same network with its correction switched off: pace x the learned Jacobian's gradient."""
+    alone = copy.deepcopy(net)
+    nn.init.zeros_(alone.out)
+    return alone
+
+
 def save(
     net: DriftNetwork,
     path: Path | str,
@@ -216,11 +240,12 @@ def save(
         DataMissingError: there is no such file.
         ArtifactError: it holds another Jacobian.
     """
-    state, meta = jacobian.halved(net), {"shape": json.dumps(asdict(net.shape)), **about}
+    told = {"shape": json.dumps(asdict(net.shape)), "target": net.target}
+    state, meta = jacobian.halved(net), {**told, **about}
     if shared:
         told = {"name": shared, "fingerprint": jacobian.fingerprint(net.jacobian)}
         meta["jacobian_file"] = json.dumps(told)
-        inside = _beside(Path(path), meta)
+        inside = _beside(expanded(Path(path)), meta)
         state = {name: p for name, p in state.items() if name not in inside}
     with whole_file(path) as draft:
         save_file(state, draft, meta)
@@ -233,13 +258,21 @@ def load(name: Path | str = "cubic") -> DriftNetwork:
         DataMissingError: no such file, or not the one beside it that holds its Jacobian.
         ArtifactError: a file is damaged, is no drift network, or holds another Jacobian.
     """
-    path = PRETRAINED / f"drift_{name}.safetensors" if name in SHIPPED else Path(name)
+    path = PRETRAINED / f"drift_{name}.safetensors" if name in SHIPPED else name
+    path = expanded(Path(path))
     remedy = f"shipped are {list(SHIPPED)}, or run: python data_scripts/train_drift.py"
     with whole_tensors(path, "drift network", remedy) as (meta, state):
         net = DriftNetwork(Shape(**json.loads(meta["shape"])))
         own = {key: x.float() for key, x in state.items()}
         net.load_state_dict(own | _beside(path, meta))
+    net.target = meta.get("target") or (_shipped_for() if name in SHIPPED else "")
     return net.eval()
+
+
+@cache
+def _shipped_for() -> str:
+    """What the shipped networks were trained for: their files were made before files said it."""
+    return belonging.described(targets.load("vit_micro"))
 
 
 def _beside(path: Path, meta: Mapping[str, str]) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from ..base import (
     ArtifactError,
     Progress,
     choose,
+    expanded,
     silent,
     whole_file,
     whole_tensors,
@@ -47,7 +48,11 @@ class LearnedJacobian(nn.Module):
         n_inputs: context features of an image.
         n_features: numbers of a feature.
         n_params: moving parameters.
+
+    `target` names what it was learned of, as `models.belonging.described` does; "": unknown.
     """
+
+    target: str = ""
 
     def __init__(self, n_inputs: int, n_features: int, n_params: int, width: int) -> None:
         super().__init__()
@@ -241,7 +246,11 @@ def save(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> No
     """The network as safetensors, with `about` as metadata."""
     state = {name: p.contiguous() for name, p in net.state_dict().items()}
     with whole_file(path) as draft:
-        save_file(state, draft, dict(about))
+        save_file(state, draft, _meta(net, about))
+
+
+def _meta(net: LearnedJacobian, about: Mapping[str, str]) -> dict[str, str]:
+    return {**({"target": net.target} if net.target else {}), **about}
 
 
 def share(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> None:
@@ -250,9 +259,9 @@ def share(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> N
     Raises:
         ArtifactError: there is another network at `path`, which those may need.
     """
-    if not Path(path).exists():
+    if not expanded(Path(path)).exists():
         with whole_file(path) as draft:
-            save_file(halved(net), draft, dict(about))
+            save_file(halved(net), draft, _meta(net, about))
     elif fingerprint(load(path)) != fingerprint(net):
         raise ArtifactError(
             f"{path} is another learned Jacobian, which the drift networks beside it need; "
@@ -283,11 +292,12 @@ def load(path: Path | str) -> LearnedJacobian:
         ArtifactError: the file is damaged, or is no learned Jacobian.
     """
     remedy = "run: python data_scripts/learn_jacobian.py STORE"
-    with whole_tensors(path, "learned Jacobian", remedy) as (_, state):
+    with whole_tensors(path, "learned Jacobian", remedy) as (meta, state):
         width, n_inputs = state["gate1.weight"].shape
         sizes = n_inputs, state["near.weight"].shape[1], state["far.weight"].shape[0]
         net = LearnedJacobian(*sizes, width)
         net.load_state_dict(state)
+    net.target = meta.get("target", "")
     return net.eval()
 
 

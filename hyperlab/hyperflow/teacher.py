@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..base import ConfigError, choose
-from ..models.targets import Target, leave_one_out
+from ..models.head import leave_one_out
+from ..models.targets import Target
 from ..tasks import augment
 from ..tasks.episodes import LabelledImages
 
@@ -56,10 +57,10 @@ class Supports:
         """Several tasks as one batch.
 
         Raises:
-            ConfigError: an image holds a number that is not finite, or a class has no image.
+            ConfigError: a support set is unsound, see `LabelledImages.require`.
         """
         for support in supports:
-            _require_sound(support)
+            support.require()
         sizes = torch.tensor([len(s.labels) for s in supports])
         return cls(
             torch.cat([s.images for s in supports]),
@@ -73,19 +74,6 @@ class Supports:
         return Supports(*moved, self.n_way)
 
 
-def _require_sound(support: LabelledImages) -> None:
-    if broken := int((~support.images.isfinite().flatten(1).all(1)).sum()):
-        raise ConfigError(
-            f"{broken} of {len(support.images)} support images hold NaN or infinity; "
-            "numbers must lie in [0, 1]"
-        )
-    counts = torch.bincount(support.labels, minlength=support.n_way).tolist()
-    if 0 in counts or len(counts) > support.n_way:
-        raise ConfigError(
-            f"labels must use each of 0 ... {support.n_way - 1}, got {counts} images a class"
-        )
-
-
 def losses(
     target: Target,
     theta: Float[Tensor, " tasks params"],
@@ -97,7 +85,8 @@ def losses(
     Every image of a copy is compared with the class means of the *other* images of that copy.
 
     Source: P>M>F (arXiv:2204.07305, section 3.3) compares an augmented copy with prototypes of
-    the plain images, two passes a step; leaving one out needs one, and gains as much here.
+    the plain images, two passes a step; leaving one out needs one and is ours, the two were
+    not compared.
     """
     copies, tasks = len(views), len(theta)
     task = supports.task.repeat(copies)

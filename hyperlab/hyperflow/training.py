@@ -1,4 +1,9 @@
-"""Fitting the drift network to recorded trajectories."""
+"""Fitting the drift network to recorded trajectories: its pace and its correction.
+
+The Jacobian in it stays as it is. `path` decides what is regressed, and more: "linear" takes the
+guess at theta0 and has no feedback from theta, the others take it at theta_t, each at its own pace.
+So a linear and a cubic network do not differ by their paths alone; cubic and piecewise do.
+"""
 
 import copy
 from collections.abc import Callable
@@ -10,6 +15,7 @@ from torch import Tensor, nn
 
 from .. import interpolants
 from ..base import Progress, choose, silent
+from ..models import belonging
 from ..nn import cosine_warmup, ema_update, lent
 from .context import Context
 from .drift import DriftNetwork, Shape
@@ -54,12 +60,12 @@ def fit_drift(
 ) -> DriftNetwork:
     """Minimise E |h(theta_t, t | S) - v_t|^2 in units of each parameter's displacement.
 
-    Recorded points give velocities away: for the linear path theta_t does for every t > 0, for the
-    others its noise does. So only the Jacobian's guess sees theta_t, at a pace that is set at t = 0
-    and not trained, and part of the times are exactly 0.
+    Recorded points can give velocities away: for the linear path theta_t does for every t > 0, for
+    the others its noise does. So only the Jacobian's guess sees theta_t, at a pace that is set at
+    t = 0 and not trained, and part of the times are exactly 0.
 
     Args:
-        jacobian: of the same target; it stays as it is.
+        jacobian: of the same target, else ConfigError; it stays as it is.
         watch: called as watch(step, averaged network) every tenth of the training.
 
     Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform); the
@@ -144,7 +150,13 @@ def draw(
 def build(
     data: Trajectories, config: DriftConfig, jacobian: LearnedJacobian
 ) -> DriftNetwork:
-    """An untrained network in the units of `data`, with `jacobian` in it."""
+    """An untrained network in the units of `data`, with `jacobian` in it.
+
+    Raises:
+        ConfigError: the Jacobian was learned of another backbone or subset.
+    """
+    what = "trajectories and learned Jacobian do not belong together"
+    belonging.require_same(data.target, jacobian.target, what)
     context = data.context(torch.arange(min(len(data), 256)))
     net = DriftNetwork(
         Shape(
@@ -159,6 +171,7 @@ def build(
         )
     ).to(data.thetas.device)
     net.jacobian.load_state_dict(jacobian.state_dict())
+    net.target = data.target
     net.theta0.copy_(data.thetas[0, 0])
     net.scale.copy_(data.unit())
     with torch.no_grad():

@@ -23,6 +23,7 @@ class Trajectories:
         losses: support loss at every knot.
         domain: index into `domains` of each task.
         token_size: numbers of theta that belong together, e.g. one layer's query bias.
+        target: what they were recorded of, see `models.belonging.described`; "": not known.
     """
 
     thetas: Float[Tensor, " tasks knots params"]
@@ -32,6 +33,7 @@ class Trajectories:
     domains: tuple[str, ...]
     styled: Bool[Tensor, " tasks"]
     token_size: int
+    target: str = ""
 
     def __len__(self) -> int:
         return len(self.thetas)
@@ -174,4 +176,5 @@ class TrajectoryStore(Store):
             tuple(self.group.attrs["domains"]),
             load("styled"),
             self.group.attrs["token_size"],
+            self.group.attrs.get("made_for", ""),
         )

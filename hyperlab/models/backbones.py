@@ -20,7 +20,7 @@ from ..base import ConfigError
 from ..nn import lent
 from ..params import ParamSubset, Predicate
 from . import targets
-from .hosts import NORMS, last_norms
+from .hosts import last_norms
 from .targets import Target
 
 
@@ -70,23 +70,34 @@ class Backbone(Target):
 def load(
     name: str,
     *,
-    size: int = 32,
+    size: int | None = None,
     pretrained: bool = False,
     generator: torch.Generator,
 ) -> Target:
     """A timm network as a target of which everything moves; `moving` frees a part of it.
 
+    It sees images as its weights were trained to, see `models.inputs`.
+
     Args:
-        size: of an image in pixels, others are resized.
+        size: of an image in pixels, others are resized; None: the network's own.
         pretrained: False gives random weights, drawn from `generator`.
 
     Raises:
         ConfigError: there is no such network, or it gives no feature maps for such images.
         DataMissingError: no weights in the cache and none to be fetched.
     """
+    size, inputs = targets.own_inputs(name, size)
     with lent(generator):
         model = targets.classifier(name, 0, size=size, pretrained=pretrained)
     blank = torch.rand(2, 3, size, size, generator=generator)
+    dim, width = _widths(model, name, blank)
+    sizes = {"image_size": size, "dim": dim, "depth": math.ceil(width / (2 * dim))}
+    everything = ParamSubset.select(model, lambda _: True)
+    return Backbone(name, model, everything, inputs=inputs, **sizes)
+
+
+def _widths(model: nn.Module, name: str, blank: Tensor) -> tuple[int, int]:
+    """Numbers of a feature, and channels of all feature maps, by a trial."""
     try:
         with torch.no_grad():
             last, maps = model.forward_intermediates(blank)
@@ -97,30 +108,34 @@ def load(
         )
     except Exception as error:  # a network of timm's may raise anything
         raise ConfigError(
-            f"{name} gives no feature maps for images of {size} pixels "
+            f"{name} gives no feature maps for images of {blank.shape[-1]} pixels "
             f"({type(error).__name__}: {error}); take a larger size or another network"
         ) from error
     if not whole or alone.ndim != 2:
         raise ConfigError(
             f"{name} says no pooled feature of its feature maps; take another"
         )
-    dim = alone.shape[1]
-    sizes = {"image_size": size, "dim": dim, "depth": math.ceil(width / (2 * dim))}
-    return Backbone(name, model, ParamSubset.select(model, lambda _: True), **sizes)
+    return alone.shape[1], width
 
 
 def subsets(model: nn.Module) -> Mapping[str, Predicate]:
     """Name -> which parameters move, for every usual choice that this network has."""
-    norms = {n for n, m in model.named_modules() if isinstance(m, NORMS)}
     found: dict[str, Predicate] = {
         "qkv biases": params.qkv_biases,
         "query and value biases": params.qv_biases,
-        "norms": lambda name: name.rpartition(".")[0] in norms,
+        "norms": params.norms,
         "all biases": params.all_biases,
         "everything": params.everything,
     }
-    if len(norms) > 1:
+    if sum(map(params.is_norm, model.modules())) > 1:
         last = set(last_norms(model))
         found["last two norms"] = lambda name: name.rpartition(".")[0] in last
-    names = [name for name, _ in model.named_parameters()]
-    return {what: match for what, match in found.items() if any(map(match, names))}
+    return {what: match for what, match in found.items() if _has(model, match)}
+
+
+def _has(model: nn.Module, match: Predicate) -> bool:
+    try:
+        ParamSubset.select(model, match)
+    except ConfigError:  # no such parameters, or not known which of them
+        return False
+    return True

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from ..base import ConfigError
 from ..nn import lent
-from ..params import ParamSubset
+from ..params import ParamSubset, is_norm
 from . import targets
+from .inputs import Inputs
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)  # and timm's kinds
 PAIRS = 1_250  # networks x images at once; 50 images of ResNet-18 for 25 networks
 
 
@@ -25,11 +25,7 @@ def last_norms(model: nn.Module, n: int = 2) -> tuple[str, ...]:
     Raises:
         ConfigError: there are fewer.
     """
-    names = [
-        name
-        for name, layer in model.named_modules()
-        if isinstance(layer, NORMS) and layer.weight is not None
-    ]
+    names = [name for name, layer in model.named_modules() if is_norm(layer)]
     if len(names) < n:
         raise ConfigError(f"want {n} normalisation layers, the network has {names}")
     return tuple(names[-n:])
@@ -45,6 +41,9 @@ class Host:
     Args:
         name: timm's.
         size: of an image, in pixels; others are resized, grey ones repeated in three channels.
+        inputs: those that its weights were trained with elsewhere; None: it is trained on images
+            as they come.
+        levels: with `inputs`: centre and spread that images in [0, 1] were prepared with before.
 
     Source: Wang et al. 2024, p-diff (arXiv:2402.13144), section 3; FLoWN, arXiv:2503.19371,
     table 8.
@@ -54,6 +53,8 @@ class Host:
     model: nn.Module
     n_classes: int
     size: int
+    inputs: Inputs | None = None
+    levels: tuple[float, float] = (0.0, 1.0)
 
     @cached_property
     def subset(self) -> ParamSubset:
@@ -105,6 +106,9 @@ class Host:
         """Images as the network takes them."""
         if images.shape[1] not in (1, 3):
             raise ConfigError(f"{self.name} takes 1 or 3 channels, got {images.shape[1]}")
+        if self.inputs:
+            plain = images * self.levels[1] + self.levels[0]
+            return self.inputs(plain.expand(-1, 3, -1, -1), self.size, images.device)
         if images.shape[2:] != (self.size, self.size):
             size = (self.size, self.size)
             images = F.interpolate(images, size, mode="bilinear", antialias=True)
@@ -115,19 +119,23 @@ def build(
     name: str,
     n_classes: int,
     *,
-    size: int = 224,
+    size: int | None = None,
     pretrained: bool = False,
+    levels: tuple[float, float] = (0.0, 1.0),
     generator: torch.Generator,
 ) -> Host:
     """A timm network with a new head, as a host.
 
     Args:
-        pretrained: False gives random weights.
+        size: pixels; None: the network's own.
+        pretrained: False gives random weights; True sees images as those were trained to.
+        levels: see `Host`.
 
     Raises:
-        ConfigError: there is no such network.
+        ConfigError: there is no such network, or it takes no images of this size.
         DataMissingError: no weights in the cache and none to be fetched.
     """
+    size, inputs = targets.own_inputs(name, size)
     with lent(generator):
         model = targets.classifier(name, n_classes, size=size, pretrained=pretrained)
-    return Host(name, model, n_classes, size)
+    return Host(name, model, n_classes, size, inputs if pretrained else None, levels)

@@ -31,7 +31,8 @@ class OwnNetwork:
     """The architecture of a module: what all its networks share.
 
     It runs in evaluation mode, in training as well, so that a row says all there is: dropout does
-    nothing. Made by `network`, which tries it out.
+    nothing. Frozen parameters (requires_grad False) are no part of a row and stay as they are.
+    Made by `network`, which tries it out.
 
     Args:
         make: gives the module with new first weights, drawn from torch's global stream.
@@ -48,8 +49,9 @@ class OwnNetwork:
 
     @cached_property
     def subset(self) -> ParamSubset:
-        """All parameters, in the module's own order."""
-        return ParamSubset.select(self.model, lambda _: True)
+        """All parameters that are not frozen, in the module's own order."""
+        moving = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        return ParamSubset.select(self.model, moving.__contains__)
 
     @property
     def n_params(self) -> int:
@@ -83,7 +85,9 @@ class OwnNetwork:
         """A module of its own with the weights of a row, e.g. to be saved or trained on."""
         with lent(stream(0, "replaced at once")):
             model = self.make()
-        model.load_state_dict(self.unflatten(w.detach().clone()), strict=False)
+        with torch.no_grad():
+            for name, values in self.unflatten(w.detach()).items():
+                model.get_parameter(name).copy_(values)
         return model.eval()
 
     def logits(
@@ -136,8 +140,9 @@ def network(
 
     Raises:
         ConfigError: it has no parameters, keeps running statistics, is random, does not say
-            logits (images x classes), cannot run for many rows at once, or `make` gives the same
-            weights twice.
+            logits (images x classes), cannot run for many rows at once, `make` gives the same
+            weights twice, or two modules with the same row are not the same network (random
+            buffers, as of spectral norms and Fourier features).
     """
     with lent(stream(0, "first look")):
         model = make()
@@ -145,12 +150,18 @@ def network(
         raise ConfigError(f"make() gave a {type(model).__name__}, want an nn.Module")
     name = name or type(model).__name__
     _require_plain(model, name)
-    model = model.eval().requires_grad_(False)
+    model = model.eval()
     shape = (size, size) if isinstance(size, int) else tuple(size)
     images = torch.randn(FEW, channels, *shape, generator=stream(0, "trial", name))
     said = _alone(model, images, name)
     found = OwnNetwork(name, make, model, said.shape[1], channels, shape)
+    again = found.module(found.flatten(found.subset.base))
+    also_said = _alone(again, images, name)
+    if odd := _unlike(*(_besides_rows(m, set(found.shapes)) for m in (model, again))):
+        raise _two_networks(name, odd)
     _try(found, images, said)
+    if _far(also_said, said):
+        raise _two_networks(name, "something")
     return found
 
 
@@ -174,6 +185,36 @@ def _try(net: OwnNetwork, images: Tensor, said: Tensor) -> None:
         )
 
 
+def _two_networks(name: str, what: object) -> ConfigError:
+    return ConfigError(
+        f"two {name} with the same row of weights are two networks: {what} is drawn anew in each "
+        "and is no parameter that trains; draw it from a generator with a seed of its own, or "
+        "make it an nn.Parameter"
+    )
+
+
+def _besides_rows(model: nn.Module, row: set[str]) -> dict[str, Tensor]:
+    """Name -> tensor that no row holds: buffers, frozen parameters, plain attributes."""
+    found = {n: x for n, x in model.named_parameters() if n not in row}
+    found |= dict(model.named_buffers())
+    for place, module in model.named_modules():
+        plain = {k: x for k, x in vars(module).items() if isinstance(x, Tensor)}
+        found |= {f"{place}.{name}".lstrip("."): x for name, x in plain.items()}
+    return found
+
+
+def _unlike(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> list[str]:
+    """Names of some tensors that are not equal in both."""
+
+    def same(x: Tensor, y: Tensor) -> bool:
+        return x.shape == y.shape and torch.allclose(x.double(), y.double(), equal_nan=True)
+
+    names = sorted({*one, *two})
+    return [n for n in names if n not in one or n not in two or not same(one[n], two[n])][
+        :3
+    ]
+
+
 def _require_plain(model: nn.Module, name: str) -> None:
     kept = [
         n
@@ -185,7 +226,7 @@ def _require_plain(model: nn.Module, name: str) -> None:
             f"{name} has batch statistics in {kept[:3]}, which a row of weights does not say; "
             "take nn.GroupNorm(1, channels) or nn.LayerNorm instead"
         )
-    named = dict(model.named_parameters())
+    named = {n: p for n, p in model.named_parameters() if p.requires_grad}
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in named.values()):
         raise ConfigError(f"{name} has lazy layers; give them their sizes")
     if odd := [n for n, p in named.items() if p.dtype != torch.float32] or not named:

@@ -36,6 +36,8 @@ def row_layers(model: nn.Module) -> nn.Module:
     for layer in model.modules():
         if type(layer) is nn.Linear:
             layer.__class__ = RowLinear
-        elif isinstance(layer, nn.LayerNorm):
-            layer.__class__ = RowLayerNorm
+        elif type(layer).__name__ == "LayerNorm" and layer.bias is not None:
+            layer.__class__ = (
+                RowLayerNorm  # torch's or timm's, none that norms another axis
+            )
     return model

@@ -1,8 +1,8 @@
 """Targets: a frozen backbone, the parameters that move, and a prototype head."""
 
 import difflib
-import itertools
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,39 +14,26 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..base import PRETRAINED, ArtifactError, ConfigError, DataMissingError, find_device
+from ..base import (
+    PRETRAINED,
+    ArtifactError,
+    ConfigError,
+    DataMissingError,
+    find_device,
+    stream,
+)
 from ..params import ParamSubset, Predicate, qkv_biases
-from ..tasks.episodes import Episode, LabelledImages
+from ..tasks.episodes import Episode, LabelledImages, require_images
+from .head import cosine, leave_one_out_loss, prototypes
+from .inputs import Inputs
 from .rows import RowLayerNorm, RowLinear, row_layers
+from .stem import ConvStem
 
 SHIPPED = PRETRAINED / "vit_micro.safetensors"
 LOGIT_SCALE = 10.0  # what cosines are multiplied by (P>M>F: 10 at the start)
 # functional_call puts theta into the shared module for a moment: a second thread would see it,
 # and put it back as if it were the frozen value.
 ONE_AT_A_TIME = threading.Lock()
-
-
-class ConvStem(nn.Module):
-    """Image to tokens by three strided convolutions instead of one big patch.
-
-    Source: Xiao et al. 2021, arXiv:2106.14881 (early convolutions make small ViTs trainable).
-    """
-
-    def __init__(self, img_size: int, embed_dim: int, **_: object) -> None:
-        super().__init__()
-        self.num_patches = (img_size // 8) ** 2
-        self.grid_size = (img_size // 8, img_size // 8)
-        widths = (3, embed_dim // 4, embed_dim // 2, embed_dim)
-        layers: list[nn.Module] = []
-        for n_in, n_out in itertools.pairwise(widths):
-            layers += [nn.Conv2d(n_in, n_out, 3, 2, 1), nn.GroupNorm(4, n_out), nn.GELU()]
-        self.proj = nn.Sequential(*layers, nn.Conv2d(embed_dim, embed_dim, 1))
-
-    def dynamic_feat_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size[0] // 8, size[1] // 8
-
-    def forward(self, x: Float[Tensor, " n 3 h w"]) -> Float[Tensor, " n tokens dim"]:
-        return self.proj(x).flatten(2).transpose(1, 2)
 
 
 VIT_MICRO = {  # the course's backbone: 17 tokens of 96 numbers
@@ -85,29 +72,34 @@ def reads_class_token_alone(model: nn.Module) -> bool:
     """Whether `ClassTokenViT` computes the same function as this model."""
     if type(model) is not timm.models.VisionTransformer or model.global_pool != "token":
         return False
-    attn = model.blocks[-1].attn
+    block = model.blocks[-1]
+    attn = getattr(block, "attn", None)
+    if (type(block).__name__, type(attn).__name__) != ("Block", "Attention"):
+        return False
     extras = (model.attn_pool, getattr(attn, "gate", None))
     norms = (attn.q_norm, attn.k_norm, getattr(attn, "norm", nn.Identity()))
-    plain = (
-        type(model.blocks[-1]).__name__ == "Block" and type(attn).__name__ == "Attention"
-    )
-    return plain and extras == (None, None) and all(type(n) is nn.Identity for n in norms)
+    return extras == (None, None) and all(type(n) is nn.Identity for n in norms)
 
 
 def build(name: str, **options: object) -> nn.Module:
     """A timm vision transformer, or `vit_micro`, with a linear head that is the identity."""
     if name == "vit_micro":
         model = timm.models.VisionTransformer(num_classes=0, **(VIT_MICRO | options))
-    elif name in timm.list_models("vit_*") + timm.list_models("vit_*", pretrained=True):
-        model = _from_timm(name, **{"pretrained": True, "num_classes": 0} | options)
     else:
-        raise ConfigError(f"no target {name!r}; have 'vit_micro' and timm's vit_* models")
+        options = {"pretrained": True, "num_classes": 0} | options
+        model = _from_timm(_vit(name), **options)
     model.head = nn.Linear(model.num_features, model.num_features)
     nn.init.eye_(model.head.weight)
     nn.init.zeros_(model.head.bias)
     if reads_class_token_alone(model):
         model.__class__ = ClassTokenViT
     return row_layers(model).eval().requires_grad_(False)
+
+
+def _vit(name: str) -> str:
+    if not (name.startswith("vit_") and timm.is_model(name)):
+        raise ConfigError(f"no target {name!r}; have 'vit_micro' and timm's vit_* models")
+    return name
 
 
 def classifier(name: str, n_classes: int, *, size: int, pretrained: bool) -> nn.Module:
@@ -118,21 +110,49 @@ def classifier(name: str, n_classes: int, *, size: int, pretrained: bool) -> nn.
         pretrained: False gives random weights, drawn from torch's global stream.
 
     Raises:
-        ConfigError: there is no such network.
+        ConfigError: there is no such network, or it cannot take images of this size.
         DataMissingError: no weights in the cache and none to be fetched.
     """
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), 5)
-        raise ConfigError(f"timm has no network {name!r}; near it: {near}")
-    fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
-    options = {"img_size": size} if fixed else {}
+    options = {"img_size": size} if _known(name).get("fixed_input_size") else {}
     model = _from_timm(name, pretrained=pretrained, num_classes=n_classes, **options)
+    _require_whole_patches(model, name, size)
     return model.eval().requires_grad_(False)
+
+
+def _known(name: str) -> Mapping[str, object]:
+    """What timm tells about the inputs of a network's weights."""
+    try:
+        return timm.get_pretrained_cfg(name).to_dict()
+    except (RuntimeError, AttributeError) as error:
+        have = timm.list_models() + timm.list_pretrained()
+        near = difflib.get_close_matches(name, have, 5)
+        raise ConfigError(f"timm has no network {name!r}; near it: {near}") from error
+
+
+def own_inputs(name: str, size: int | None = None) -> tuple[int, Inputs]:
+    """Pixels and inputs of a timm network's own data configuration, or `size` pixels."""
+    config = timm.data.resolve_data_config(pretrained_cfg=_known(name))
+    _, height, width = config["input_size"]
+    if size is None and height != width:
+        raise ConfigError(f"{name} was trained on {height} x {width} pixels; give one size")
+    return size or height, Inputs.of(config)
+
+
+def _require_whole_patches(model: nn.Module, name: str, size: int) -> None:
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
+    patch = patch if isinstance(patch, int) else max(patch)
+    if size < patch or size % patch:
+        raise ConfigError(
+            f"{name} cuts images into patches of {patch} pixels, and {size} is no multiple of "
+            f"that; take a larger size, e.g. {-(-size // patch) * patch}"
+        )
 
 
 def _from_timm(name: str, *, pretrained: bool, **options: object) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ConfigError(f"timm makes no {name} with {options}: {error}") from error
     except Exception as error:  # each hub client fails in its own way without a network
         if not pretrained:
             raise
@@ -152,6 +172,7 @@ class Target:
     Args:
         logit_scale: what cosines are multiplied by.
         image_size: pixels; other sizes are resized.
+        inputs: the grey levels and the way of resizing that the backbone was trained with.
 
     Source: Hu et al. 2022 (P>M>F), arXiv:2204.07305, section 3; prototypes: Snell et al. 2017.
     """
@@ -161,6 +182,7 @@ class Target:
     subset: ParamSubset
     logit_scale: float = LOGIT_SCALE
     image_size: int = 32
+    inputs: Inputs = Inputs()
 
     @property
     def theta0(self) -> Float[Tensor, " params"]:
@@ -188,11 +210,8 @@ class Target:
         return replace(self, model=model, subset=ParamSubset(base, self.subset.thirds))
 
     def prepare(self, images: Float[Tensor, " n 3 h w"]) -> Float[Tensor, " n 3 size size"]:
-        """Resize to the backbone's size and centre grey levels at 0."""
-        if images.shape[-1] != self.image_size:
-            size = (self.image_size, self.image_size)
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        return (images.to(self.device) - 0.5) / 0.25
+        """Images in [0, 1] as the backbone takes them, on its device."""
+        return self.inputs(images, self.image_size, self.device)
 
     def features(
         self,
@@ -203,15 +222,21 @@ class Target:
         """Features of `images` under `theta`; with many thetas, image i uses theta[task[i]].
 
         Raises:
-            ConfigError: if there are many thetas and `task` is missing, or the length is wrong.
+            ConfigError: many thetas without `task`, a wrong length, or images outside [0, 1].
         """
+        if not theta.requires_grad:  # else views of a support set that was checked
+            require_images(images)
         if len(theta) == 1 and theta.ndim == 2:
             theta = theta[0]  # one task: ordinary tensors, so matrices may move too
+        if theta.ndim == 1:
+            return self._run(theta, images)
+        self.subset.unflatten(theta)
+        if task is None:
+            raise ConfigError("many thetas need `task`: which of them each image uses")
+        return self._each(theta[task], images)
+
+    def _run(self, theta: Tensor, images: Tensor) -> Tensor:
         moved = self.subset.unflatten(theta)
-        if theta.ndim == 2:
-            if task is None:
-                raise ConfigError("many thetas need `task`: which of them each image uses")
-            return self._each(theta[task], images)
         with ONE_AT_A_TIME:
             return functional_call(self.model, moved, (self.prepare(images),))
 
@@ -222,11 +247,9 @@ class Target:
             if tensor.ndim > 1 or not isinstance(layer, RowLinear | RowLayerNorm):
                 raise ConfigError(
                     f"within a batch only vectors of linear and norm layers can differ, not "
-                    f"{name}; fine-tune such a subset one task at a time"
+                    f"{name}; fine-tune such a subset one task at a time: CollectConfig(batch=1)"
                 )
-        moved = self.subset.unflatten(thetas)
-        with ONE_AT_A_TIME:
-            return functional_call(self.model, moved, (self.prepare(images),))
+        return self._run(thetas, images)
 
     def block_features(
         self, images: Float[Tensor, " n 3 h w"]
@@ -248,6 +271,7 @@ class Target:
         chunk: int | None = None,
     ) -> Float[Tensor, " way dim"]:
         """The class means of `support` under theta, `chunk` images a pass (None: all)."""
+        support.require()
         parts = support.images.split(chunk or len(support.images))
         features = torch.cat([self.features(theta, part) for part in parts])
         return prototypes(features, support.labels, support.n_way)
@@ -274,6 +298,7 @@ class Target:
         self, theta: Float[Tensor, " params"], support: LabelledImages
     ) -> float:
         """Leave-one-out loss of the plain support images, without a gradient."""
+        support.require()
         with torch.no_grad():
             features = self.features(theta, support.images)
         labels = support.labels.to(features.device)
@@ -285,66 +310,12 @@ class Target:
         episode: Episode,
         centres: Float[Tensor, " way dim"] | None = None,
     ) -> float:
-        """Share of the query images that are classified well, in [0, 1].
-
-        Args:
-            centres: class means; None: those of the support under theta.
-        """
+        """Share of the queries classified well, in [0, 1]; centres None: the support's means."""
+        episode.require()
         with torch.no_grad():
-            if centres is None:
-                centres = self.centres(theta, episode.support)
+            centres = self.centres(theta, episode.support) if centres is None else centres
             named = self.scores(theta, centres, episode.query.images).argmax(1)
         return (named == episode.query.labels.to(named.device)).float().mean().item()
-
-
-def prototypes(
-    features: Float[Tensor, " n dim"], labels: Int[Tensor, " n"], n_way: int
-) -> Float[Tensor, " way dim"]:
-    """The mean feature of every class."""
-    one_hot = F.one_hot(labels.to(features.device), n_way).to(features)
-    return (one_hot / one_hot.sum(0)).T @ features
-
-
-def cosine(
-    x: Float[Tensor, " n dim"], y: Float[Tensor, " way dim"]
-) -> Float[Tensor, " n way"]:
-    return F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).T
-
-
-def leave_one_out(
-    features: Float[Tensor, " n dim"],
-    labels: Int[Tensor, " n"],
-    task: Int[Tensor, " n"],
-    n_way: Int[Tensor, " tasks"],
-    scale: float,
-) -> Float[Tensor, " n"]:
-    """Each image's prototype cross-entropy; no image helps to make its own prototype.
-
-    Several tasks lie end to end; an image meets the prototypes of its own task only. An image
-    that is alone in its class has itself as prototype (cosine 1): only the others push it away.
-    """
-    tasks, way = len(n_way), int(n_way.max())
-    slot = task * way + labels
-    sums = features.new_zeros(tasks * way, features.shape[1]).index_add(0, slot, features)
-    sizes = features.new_zeros(tasks * way).index_add(0, slot, features.new_ones(len(slot)))
-    alone = sizes[slot] == 1
-    unit = F.normalize(features, dim=1)
-    centres = F.normalize(sums, dim=1, eps=1e-6).view(tasks, way, -1)
-    logits = torch.einsum("nd,nwd->nw", unit, centres[task])
-    others = F.normalize(sums[slot] - features, dim=1, eps=1e-6)
-    own = (others * unit).sum(1).masked_fill(alone, 1.0)
-    logits = logits.scatter(1, labels[:, None], own[:, None])
-    absent = torch.arange(way, device=task.device) >= n_way.to(task.device)[task, None]
-    logits = (scale * logits).masked_fill(absent, float("-inf"))
-    return F.cross_entropy(logits, labels, reduction="none")
-
-
-def leave_one_out_loss(
-    features: Float[Tensor, " n dim"], labels: Int[Tensor, " n"], n_way: int, scale: float
-) -> Float[Tensor, ""]:
-    """The mean of `leave_one_out` over the images of one task."""
-    counts = torch.tensor([n_way], device=labels.device)
-    return leave_one_out(features, labels, torch.zeros_like(labels), counts, scale).mean()
 
 
 def load(
@@ -363,18 +334,46 @@ def load(
         image_size: pixels; None is the backbone's own.
 
     Raises:
-        ConfigError: unknown name, or a subset that selects nothing.
+        ConfigError: unknown name, subset or size, or a transformer that gives no context.
         DataMissingError: no weights on disk and none to be fetched.
     """
-    if name == "vit_micro":
-        model = build(name)
-        if pretrained:
-            model.load_state_dict(read_weights(weights, model))
-        size = VIT_MICRO["img_size"]
-    else:
-        size = image_size or 224
+    if name != "vit_micro":
+        size, inputs = own_inputs(_vit(name), image_size)
         model = build(name, pretrained=pretrained, img_size=size)
+        _require_whole_patches(model, name, size)
+        how = {"image_size": size, "inputs": inputs}
+        return tried(Target(name, model, ParamSubset.select(model, subset), **how))
+    model, size = build(name), VIT_MICRO["img_size"]
+    if image_size not in (None, size):
+        raise ConfigError(f"vit_micro takes images of {size} pixels, got {image_size}")
+    if pretrained:
+        model.load_state_dict(read_weights(weights, model))
     return Target(name, model, ParamSubset.select(model, subset), image_size=size)
+
+
+def tried(target: Target) -> Target:
+    """The same target after a trial; ConfigError if it gives no tokens, or other features."""
+    name, size = target.name, target.image_size
+    other = "take models.backbones.load, or another backbone"
+    if getattr(target.model, "cls_token", None) is None:
+        raise ConfigError(
+            f"{name} has no class token, which a context begins with; {other}"
+        )
+    images = torch.rand(2, 3, size, size, generator=stream(0, "trial")).to(target.device)
+    try:
+        with torch.no_grad():
+            feature = target.features(target.theta0, images)
+            maps, last = target.block_features(images)
+    except Exception as error:  # a network of timm's may raise anything
+        raise ConfigError(
+            f"{name} gives no features and tokens of images of {size} pixels "
+            f"({type(error).__name__}: {error}); {other}"
+        ) from error
+    inputs, dim = target.context_sizes
+    same = feature.shape == last.shape == (2, dim) and maps[0].numel() == inputs - 2 * dim
+    if not same or not torch.allclose(feature, last, rtol=1e-2, atol=1e-3):
+        raise ConfigError(f"{name} says no feature of its last tokens; {other}")
+    return target
 
 
 def read_weights(path: Path, model: nn.Module) -> dict[str, Tensor]:

@@ -27,7 +27,8 @@ from . import timing
 from .budget import BACKBONES, drift_shape
 from .cost import Count, count
 
-STEPS, VIEWS = 50, 2  # of fine-tuning: the paper's, two passes over the support set a step
+STEPS = 50  # of fine-tuning: the paper's
+VIEWS = 2  # passes over the support set a step: P>M>F's
 MODELS = {"vit_micro": ("vit_micro", 32), "ViT-S/16": ("vit_small_patch16_224", 224)}
 TUNED = {"full fine-tuning": "everything", "bias-tuning": "qkv_biases", "LoRA": "lora"}
 WHOLE, SPARE = "HyperFlow", "HyperFlow, spare"
@@ -78,7 +79,8 @@ class Job:
         look = choose(LOOKS, self.method)
         net = DriftNetwork(drift_shape(BACKBONES[self.backbone])).eval().to(self.device)
         flow = HyperFlow(net=net, chunk=look["chunk"], push=look["push"])
-        return FewerImages(method=flow, name=self.method, max_images=look["max_images"])
+        most = look["max_images"] or self.n_images  # all of them
+        return FewerImages(method=flow, name=self.method, max_images=most)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
-"""Which tasks must be recorded? Drift networks made from parts of one store, on the same tasks.
+"""How many tasks must a learned Jacobian see? Guesses made from parts of one store, compared.
 
 A part is a choice of recorded tasks: of few or many domains, few or many tasks, with or without a
 style of their own, writing alone or everything but writing. Each part gets a learned Jacobian of
-its own, trained for the same number of steps, and a pace; nothing else differs.
+its own, trained for the same number of steps, and a pace; nothing else differs. No drift is trained
+on the paths, so this says nothing about what a network of the paper's kind needs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,11 +14,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ..base import ConfigError, Progress, silent, stream
-from ..hyperflow import drift
+from ..hyperflow import drift, jacobian
 from ..hyperflow.drift import DriftNetwork
 from ..hyperflow.jacobian import Examples, JacobianConfig, fit_jacobian
 from ..hyperflow.training import DriftConfig, fit_drift
 from ..hyperflow.trajectories import Trajectories
+from ..identity import checksum
 
 WRITING = ("omniglot", "characters", "runes", "cursive")
 GUESS = DriftConfig(steps=0)  # the Jacobian's guess at its pace, without a correction
@@ -31,18 +33,20 @@ def parts(data: Trajectories, *, few: int = 40, seed: int = 0) -> dict[str, Rows
         few: tasks of the smallest parts; a domain stands alone if it has as many.
 
     Raises:
-        ConfigError: the store holds too little writing, or no task without a style.
+        ConfigError: the store holds too little writing, too few tasks with or without a style,
+            or one large domain: two parts would be the same.
     """
     order = torch.randperm(len(data), generator=stream(seed, "bases"))
     by_domain = [order[data.domain[order] == d] for d in range(len(data.domains))]
     large = [d for d, rows in enumerate(by_domain) if len(rows) >= few]
     written = torch.tensor([name in WRITING for name in data.domains])[data.domain[order]]
     plain = order[~data.styled[order]]
-    n, m = int(written.sum()), len(plain)
-    if not large or min(n, m) < 1 or n > len(data) // 2:
+    n, m, styled = int(written.sum()), len(plain), int(data.styled.sum())
+    if len(large) < 2 or min(n, m) < 1 or n > len(data) // 2 or styled < m:
         raise ConfigError(
-            f"the parts need domains of {few} tasks, writing and tasks without style; the "
-            f"store has {len(data)} tasks, {n} of writing, {m} without style"
+            f"the parts need two domains of {few} tasks, writing, and as many tasks with a "
+            f"style as without; the store has {len(data)} tasks, {n} of writing, {m} without "
+            f"style, {len(large)} large domains"
         )
     alone = {f"{data.domains[d]} alone, {few}": by_domain[d][:few] for d in large[-3:]}
     some = large[-5:]
@@ -87,12 +91,19 @@ def network(
     generator = stream(seed, "bases", "network")
     told = {"generator": generator, "token_size": data.token_size}
     seen = images_of(data, looks(), rows)
-    jacobian = fit_jacobian(seen, config, **told, progress=progress)
-    return fit_drift(data.of(rows), GUESS, jacobian, generator=generator)
+    learned = fit_jacobian(seen, config, **told, progress=progress)
+    return fit_drift(data.of(rows), GUESS, learned, generator=generator)
 
 
-def kept(path: Path, make: Callable[[], DriftNetwork]) -> DriftNetwork:
-    """The network at `path`, made and saved first where there is none."""
-    if not path.exists():
-        drift.save(make().cpu(), path, {"part": path.stem})
+def kept(
+    path: Path, make: Callable[[], DriftNetwork], made_of: Sequence[object]
+) -> DriftNetwork:
+    """The network at `path`, made and saved first where there is none that was made of just this.
+
+    Args:
+        made_of: what the network depends on: recorded tasks, configuration, seed.
+    """
+    mark = checksum(*made_of)
+    if not path.exists() or jacobian.about(path).get("made_of") != mark:
+        drift.save(make().cpu(), path, {"part": path.stem, "made_of": mark})
     return drift.load(path)

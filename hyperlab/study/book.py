@@ -22,6 +22,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from ..base import ArtifactError, ConfigError, Progress, silent
+from ..tasks import domains
 from . import course, recorded
 
 ASSETS = [Path(__file__).with_name(f"book.{end}") for end in ("css", "js", "svg")]
@@ -110,8 +111,9 @@ def run_once(book: Book, path: Path) -> Path:
 
 
 def digest(book: Book, path: Path) -> str:
-    """Twelve hex digits that change with all that a run may depend on in the repository."""
+    """Twelve hex digits that change with all that a run may depend on here, real data included."""
     total = hashlib.sha256(repr(sorted(book.parameters.items())).encode())
+    total.update(repr([domains.stamp(name) for name in domains.available()]).encode())
     parts = [path, book.root / "constraints.txt"]
     for folder in ("hyperlab", "results"):
         parts += [

@@ -129,8 +129,8 @@ class Plan:
     steps: int = 50  # gradient steps
     views: int = 2  # passes over the support set a step
     calls: int = 50  # of the drift network
-    max_images: int | None = 100  # HyperFlow looks at; None: all
-    push: bool = True  # class means by the learned Jacobian; False: by another pass
+    max_images: int | None = None  # HyperFlow looks at; None: all
+    push: bool = False  # class means by the learned Jacobian; False: by another pass
 
     @property
     def vit(self) -> Vit:

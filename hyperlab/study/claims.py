@@ -14,7 +14,7 @@ from ..models.targets import Target
 from . import script
 from .experiments import EvalConfig, compare, evaluate, recovery, summarise
 from .methods import BASELINE, TEACHER
-from .tables import table
+from .tables import number, rounded, table, with_interval
 
 AVERAGES = {"in_domain": "in-domain average", "held_out": "out-of-domain average"}
 PAGE = """<!doctype html>
@@ -29,7 +29,10 @@ tr.average td {{font-weight: 600; border-top: 2px solid #444}}
 {rows}
 </tbody></table></body></html>
 """
-SAID = "Gains over no adaptation in points of accuracy, paired, with 95 % intervals."
+SAID = (
+    "Gains over no adaptation in points of accuracy, paired, with 95 % intervals (Student's t): a "
+    "domain's over its n tasks, the last row's over the means of its domains; none below three."
+)
 
 
 def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
@@ -43,18 +46,52 @@ def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
             "torch": torch.__version__,
         },
-        "summary": summary.round(5).to_dict("records"),
-        "recovery": {m: round(recovery(table, m), 4) for m in emulators},
+        "summary": rounded(summary.to_dict("records")),
+        "recovery": rounded({m: recovery(table, m) for m in emulators}),
         "paired": paired(table, [m for m in methods if m.startswith("HyperFlow")]),
     }
-    texts = {
-        ".json": json.dumps(figures, indent=1) + "\n",
-        ".md": markdown(summary, about),
-        ".html": page(summary, about, stem.name),
-    }
-    for suffix, text in texts.items():
+    whole = json.dumps(figures, indent=1, allow_nan=False) + "\n"
+    for suffix, text in ({".json": whole} | texts(figures, stem.name)).items():
         with whole_file(stem.with_suffix(suffix)) as draft:
-            draft.write_text(text)
+            draft.write_text(text, encoding="utf-8")
+
+
+def texts(figures: Mapping[str, object], name: str) -> dict[str, str]:
+    """Suffix -> what is printed of the figures of a table: Markdown, and a page of HTML."""
+    summary, about = _summary(figures), figures["about"]
+    text = markdown(summary, about) + more(figures)
+    return {".md": text, ".html": page(summary, about, name)}
+
+
+def more(figures: Mapping[str, object]) -> str:
+    """Differences of the flows to every other method, and fractions of the teacher's gain."""
+    lines = []
+    if pairs := figures["paired"]:
+        named = dict.fromkeys(row["method"] for row in figures["summary"])
+        methods = [name for name in named if name != BASELINE]
+        flows = [a for a in methods if any(f"{a} - {b}" in pairs for b in methods)]
+        lines += ["", "Paired difference of a row to a column, over the same units:", ""]
+        rows = [[a, *(_pair(pairs.get(f"{a} - {b}")) for b in methods)] for a in flows]
+        lines += table(["points", *methods], rows)
+    if found := figures["recovery"]:
+        lines += [
+            "",
+            f"Fraction of the gain of {TEACHER}, with the ends of a 95 % bootstrap:",
+            "",
+        ]
+        lines += table(
+            ["method", "%", "from", "to"],
+            [
+                [m, *(round(100 * x) if x is not None else "–" for x in xs)]
+                for m, xs in found.items()
+                if m != TEACHER
+            ],
+        )
+    return "\n".join([*lines, ""]) if lines else ""
+
+
+def _pair(found: Sequence[float | None] | None) -> str:
+    return with_interval(found[0], number(found[1]), sign="+") if found else ""
 
 
 def read(stem: Path | str) -> tuple[pd.DataFrame, dict[str, object]]:
@@ -66,9 +103,15 @@ def read(stem: Path | str) -> tuple[pd.DataFrame, dict[str, object]]:
     path = Path(stem).with_suffix(".json")
     if not path.exists():
         raise DataMissingError(f"no table {path}; run: python data_scripts/evaluate.py")
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     facts = {key: value for key, value in found.items() if key != "summary"}
-    return pd.DataFrame(found["summary"]), facts.pop("about") | facts
+    return _summary(found), facts.pop("about") | facts
+
+
+def _summary(figures: Mapping[str, object]) -> pd.DataFrame:
+    found = pd.DataFrame(figures["summary"])
+    numbers = [name for name in found if name.endswith(("_sd", "_pm"))]
+    return found.astype(dict.fromkeys(numbers, float))  # null, where there is no interval
 
 
 def finish(
@@ -107,10 +150,10 @@ def about(config: EvalConfig) -> dict[str, object]:
     return {"command": script.command(), **facts}
 
 
-def paired(table: pd.DataFrame, flows: Sequence[str]) -> dict[str, list[float]]:
-    """Paired difference of each flow to each other method, in accuracy, and its 95 % +-."""
+def paired(table: pd.DataFrame, flows: Sequence[str]) -> dict[str, list[float | None]]:
+    """Paired difference of each flow to each other method, and its 95 % +-; of accuracy."""
     return {
-        f"{flow} - {other}": [round(x, 5) for x in compare(table, flow, other)]
+        f"{flow} - {other}": rounded(compare(table, flow, other))
         for flow in flows
         for other in table["method"].unique()
         if other not in (flow, BASELINE)
@@ -124,9 +167,11 @@ def cells(summary: pd.DataFrame) -> list[list[str]]:
     for (role, domain), part in summary.groupby(["role", "domain"], sort=False):
         row = part.set_index("method")
         name = AVERAGES.get(role, "all") if domain == "all" else domain
-        gains = [f"{100 * row.gain[m]:+.1f} ± {100 * row.gain_pm[m]:.1f}" for m in methods]
+        gains = [with_interval(row.gain[m], row.gain_pm[m], sign="+") for m in methods]
+        first = row.iloc[0]
+        n = str(first.n) + f", {first.n_units} domains" * (first.unit == "domains")
         start = f"{100 * row.accuracy[BASELINE]:.1f}"
-        found.append([name, str(row.n.iloc[0]), start, *gains])
+        found.append([name, n, start, *gains])
     return found
 
 

@@ -150,6 +150,7 @@ def run(
     watch, probe = (new_code_cell(s, metadata={"tags": ["probe"]}) for s in (WATCH, PROBE))
     notebook.cells = [watch, *notebook.cells, probe]
     out.parent.mkdir(parents=True, exist_ok=True)
+    out.unlink(missing_ok=True)  # else a kernel that dies at once leaves the run before it
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, path.name)
         nbformat.write(notebook, source)

@@ -16,7 +16,7 @@ Facts = dict[str, dict[str, dict]]  # notebook -> scale -> what was measured
 
 def keep(path: Path, runs: Sequence[Run], scale: str) -> None:
     """Write the runs into `path`, JSON, and the .md beside it; what else is there stays."""
-    facts = json.loads(path.read_text()) if path.exists() else {}
+    facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     facts = add(facts, runs, scale)
     script.keep(path, facts, markdown(facts))
 

@@ -1,107 +1,52 @@
 """Paired evaluation: every method on the same seeded tasks, with intervals and controls."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from .. import __version__
 from ..base import (
     ConfigError,
     DataMissingError,
     Progress,
-    choose,
+    differences,
+    distinct,
+    expanded,
     silent,
-    stream,
     whole_file,
+    whole_tensors,
 )
+from ..hyperflow import collect
 from ..hyperflow.adapt import Method, classifier
 from ..hyperflow.controls import OwnDomain, WrongSupport
+from ..identity import checksum
 from ..models.targets import Target
-from ..tasks import roles
 from ..tasks.domains import Domain
 from ..tasks.episodes import Episode
-from ..tasks.protocols import PROTOCOLS
-from .identity import mark
 from .methods import BASELINE, GRADIENT, TEACHER
-from .tables import interval
+from .tables import fraction, interval, spread
+from .trials import (
+    OTHER_CLASSES,
+    EvalConfig,
+    Trial,
+    chosen,
+    episode,
+    lenders,
+    open_domains,
+    trials,
+)
 
+LOG = logging.getLogger(__name__)
 Row = dict[str, str | int | float]
+Key = tuple[str, int, str]  # domain, number and method of a row
 TASK = ["role", "domain", "task"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalConfig:
-    """Which tasks a table is about."""
-
-    role: str = "held_out"  # of the domains, see `tasks.roles`
-    protocol: str = "variable"  # how an episode is drawn, see `tasks.protocols`
-    n_tasks: int = 200  # per domain
-    seed: int = 0
-    only: tuple[str, ...] = ()  # names of domains; empty: all of the role that are here
-    share: tuple[int, int] = (0, 1)  # (k, n): every n-th task from the k-th on
-    size: int = 32  # pixels of the images of real packs
-
-    @property
-    def stem(self) -> str:
-        """The beginning of the names of the files of rows."""
-        return f"{self.role}-{self.protocol.replace(' ', '-')}-{self.seed}"
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """One task of a table, and the task of another domain that lends its support as a control."""
-
-    domain: str
-    number: int
-    episode: Episode
-    other: Episode
-
-
-def trials(config: EvalConfig, *, root: Path | str | None = None) -> Iterator[Trial]:
-    """The tasks of a table, one domain after the other in turn; number i is always the same."""
-    names = [source.name for source in chosen(config, root)]
-    opened = [domain for _, domain in open_domains(config, root=root)]
-    for i in range(config.n_tasks):
-        row = [
-            episode(config, name, domain, i)
-            for name, domain in zip(names, opened, strict=True)
-        ]
-        for k, name in enumerate(names):
-            yield Trial(name, i, row[k], row[(k + 1) % len(row)])
-
-
-def episode(config: EvalConfig, name: str, domain: Domain, number: int) -> Episode:
-    """Task `number` of a domain: the same whatever else is in the table."""
-    generator = stream(config.seed, "evaluate", config.protocol, name, number)
-    return choose(PROTOCOLS, config.protocol).draw(domain, generator=generator)
-
-
-def open_domains(
-    config: EvalConfig, *, root: Path | str | None = None
-) -> Iterator[tuple[str, Domain]]:
-    """The domains of a table with their images."""
-    for source in chosen(config, root):
-        yield (
-            source.name,
-            roles.open_source(source, config.role, root=root, size=config.size),
-        )
-
-
-def chosen(config: EvalConfig, root: Path | str | None = None) -> list[roles.Source]:
-    """The domains of a table that are here."""
-    choose(PROTOCOLS, config.protocol)
-    there = roles.present(config.role, root=root)
-    if unknown := set(config.only) - {s.name for s in there}:
-        raise ConfigError(
-            f"no domain {sorted(unknown)} of role {config.role!r} here; "
-            f"have {[s.name for s in there]}"
-        )
-    return [s for s in there if not config.only or s.name in config.only]
 
 
 def evaluate(
@@ -115,29 +60,34 @@ def evaluate(
 ) -> pd.DataFrame:
     """One row per task and method: role, domain, task, n_way, n_support, method, accuracy.
 
+    The column `lender` says whose support set a control was given, see `trials.lenders`.
+
     Args:
         folder: keeps every task's rows as they are made, a file for each share; what any file
-            there holds of this role, protocol and seed is not run again, unless the backbone,
-            a network or a setting of the method has changed since.
+            there holds of this role, protocol and seed is not run again, unless something of
+            `parts` or of the task's images and labels has changed since.
 
     Returns:
         The rows of these methods and tasks: with a folder also what other shares have made.
+
+    Raises:
+        ConfigError: the only domain has too few classes for the control "wrong support".
     """
-    marks = {m.name: mark(target, m) for m in methods}
-    rows = rows_in(folder, config, marks) if folder else []
-    names, domains = [m.name for m in methods], [s.name for s in chosen(config, root)]
-    known = {(row["domain"], row["task"], row["method"]) for row in rows}
+    opened = dict(open_domains(config, root=root))
+    names, domains = [m.name for m in methods], list(opened)
+    _require_others(methods, config, opened, root)
+    book = Book(folder, config)
+    fixed = {m.name: parts(target, m) for m in methods}
     k, n = config.share
     total = config.n_tasks * len(domains)
-    drawn = progress(trials(config, root=root), total=total, desc=config.protocol)
+    drawn = progress(trials(config, opened, root=root), total=total, desc=config.protocol)
     for number, trial in enumerate(drawn):
-        todo = [m for m in methods if (trial.domain, trial.number, m.name) not in known]
+        for_all = task_parts(trial.episode)
+        made_of = {m.name: fixed[m.name] | for_all | _lent(m, trial) for m in methods}
+        todo = [m for m in methods if book.lacks(trial, m.name, made_of[m.name])]
         if number % n == k and todo:
-            fresh = [_row(target, m, trial, config.role, marks[m.name]) for m in todo]
-            rows += fresh
-            if folder:
-                _append(Path(folder) / f"{config.stem}-{k}of{n}.jsonl", fresh)
-    table = pd.DataFrame(rows_in(folder, config, marks) if folder else rows)
+            book.add([_row(target, m, trial, config.role, made_of[m.name]) for m in todo])
+    table = pd.DataFrame(book.rows())
     return _in_order(table, domains, names, config.n_tasks) if len(table) else table
 
 
@@ -153,7 +103,37 @@ def _in_order(
     return table.loc[order].reset_index(drop=True)
 
 
-def _row(target: Target, method: Method, trial: Trial, role: str, made_by: str) -> Row:
+def parts(target: Target, method: Method) -> dict[str, object]:
+    """What every row of a method depends on: backbone, input, networks and settings."""
+    version = {"method": checksum(method), "hyperlab": __version__}
+    return collect.backbone(method.view(target)) | version
+
+
+def task_parts(*episodes: Episode) -> dict[str, object]:
+    """What a row depends on of its task, and so of the data, the protocol and the seed."""
+    sets = [part for e in episodes for part in (e.support, e.query)]
+    classes = [e.classes for e in episodes]
+    return {
+        "images": checksum([x.images for x in sets]),
+        "labels": checksum([x.labels for x in sets], classes),
+    }
+
+
+def _lent(method: Method, trial: Trial) -> dict[str, object]:
+    """What a control is told of another task; nothing for a method."""
+    bound = _bound(method, trial)
+    if bound is method:
+        return {}
+    names = [f.name for f in fields(bound)]
+    given = {n: getattr(bound, n) for n in names}
+    return {
+        "lent": checksum({n: x for n, x in given.items() if x is not getattr(method, n)})
+    }
+
+
+def _row(
+    target: Target, method: Method, trial: Trial, role: str, made_of: Mapping[str, object]
+) -> Row:
     method = _bound(method, trial)
     view = method.view(target)
     theta, centres = classifier(method, view, trial.episode.support)
@@ -164,7 +144,9 @@ def _row(target: Target, method: Method, trial: Trial, role: str, made_by: str) 
         "n_way": trial.episode.support.n_way,
         "n_support": len(trial.episode.support.labels),
         "method": method.name,
-        "made_by": made_by,
+        "made_by": checksum(made_of),
+        "made_of": made_of,
+        "lender": trial.lender if isinstance(method, WrongSupport) else "",
         "accuracy": view.accuracy(theta, trial.episode, centres),
     }
 
@@ -178,6 +160,24 @@ def _bound(method: Method, trial: Trial) -> Method:
     return method
 
 
+def _require_others(
+    methods: Sequence[Method],
+    config: EvalConfig,
+    opened: Mapping[str, Domain],
+    root: Path | str | None,
+) -> None:
+    """An error before any work if a control would be left without another support set.
+
+    Raises:
+        ConfigError: so, or two methods have one name.
+    """
+    distinct([m.name for m in methods], "methods")
+    borrows = any(isinstance(m, WrongSupport) for m in methods)
+    if borrows and any(x.startswith(OTHER_CLASSES) for x in lenders(config, root).values()):
+        for trial in trials(config, opened, root=root):
+            trial.lend()
+
+
 def own_means(
     target: Target,
     config: EvalConfig,
@@ -189,38 +189,97 @@ def own_means(
 ) -> dict[str, Tensor]:
     """Mean bias-tuning displacement of other tasks of each domain, kept in a file.
 
-    The tasks have the numbers from -1 down: none is in a table.
+    The tasks have the numbers from -1 down: none is in a table. What the file holds of another
+    backbone, other images or labels is measured anew.
+
+    Raises:
+        ArtifactError: the file is damaged.
     """
-    path = Path(path)
-    found = load_file(path) if path.exists() else {}
-    lacking = {s.name for s in chosen(config, root)} - found.keys()
-    opened = [x for x in open_domains(config, root=root) if x[0] in lacking]
-    for name, domain in progress(opened, total=len(opened), desc="own domains"):
-        tasks = [episode(config, name, domain, -1 - i).support for i in range(n_tasks)]
-        moved = [GRADIENT[TEACHER](target, support) - target.theta0 for support in tasks]
-        found[name] = torch.stack(moved).mean(0)
-    if lacking:
-        with whole_file(path) as draft:
-            save_file(found, draft)
-    return found
+    path, teacher = Path(path), GRADIENT[TEACHER]
+    marks, found = {}, {}
+    if path.exists():
+        with whole_tensors(path, "file of own means", "remove it") as (marks, found):
+            marks = dict(marks)
+    names, fixed = [s.name for s in chosen(config, root)], parts(target, teacher)
+    opened = open_domains(config, root=root)
+    for name, domain in progress(opened, total=len(names), desc="own domains"):
+        tasks = [episode(config, name, domain, -1 - i) for i in range(n_tasks)]
+        mark = checksum(fixed, task_parts(*tasks))
+        if marks.get(name) != mark:
+            moved = [teacher(target, task.support) - target.theta0 for task in tasks]
+            found[name], marks[name] = torch.stack(moved).mean(0), mark
+            with whole_file(path) as draft:
+                save_file(found, draft, marks)
+    return {name: found[name] for name in names}
 
 
-def rows_in(folder: Path | str, config: EvalConfig, marks: Mapping[str, str]) -> list[Row]:
-    """The rows that all shares have left in a folder, each task and method once.
+class Book:
+    """The rows of a table, kept in a folder where there is one: a file for each share.
 
     Args:
-        marks: name -> mark of the methods of now, see `identity`; rows of others are left out.
+        folder: None keeps them in memory alone.
     """
-    paths = sorted(Path(folder).glob(f"{config.stem}-*of*.jsonl"))
-    found = [row for path in paths for row in read_rows(path)]
-    rows = [row for row in found if row.get("made_by") == marks.get(row["method"], "")]
-    return list({(r["domain"], r["task"], r["method"]): r for r in rows}.values())
+
+    def __init__(self, folder: Path | str | None, config: EvalConfig) -> None:
+        k, n = config.share
+        self.pattern = f"{config.stem}-*of*.jsonl"
+        self.path = folder and expanded(Path(folder)) / f"{config.stem}-{k}of{n}.jsonl"
+        self.wanted: dict[Key, str] = {}  # what each row's `made_by` must be
+        self.found, self.warned = self._read(), False
+        self.there = {(*_key(row), row.get("made_by")) for row in self.found}
+
+    def lacks(self, trial: Trial, method: str, made_of: Mapping[str, object]) -> bool:
+        """Whether the row of a method is not there, or was made of something else."""
+        key, mark = (trial.domain, trial.number, method), checksum(made_of)
+        self.wanted[key] = mark
+        lacks = (*key, mark) not in self.there
+        if lacks and not self.warned:
+            self._warn(key, made_of)
+        return lacks
+
+    def add(self, rows: list[Row]) -> None:
+        """Keep some new rows."""
+        self.found += rows
+        if self.path:
+            _append(self.path, rows)
+
+    def rows(self) -> list[Row]:
+        """Every wanted row once; with a folder also those that other shares have made."""
+        rows = [
+            r
+            for r in self._read() or self.found
+            if r.get("made_by") == self.wanted.get(_key(r), "")
+        ]
+        found = {_key(row): row for row in rows}.values()
+        return [{k: x for k, x in row.items() if k != "made_of"} for row in found]
+
+    def _read(self) -> list[Row]:
+        paths = sorted(self.path.parent.glob(self.pattern)) if self.path else []
+        return [row for path in paths for row in read_rows(path)]
+
+    def _warn(self, key: Key, made_of: Mapping[str, object]) -> None:
+        """Say once why rows that are there are left out."""
+        old = [row for row in self.found if _key(row) == key]
+        if old:
+            now = json.loads(json.dumps(made_of))
+            differ = differences(old[-1].get("made_of", {}), now)
+            LOG.warning(
+                "rows in %s are of something else and are measured anew; first %s, task %d, %s: %s",
+                *(self.path.parent, *key, "; ".join(differ)),
+            )
+            self.warned = True
+
+
+def _key(row: Row) -> Key:
+    return row["domain"], row["task"], row["method"]
 
 
 def read_rows(path: Path | str) -> list[Row]:
     """The rows of a file; a line cut short by a crash is left out."""
     rows = []
-    for line in Path(path).read_text().splitlines() if Path(path).exists() else []:
+    for line in (
+        Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
+    ):
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
@@ -231,7 +290,7 @@ def read_rows(path: Path | str) -> list[Row]:
 def _append(path: Path, rows: list[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     cut = path.exists() and not path.read_bytes().endswith(b"\n")
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write("\n" * cut + "".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -264,41 +323,40 @@ def wide(table: pd.DataFrame, *, baseline: str = BASELINE) -> pd.DataFrame:
 def summarise(table: pd.DataFrame, *, baseline: str = BASELINE) -> pd.DataFrame:
     """Per method and domain, and over all domains: mean accuracy and paired gain, each with +-.
 
-    Columns: role, domain, method, n, accuracy, accuracy_pm, gain, gain_pm (over `baseline` on the
-    same tasks). The rows "all" of a role weigh every task alike.
+    Columns: role, domain, method, n (tasks), unit, n_units, and the `spread` of accuracy and gain
+    (over `baseline` on the same tasks). A domain's unit is its tasks, that of a role's row "all"
+    its domains, which weigh alike: see `units`.
     """
     found, rows = wide(table, baseline=baseline), []
     for role, of_role in found.groupby(level="role", sort=False):
         parts = list(of_role.groupby(level="domain", sort=False))
         for domain, part in [*parts, ("all", of_role)]:
+            unit, each = units(part)
+            gains = each.sub(each[baseline], axis=0)
+            counts = {"n": len(part), "unit": unit, "n_units": len(each)}
             for method in found.columns:
-                gain = part[method] - part[baseline]
-                rows.append(
-                    {
-                        "role": role,
-                        "domain": domain,
-                        "method": method,
-                        "n": len(part),
-                        "accuracy": part[method].mean(),
-                        "accuracy_pm": interval(part[method]),
-                        "gain": gain.mean(),
-                        "gain_pm": interval(gain),
-                    }
-                )
+                row = {"role": role, "domain": domain, "method": method} | counts
+                row |= spread("accuracy", each[method]) | spread("gain", gains[method])
+                rows.append(row)
     return pd.DataFrame(rows)
 
 
+def units(found: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """What a mean of a `wide` table is about, a row each: domains; of a single one, its tasks."""
+    means = found.groupby(level=["role", "domain"], sort=False).mean()
+    return ("domains", means) if len(means) > 1 else ("tasks", found)
+
+
 def compare(table: pd.DataFrame, one: str, other: str) -> tuple[float, float]:
-    """Mean paired difference of two methods over all tasks, and its +-."""
+    """Mean paired difference of two methods, and its +- over the `units` of the table."""
     found = wide(table, baseline=other)
     if one not in found:
         raise ConfigError(f"no method {one!r} in the table; have {list(found.columns)}")
-    difference = found[one] - found[other]
-    return float(difference.mean()), interval(difference)
+    each = units(found)[1]
+    return float((each[one] - each[other]).mean()), interval(each[one] - each[other])
 
 
-def recovery(table: pd.DataFrame, method: str, teacher: str = TEACHER) -> float:
-    """Share of the teacher's gain over no adaptation that a method reaches, over all tasks."""
-    gain, _ = compare(table, method, BASELINE)
-    whole, _ = compare(table, teacher, BASELINE)
-    return gain / whole
+def recovery(table: pd.DataFrame, method: str, teacher: str = TEACHER) -> tuple[float, ...]:
+    """Fraction of the teacher's gain that a method reaches, and its ends: `tables.fraction`."""
+    each = units(wide(table))[1]
+    return fraction(each[method] - each[BASELINE], each[teacher] - each[BASELINE])

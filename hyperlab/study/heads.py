@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..base import ConfigError, Progress, choose, silent, stream
+from ..base import ConfigError, Progress, choose, distinct, silent, stream
 from ..hyperflow.adapt import Method, classifier
 from ..models.targets import LOGIT_SCALE, Target
 from ..tasks import roles
@@ -26,15 +26,19 @@ from ..weights import heads
 from ..weights.head_generators import GeneratorConfig, HeadGenerator, fit_generator
 from ..weights.heads import Bank, BaseConfig, HeadSet, Whitening, head_logits, tell
 from . import cost, methods
-from .experiments import EvalConfig, Trial, episode, open_domains
-from .ledger import OFFLINE_MINUTES
+from .experiments import EvalConfig, Trial, open_domains, trials
+from .ledger import before_any_task
 
 ROLES = {"in domain": "in_domain", "unseen": "held_out"}
 PROTOCOLS = ("5-way 1-shot", "5-way 5-shot")
 # scikit-learn's, on features of length 10. Validation, C = 0.1, 1, 10: 56.5, 56.3, 56.2 % with one
-# shot and 71.1, 72.3, 72.6 % with five.
+# shot and 71.1, 72.3, 72.6 % with five: the best lies at either edge, 1 between them.
 RIDGE_C = 1.0
-FLOWN, DIFFUSION, LINEAR = "FLoWN", "diffusion", "linear map"
+# All three generate what is missing from the support's own head, see `GeneratorConfig.residual`.
+FLOW, DIFFUSION, LINEAR = "residual flow", "residual diffusion", "linear map"
+WHOLE = f"{FLOW} of whole heads"
+# What their random streams are called: the names that they had when heads.json was made.
+STREAMS = {FLOW: "FLoWN", WHOLE: "FLoWN of whole heads", DIFFUSION: "diffusion"}
 REGRESSION = "logistic regression"
 FLOWS = ("HyperFlow-L", "HyperFlow-C")
 Accuracies = dict[str, Float[Tensor, " tasks"]]
@@ -55,8 +59,16 @@ class HeadsConfig:
     only: tuple[str, ...] = ()  # names of domains to be tried on; empty: all
     sources: tuple[str, ...] = ()  # of base tasks; empty: all
 
+    def __post_init__(self) -> None:
+        distinct(self.seeds, "seeds")
+        if not 1 <= self.top < self.n_samples:
+            raise ConfigError(
+                f"{self.top} of {self.n_samples} samples are no choice: want 1 <= top < n_samples"
+            )
+
     @classmethod
     def at(cls, scale: str) -> "HeadsConfig":
+        """Presets; "paper" is the largest, not FLoWN's table 6."""
         parts = {"base": BaseConfig.at(scale), "generator": GeneratorConfig.at(scale)}
         smoke = cls(
             **parts,
@@ -78,16 +90,9 @@ def meet(
     asked: Sequence[EvalConfig], *, root: Path | str | None = None
 ) -> Iterator[list[Trial]]:
     """The tasks of each question about one role, the same as `experiments.trials`."""
-    opened = list(open_domains(asked[0], root=root))
+    opened = dict(open_domains(asked[0], root=root))
     for ask in asked:
-        found = []
-        for i in range(ask.n_tasks):
-            row = [episode(ask, name, domain, i) for name, domain in opened]
-            found += [
-                Trial(name, i, row[k], row[(k + 1) % len(row)])
-                for k, (name, _) in enumerate(opened)
-            ]
-        yield found
+        yield list(trials(ask, opened, root=root))
 
 
 class Seen(NamedTuple):
@@ -152,17 +157,25 @@ def by_class(
 
 @torch.no_grad()
 def look(target: Target, images: LabelledImages) -> Float[Tensor, " way k dim"]:
-    """The same, from the images."""
+    """The same, from the images; ConfigError as `LabelledImages.require` raises."""
+    images.require("task")
     return by_class(target.features(target.theta0, images.images), images)
 
 
 def see(target: Target, met: Iterable[Trial]) -> Seen:
-    """The features of all images of some tasks."""
+    """The features of all images of some tasks.
+
+    Raises:
+        ConfigError: a task that would lend its support set to itself.
+    """
     rows = [
         [look(target, x) for x in (t.episode.support, t.episode.query, t.other.support)]
         for t in met
     ]
-    return Seen(*map(torch.stack, zip(*rows, strict=True)))
+    seen = Seen(*map(torch.stack, zip(*rows, strict=True)))
+    if (seen.other == seen.support).flatten(1).all(1).any():
+        raise ConfigError("the wrong support of a task is its own; give another task's")
+    return seen
 
 
 def correct(
@@ -239,7 +252,8 @@ def generated(
     The mean of the heads is the ensemble: logits are linear in them. `chosen` has the smallest
     cross-entropy on the support; `chosen by queries` is what the paper reports, and no method.
     """
-    how = {"steps": config.steps, "generator": stream(seed, "heads", name)}
+    random = stream(seed, "heads", STREAMS.get(name, name))
+    how = {"steps": config.steps, "generator": random}
     drawn = made.sample(seen.support, config.n_samples, **how)
     support, query = (made.whiten(part)[:, None] for part in seen[:2])
     each = correct(answers(drawn, query))
@@ -264,8 +278,8 @@ def kinds(config: HeadsConfig) -> dict[str, GeneratorConfig]:
     whole = {"kind": "ridge", "latent": 10_000, "by": "row"}
     return {
         LINEAR: replace(ours, **whole),
-        FLOWN: replace(ours, kind="flow"),
-        f"{FLOWN} of whole heads": replace(ours, kind="flow", by="head"),
+        FLOW: replace(ours, kind="flow"),
+        WHOLE: replace(ours, kind="flow", by="head"),
         DIFFUSION: replace(ours, kind="diffusion"),
     }
 
@@ -301,7 +315,8 @@ def fit_all(
     whiten, found = learned
     made, seconds = {}, {}
     for name, how, seed in progress(jobs, total=len(jobs), desc="generators"):
-        begun, generator = time.perf_counter(), stream(seed, "generator", name)
+        begun = time.perf_counter()
+        generator = stream(seed, "generator", STREAMS.get(name, name))
         made[name, seed] = fit_generator(
             found, whiten, config.base, how, generator=generator
         )
@@ -334,13 +349,12 @@ def costs(
     offline_s: Mapping[str, float],
 ) -> list[dict[str, object]]:
     """Operations and seconds of one adaptation, and the minutes that were spent before any task."""
-    theirs = sum(m for name, m in OFFLINE_MINUTES.items() if "backbone" not in name)
     rows = []
     for method in (*methods.named([methods.BASELINE]), *adapters()):
         view = method.view(target)
         call = lambda m=method, v=view: classifier(m, v, support)  # noqa: E731
         row = cost.audit(method.name, call, view.model, repeats=3)
-        minutes = theirs if method.name in FLOWS else 0
+        minutes = before_any_task() if method.name in FLOWS else 0
         rows.append({"method": row.name, "flops": row.flops, "seconds": row.seconds})
         rows[-1]["offline_minutes"] = minutes
 

@@ -18,9 +18,10 @@ from ..tasks import protocols
 
 BASELINE = "no adaptation"
 TEACHER = "bias-tuning"
+OWN = "own domain's mean"
 CONTROLS = (
     "mean displacement",
-    "own domain's mean",
+    OWN,
     "nearest domain's mean",
     "wrong support",
     "random direction",
@@ -73,7 +74,8 @@ class Learned:
     """What the methods without gradients are made of.
 
     Args:
-        nets: name -> drift network, e.g. {"HyperFlow-C": ...}; the last lends itself to controls.
+        nets: name -> drift network, e.g. {"HyperFlow-C": ...}; the last lends itself to controls,
+            and has a row without its correction ("HyperFlow-C guess alone").
         data: the recorded trajectories, for the mean displacements.
         own: of each test domain the mean displacement of other tasks, see `experiments.own_means`.
         length: factor on the drift, chosen on validation domains.
@@ -92,16 +94,18 @@ class Learned:
         }
         made: list[Method] = list(flows.values())
         if self.data is not None:
-            made += [
-                controls.Displacement(delta=self.data.displacement.mean(0)),
-                controls.NearestDomain.fit(self.data),
-            ]
+            mean = self.data.displacement.mean(0)
+            made.append(controls.Displacement(delta=mean, made_for=self.data.target))
+            if len(self.data.domain.unique()) > 1:
+                made.append(controls.NearestDomain.fit(self.data))
         if self.own:
             made.append(controls.OwnDomain(deltas=self.own))
         if flows:
             last = list(flows.values())[-1]
             size = last.net.shape.token_size
+            name, alone = f"{last.name} guess alone", drift.guess_alone(last.net)
             made += [
+                replace(last, net=alone, name=name),
                 controls.WrongSupport(method=last),
                 controls.RandomDirection(method=last, token_size=size),
             ]
@@ -124,6 +128,29 @@ def named(names: Sequence[str], learned: Learned | None = None) -> list[Method]:
     return [have.get(name) or tuning(name) for name in names or have]
 
 
+def checked(names: Sequence[str], learned: Learned) -> tuple[str, ...]:
+    """The names of a table's methods, all there are without one; refused before any work.
+
+    Raises:
+        ConfigError: the baseline lacks, a name stands twice, no method uses the trajectories that
+            are given, or as in `named`.
+    """
+    recorded = learned.data is not None
+    own = learned.own or ({OWN: torch.empty(0)} if recorded else {})  # made later, if named
+    there = [method.name for method in named(names, replace(learned, own=own))]
+    if names and BASELINE not in names:
+        raise ConfigError(
+            f"every gain is over {BASELINE!r}: name it too, beside {list(names)}"
+        )
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"a method is compared once; named twice: {sorted(twice)}")
+    if recorded and names and not {*names} & {*CONTROLS[:3]}:
+        raise ConfigError(
+            f"trajectories are given, for none of {list(names)}: leave them out"
+        )
+    return tuple(names or there)
+
+
 def n_tasks(protocol: str) -> int:
     """How many episodes a domain a protocol asks for."""
     return choose(protocols.PROTOCOLS, protocol).n_tasks
@@ -135,9 +162,12 @@ def networks(
     """("HyperFlow-C=cubic", ...) -> name -> network: a shipped one or a file.
 
     Raises:
-        ConfigError: a pair without a name.
+        ConfigError: a pair without a name, or a name that is another method's too.
     """
     if odd := [pair for pair in pairs if not pair.partition("=")[2]]:
         raise ConfigError(f"networks are given as name=file, e.g. HyperFlow-C=cubic: {odd}")
-    named_files = (pair.split("=", 1) for pair in pairs)
+    named_files = [pair.split("=", 1) for pair in pairs]
+    names = [BASELINE, *GRADIENT, *CONTROLS, *(name for name, _ in named_files)]
+    if taken := [name for name, _ in named_files if names.count(name) > 1]:
+        raise ConfigError(f"networks need names of their own, {taken} are taken")
     return {name: drift.load(file).to(device) for name, file in named_files}

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..base import ConfigError, Progress, choose, silent, stream
+from ..base import ConfigError, Progress, choose, distinct, silent, stream
 from ..models.cnn import Architecture
 from ..tasks.episodes import LabelledImages
-from ..weights import context, encoders, flow, novelty, padding, zoo_store
+from ..weights import context, couplings, encoders, flow, novelty, padding, zoo_store
 from ..weights.context import KINDS, ContextEncoder
 from ..weights.encoders import Encoder, EncoderConfig
 from ..weights.flow import Flow, FlowConfig
@@ -41,8 +41,12 @@ class RetrievalConfig:
     )
     n_eval: int = 1_000  # images of validation, and of test
 
+    def __post_init__(self) -> None:
+        couplings.require_within(self.flow.coupling, 1)
+
     @classmethod
     def at(cls, scale: str) -> "RetrievalConfig":
+        """Presets; "paper" is the largest, not FLoWN's table 6."""
         few = EncoderConfig(width=64, steps=20, batch=8)
         quick = replace(cls.flow, width=32, depth=1, steps=30, batch=16)
         sizes = {"n_shot": 2, "n_draws": 2, "n_tests": 2, "n_each": 2}
@@ -122,6 +126,7 @@ def open_sets(
     if len(paths) < 2:
         raise ConfigError(f"want two or more zoos, got {list(paths)}")
     zoos = [zoo_store.find_zoo(path) for path in paths]
+    distinct([zoo.dataset for zoo in zoos], "data sets")
     common([zoo.architecture for zoo in zoos])
     bar = progress(zoos, total=len(zoos), desc="data sets")
     return [data_set(zoo, config, root=root) for zoo in bar]
@@ -292,7 +297,8 @@ def bank(zoo: Zoo, encoder: Encoder, widest: Architecture, noise: float = 0.0) -
     Args:
         noise: standard deviation added to each code, as a share of the codes' own.
 
-    Source: FLoWN, arXiv:2503.19371, table 2 and section A.4.2, with mini-ImageNet's networks.
+    Source: FLoWN, arXiv:2503.19371, table 2 and section A.4.2. There it is one network of
+    mini-ImageNet with N(0, 1) on its weights and a new head, encoded; here many networks' codes.
     """
     codes = encoder.encode(padding.pad_rows(zoo.architecture, widest, zoo.w[:, -1], PAD))
     spread = noise * (codes - codes.mean(0)).square().mean().sqrt()
@@ -349,6 +355,8 @@ def study(
         choose({**KINDS, NONE: None}, kind)
     if not kinds:
         raise ConfigError(f"want one or more kinds of context of {[*KINDS, NONE]}")
+    beside = [] if other is None else [other.dataset]
+    distinct([*(data.name for data in sets), *beside], "data sets of networks and prior")
     networks = [data.architecture for data in sets]
     widest = common(networks)
     if (

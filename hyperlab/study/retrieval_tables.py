@@ -4,15 +4,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..base import ConfigError
+from ..base import ConfigError, differences
 from . import tables
 from .generators import Row
-from .tables import table
+from .tables import interval, table, with_interval
 
 SAID = (
-    "Accuracies in %, on test images; mean ± 95 % interval over seeds (of encoder and flow). All: "
-    "mean of all networks of new support sets. Five: the best five on validation images. Gap: "
-    "originals minus all, in points. Decoded: the originals, once through the one encoder."
+    "Accuracies in %, on test images; mean ± half a 95 % interval over seeds of encoder and flow "
+    "(Student's t). All: mean of all networks of new support sets. Five: the best five on "
+    "validation images. Gap: originals minus all, in points. Decoded: the originals, once through "
+    "the one encoder."
 )
 ORIGINALS = "originals"
 
@@ -35,17 +36,16 @@ def begun(path: Path | str, settings: Mapping[str, object]) -> list[Row]:
     if not Path(path).exists():
         return []
     found = read(path)
-    for name, wanted in settings.items():
-        if (was := found["about"].get(name)) != wanted:
-            raise ConfigError(
-                f"{path} holds rows of {name} {was}, not of {wanted}; take another --out"
-            )
+    pairs = {
+        name: (str(found["about"].get(name)), str(settings[name])) for name in settings
+    }
+    split = {name: [text.split(", ") for text in pair] for name, pair in pairs.items()}
+    differ = [words for name, pair in split.items() for words in differences(*pair, name)]
+    if differ:
+        raise ConfigError(
+            f"{path} holds rows of other settings ({'; '.join(differ)}); take another --out"
+        )
     return found["rows"]
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and 1.96 s / sqrt(n); not a number for a single value."""
-    return statistics.fmean(values), tables.interval(values)
 
 
 def summary(rows: Sequence[Row]) -> list[Row]:
@@ -55,10 +55,15 @@ def summary(rows: Sequence[Row]) -> list[Row]:
         groups.setdefault((row["way"], row["support"]), []).append(row)
     out = []
     for (way, support), same in groups.items():
-        mean, half = interval([row["accuracy"] for row in same])
-        first = interval([row["accuracy"] for row in groups[ORIGINALS, support]])[0]
+        over = [row["accuracy"] for row in same]
+        mean = statistics.fmean(over)
+        first = statistics.fmean(row["accuracy"] for row in groups[ORIGINALS, support])
         found = {"way": way, "support": support, "n_seeds": len(same), "n": same[0]["n"]}
-        found |= {"accuracy": mean, "half": half, "gap": 100 * (first - mean)}
+        found |= {
+            "accuracy": mean,
+            "accuracy_pm": interval(over),
+            "gap": 100 * (first - mean),
+        }
         for name in ("chosen", "distance", "decoded"):
             if name in same[0]:
                 found[name] = statistics.fmean(row[name] for row in same)
@@ -98,13 +103,15 @@ def markdown(found: Mapping) -> str:
 
 
 def _cells(row: Row) -> list[object]:
-    half = f" ± {100 * row['half']:.1f}" if row["n_seeds"] > 1 else ""
+    accuracy = f"{100 * row['accuracy']:.1f}"
+    if row["n_seeds"] > 1 and row["way"] != ORIGINALS:  # no sample: the same for every seed
+        accuracy = with_interval(row["accuracy"], row["accuracy_pm"])
     decoded = f"{100 * row['decoded']:.1f}" if "decoded" in row else ""
     return [
         row["way"],
         row["support"],
         f"{row['n_seeds']} x {row['n']}",
-        f"{100 * row['accuracy']:.1f}{half}",
+        accuracy,
         f"{row['gap']:.1f}",
         f"{100 * row['chosen']:.1f}",
         f"{row['distance']:.2f}",

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..base import Progress, silent
+from ..base import ConfigError, Progress, silent
 from ..hyperflow.adapt import Method
 from ..models.targets import Target
 from ..tasks.episodes import Episode, LabelledImages
@@ -29,7 +29,16 @@ def support_loss(target: Target, method: Method, support: LabelledImages) -> flo
 
 
 def other_half(target: Target, method: Method, support: LabelledImages) -> float:
-    """Loss of one half of the support set after adapting to the other, both ways round."""
+    """Loss of one half of the support set after adapting to the other, both ways round.
+
+    Raises:
+        ConfigError: one image of every class: the other half would be the same images.
+    """
+    if len(support.labels) == support.n_way:
+        raise ConfigError(
+            f"{support.n_way} classes of one image each have no other half; take a protocol of "
+            "two shots or more"
+        )
     losses = [
         held_out_loss(target, method(target, seen), seen, unseen)
         for seen, unseen in halves(support)

@@ -1,18 +1,32 @@
 """The frame of every data script: options in, one line of error out."""
 
 import functools
+import inspect
 import json
 import os
+import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
-from ..base import ConfigError, HyperlabError, default_device, find_device, whole_file
+from ..base import (
+    SCALES,
+    ConfigError,
+    HyperlabError,
+    choose,
+    default_device,
+    expanded,
+    find_device,
+    printable,
+    whole_file,
+    writable,
+)
 from ..crew import Crew
 
 Scale = Annotated[str, typer.Option(help="smoke, laptop or paper")]
@@ -21,9 +35,12 @@ Data = Annotated[Path | None, typer.Option(help="root of real data")]
 Device = Annotated[str, typer.Option(help="cpu or cuda; auto: what there is")]
 Backbone = Annotated[str, typer.Option(help="a target: vit_micro or timm's vit_*")]
 ImageSize = Annotated[int, typer.Option(help="pixels; 0: the backbone's own")]
+NTasks = Annotated[int, typer.Option(help="per domain; 0: the usual number, 2 at smoke")]
 Share = Annotated[str, typer.Option(help="k/n: every n-th part from the k-th on")]
 Workers = Annotated[int, typer.Option(help="processes; 0: one a core, or 4 a GPU")]
 Scheduler = Annotated[str, typer.Option(help="of a Dask cluster, tcp://host:port")]
+OUTPUTS = ("out", "rows", "folder", "ship", "keep")  # options that name what is written
+LEAST = {"n_tasks": 0, "n_networks": 0, "repeats": 1, "threads": 1, "workers": 0}
 
 
 def run(main: Callable[..., None]) -> None:
@@ -35,7 +52,9 @@ def run(main: Callable[..., None]) -> None:
     @functools.wraps(main)
     def stoppable(**options: object) -> None:
         try:
-            main(**options)
+            found = {name: _expanded(value) for name, value in options.items()}
+            check(main, found)
+            main(**found)
         except KeyboardInterrupt:
             typer.echo(
                 "\nstopped; what is whole is kept, most scripts go on from there", err=True
@@ -43,23 +62,80 @@ def run(main: Callable[..., None]) -> None:
             raise typer.Exit(130) from None  # as a shell counts Ctrl-C
 
     app.command()(stoppable)
+    for out in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # not a stream of text
+            out.reconfigure(errors="backslashreplace")  # for what a terminal cannot show
     try:
         app()
     except (HyperlabError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
+def check(main: Callable[..., None], options: Mapping[str, object]) -> None:
+    """What every script wants of its options before it works.
+
+    Raises:
+        ConfigError: an unknown scale, a number of tasks below 0, or an output that could not be
+            written when all is done.
+    """
+    if "scale" in options:
+        choose(dict.fromkeys(SCALES), options["scale"])
+    for name, least in LEAST.items():
+        if (number := options.get(name)) is not None and number < least:
+            raise ConfigError(f"{_flag(name)} is {least} or more, got {number}")
+    for name in OUTPUTS:
+        if (place := options.get(name)) and "://" not in str(place):
+            usual = inspect.signature(main).parameters[name].default
+            is_file = isinstance(usual, str | Path) and bool(Path(usual).suffix)
+            _check_output(_flag(name), Path(place), is_file=is_file)
+
+
+def _check_output(option: str, path: Path, *, is_file: bool) -> None:
+    if is_file and path.is_dir():
+        raise ConfigError(f"{option} {path} is a folder; name a file, e.g. in that folder")
+    if not writable(path if path.is_dir() else path.parent):
+        raise ConfigError(f"{option} {path} cannot be written to; name a place that can")
+
+
+def _flag(name: str) -> str:
+    """ "n_tasks" -> "--n-tasks"."""
+    return f"--{name.replace('_', '-')}"
+
+
+def no_effect(*flags: str, why: str, when: object = True) -> None:
+    """Refuse options of the command line that would change nothing.
+
+    Args:
+        when: whether they have no effect.
+
+    Raises:
+        ConfigError: one of them was given.
+    """
+    words = {word.partition("=")[0] for word in sys.argv[1:]}
+    if when and (given := [f for f in flags if f in words]):
+        raise ConfigError(f"{', '.join(given)} would change nothing: {why}; leave it out")
+
+
 def command() -> str:
     """The command line that runs, ready to be pasted: what stands beside every number."""
-    return shlex.join(["python", *sys.argv])
+    return printable(shlex.join(["python", *sys.argv]))
+
+
+def _expanded(option: object) -> object:
+    """ "a=~/b,~/c" as a shell reads ~/b and ~/c, which it leaves to us after = and commas."""
+    if isinstance(option, Path):
+        return expanded(option)
+    if isinstance(option, str):
+        return re.sub(r"(?<![^,;=\s])~(?=/|$)", lambda _: expanded("~"), option)
+    return option
 
 
 def keep(path: Path, found: object, table: str) -> None:
     """Facts as `path`, JSON, and the same for people beside it, as .md; each file whole."""
     with whole_file(path) as draft:
-        draft.write_text(json.dumps(found, indent=1) + "\n")
+        draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     with whole_file(path.with_suffix(".md")) as draft:
-        draft.write_text(table)
+        draft.write_text(table, encoding="utf-8")
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -79,8 +155,49 @@ def share(text: str) -> tuple[int, int]:
     return int(k), int(n)
 
 
+def n_tasks(given: int, scale: str, usual: int) -> int:
+    """Tasks per domain: those asked for, else two at smoke scale, else the usual number."""
+    return given or (2 if scale == "smoke" else usual)
+
+
+def numbers(text: str, option: str, *, n: int = 0) -> tuple[int, ...]:
+    """ "1, 2" -> (1, 2).
+
+    Args:
+        n: how many there must be; 0: any, but no number twice.
+
+    Raises:
+        ConfigError: they are no such whole numbers.
+    """
+    found = words(text)
+    right = len(found) == n if n else found and len({*found}) == len(found)
+    if not right or not all(word.isdigit() for word in found):
+        wanted = f"{n} numbers" if n else "different numbers"
+        raise ConfigError(
+            f"{option} takes {wanted} such as {'6,7,8'[: 2 * (n or 3) - 1]}; got {text!r}"
+        )
+    return tuple(map(int, found))
+
+
+def joined(path: Path, part: str) -> dict[str, dict]:
+    """What is in a file that this run adds to, {"zoos": {...}}; empty without a file.
+
+    Raises:
+        ConfigError: another script wrote the file.
+    """
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {part: {}}
+    if part not in found:
+        raise ConfigError(
+            f"{path} has {list(found)} and no {part!r}: another script wrote it; take another --out"
+        )
+    return found
+
+
 def crew(part: str, workers: int, scheduler: str, device: torch.device) -> Crew:
     """Who does the work, from the options `Share`, `Workers` and `Scheduler`."""
+    no_effect(
+        "--workers", "--device", when=scheduler, why="a cluster's workers have their own"
+    )
     n = workers or (4 if device.type == "cuda" else os.cpu_count()) or 1
     return Crew(share=share(part), workers=n, scheduler=scheduler or None)
 

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from ..base import ConfigError
 from .generators import Row
-from .tables import table, written
+from .tables import number, table, with_interval, written
 
 SAID = (
-    "Accuracies in % on test images, mean over networks with the 95 % interval (1.96 s / sqrt(n)); "
-    "no network is chosen. Every start is trained by the zoo's own recipe (Adam, its rate and "
-    "batch), on the same batches. Ahead: the interval of the difference is above zero."
+    "Accuracies in % on test images, mean over networks ± half a 95 % interval (Student's t) over "
+    "what stands above each table; no network is chosen. Every start is trained by the zoo's own "
+    "recipe (Adam, its rate and batch), on the same batches. Ahead: the interval of the difference "
+    "is above zero."
 )
 PAIR = (("start", "epoch"), ("other", "other_epoch"))
 
@@ -36,11 +37,8 @@ def bands(rows: Sequence[Row], dataset: str) -> dict[str, tuple[Tensor, Tensor, 
     found = {}
     for start in dict.fromkeys(row["start"] for row in mine):
         own = [row for row in mine if row["start"] == start]
-        columns = [
-            [row["epoch"] for row in own],
-            [row["accuracy"] for row in own],
-            [(row["hi"] - row["lo"]) / 2 for row in own],
-        ]
+        names = ("epoch", "accuracy", "accuracy_pm")
+        columns = [[number(row[name]) for row in own] for name in names]
         found[start] = tuple(torch.tensor(c, dtype=torch.float32) for c in columns)
     return found
 
@@ -65,14 +63,15 @@ def _curves(rows: Sequence[Row], dataset: str) -> list[str]:
     seen = "its own images" if first["seen"] else "never seen"
     lines = [
         f"**{dataset}** ({seen}; {first['n_train']} images an epoch, {first['n_test']} test "
-        f"images, {first['n']} networks of each start)"
+        f"images, {first['n']} networks of each start; intervals over {first['n_units']} "
+        f"{first['unit']})"
     ]
     parts = bands(rows, dataset)
     epochs = [str(row["epoch"]) for row in mine if row["start"] == first["start"]]
     cells = [
         [
             start,
-            *(f"{100 * m:.1f} ± {100 * h:.1f}" for m, h in zip(*found[1:], strict=True)),
+            *map(with_interval, *(part.tolist() for part in found[1:])),
         ]
         for start, found in parts.items()
     ]
@@ -83,6 +82,6 @@ def _gaps(gaps: Sequence[Row]) -> list[str]:
     cells = []
     for row in gaps:
         pair = [f"{row[a]}, {row[b]}" for a, b in PAIR]
-        points = f"{100 * row['gap']:.1f} ± {100 * row['half']:.1f}"
+        points = with_interval(row["gap"], number(row["gap_pm"]))
         cells.append([row["dataset"], *pair, points, "yes" if row["ahead"] else "no"])
     return table(["data set", "start", "against", "points", "ahead"], cells)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..base import ConfigError, Progress, choose, silent, stream
+from ..base import ConfigError, Progress, choose, distinct, silent, stream
 from ..models.cnn import Architecture
 from ..weights import flow, recipes
 from ..weights.baselines import BASELINES
@@ -21,7 +21,7 @@ from ..weights.zoo import SCORES, Zoo, ZooConfig, accuracies, checkpoints
 from ..weights.zoo_store import SHIPPED, ZooStore, shipped
 from . import generators
 from .generators import GeneratorsConfig, Row
-from .tables import interval
+from .tables import interval, rounded
 
 Curves = Mapping[str, Tensor]  # start -> accuracies, epochs x networks
 MADE, COPY, RANDOM = "FLoWN", "copy", "random"
@@ -61,6 +61,7 @@ class StartsConfig:
         choose(PLACES, self.place)
         for name in self.controls:
             choose(BASELINES, name)
+        distinct(self.seeds, "seeds")
         if len(self.seeds) * self.n < 2 or min(self.n_train, self.n_eval) < 1:
             raise ConfigError(f"want two networks or more, and images: {self}")
         if not set(self.bar) <= set(self.epochs):
@@ -68,6 +69,7 @@ class StartsConfig:
 
     @classmethod
     def at(cls, scale: str) -> "StartsConfig":
+        """Presets; "paper" has more networks, and nothing of FLoWN's settings."""
         smoke = cls(
             vae=EncoderConfig(width=128, steps=150, batch=32),
             flow=FlowConfig(width=64, depth=2, steps=500, batch=32, lr=3e-3),
@@ -148,7 +150,7 @@ def only(splits: Splits, classes: Sequence[int]) -> Splits:
         return Images(part.images[labels >= 0], labels[labels >= 0])
 
     parts = (some(part) for part in (splits.train, splits.val, splits.test))
-    return Splits(*parts, len(classes), splits.origin)
+    return Splits(*parts, len(classes), splits.origin, splits.checksums)
 
 
 def starts_of(
@@ -156,7 +158,8 @@ def starts_of(
 ) -> dict[str, Float[Tensor, " n params"]]:
     """Start -> networks: FLoWN's, the controls, and untrained ones.
 
-    Several flows learn the codes of one VAE; each makes as many networks.
+    Several flows learn the codes of one VAE; each makes as many networks. (FLoWN, table 3, takes
+    those of its conditional generator, and random weights as the published zoos have them.)
 
     Args:
         init: of the untrained networks, the recipe's.
@@ -201,27 +204,36 @@ def fine_tune(
     return dict(zip(starts, parts, strict=True))
 
 
-def rows_of(curves: Curves, epochs: Sequence[int], dataset: str) -> list[Row]:
-    """A row of every start and epoch: mean over networks with its 95 % interval."""
-    rows = []
+def rows_of(curves: Curves, config: StartsConfig, dataset: str) -> list[Row]:
+    """A row of every start and epoch: mean over networks, with its 95 % interval over seeds."""
+    rows, n = [], len(config.seeds)
     for start, found in curves.items():
-        for epoch, values in zip(epochs, found, strict=True):
-            mean, half = float(values.mean()), interval(values.tolist())
-            row = {"start": start, "dataset": dataset, "epoch": epoch, "accuracy": mean}
-            rows.append(row | {"lo": mean - half, "hi": mean + half, "n": len(values)})
+        for epoch, values in zip(config.epochs, found, strict=True):
+            each = by_seed(values, n)
+            row = {"start": start, "dataset": dataset, "epoch": epoch}
+            row |= {"accuracy": float(values.mean()), "accuracy_pm": interval(each)}
+            row |= {"n": len(values), "unit": "seeds", "n_units": n, "seeds": each.tolist()}
+            rows.append(rounded(row))
     return rows
 
 
-def gap(a: Float[Tensor, " n"], b: Float[Tensor, " m"]) -> dict[str, float]:
-    """How far the mean of a is above that of b; half^2 = half_a^2 + half_b^2."""
-    half = (interval(a.tolist()) ** 2 + interval(b.tolist()) ** 2) ** 0.5
-    return {"gap": float(a.mean() - b.mean()), "half": half}
+def by_seed(values: Float[Tensor, " n"], n_seeds: int) -> Float[Tensor, " seeds"]:
+    """The mean of each seed's networks: they lie behind each other, as many of each."""
+    return values.unflatten(0, (n_seeds, -1)).mean(1)
+
+
+def gap(
+    a: Float[Tensor, " n"], b: Float[Tensor, " n"], n_seeds: int
+) -> dict[str, float | None]:
+    """How far the mean of a is above that of b, of each seed; the mean, and its interval."""
+    each = by_seed(a, n_seeds) - by_seed(b, n_seeds)
+    return rounded({"gap": float(each.mean()), "gap_pm": interval(each)})
 
 
 def gaps_of(curves: Curves, config: StartsConfig, dataset: str) -> list[Row]:
     """The bar of every start, against untrained networks that train longer; then the copies'.
 
-    A start is "ahead" if the whole interval of the difference is above zero.
+    A start is "ahead" if the whole interval of the difference is above zero: never without one.
     """
     early, late = (config.epochs.index(epoch) for epoch in config.bar)
     last = len(config.epochs) - 1
@@ -231,12 +243,34 @@ def gaps_of(curves: Curves, config: StartsConfig, dataset: str) -> list[Row]:
         pairs += [(MADE, k, COPY, k) for k in range(len(config.epochs))]
     rows = []
     for start, k, other, m in pairs:
-        found = gap(curves[start][k], curves[other][m])
+        found = gap(curves[start][k], curves[other][m], len(config.seeds))
         names = {"start": start, "epoch": config.epochs[k]}
         names |= {"other": other, "other_epoch": config.epochs[m]}
-        ahead = found["gap"] > found["half"]
+        half = found["gap_pm"]
+        ahead = half is not None and found["gap"] > half
         rows.append({"dataset": dataset, **names, **found, "ahead": ahead})
     return rows
+
+
+def images(
+    zoo: Zoo,
+    recipe: Recipe,
+    config: StartsConfig,
+    unseen: Sequence[str] | None = None,
+    *,
+    root: Path | str | None = None,
+) -> dict[str, Splits]:
+    """Of the zoo's own data set, and of those that its networks never saw; as `study` wants them.
+
+    Raises:
+        ArtifactError: the zoo was trained with other images.
+        ConfigError: a data set that comes twice, or was seen.
+    """
+    others = UNSEEN.get(zoo.dataset, ()) if unseen is None else unseen
+    distinct([zoo.dataset, *others], "data sets seen and not seen")
+    found = {n: images_of(recipe, n, config, root=root) for n in (zoo.dataset, *others)}
+    zoo.require(found[zoo.dataset])
+    return found
 
 
 def study(
@@ -263,20 +297,18 @@ def study(
     """
     zoo, trained = opened(path)
     zoo, recipe = at(zoo, config.place), trained.recipe
-    names = (zoo.dataset, *(UNSEEN.get(zoo.dataset, ()) if unseen is None else unseen))
-    images = {name: images_of(recipe, name, config, root=root) for name in names[::-1]}
-    home = images[zoo.dataset]
-    originals = generators.originals_of(zoo, home, generator=stream(seed, "split"))
+    found = images(zoo, recipe, config, unseen, root=root)
+    home, draw = found[zoo.dataset], stream(seed, "split")
+    originals = generators.originals_of(zoo, home, generator=draw)
     starts = starts_of(originals, recipe.init, config, seed=seed)
     training = replace(trained, epochs=config.epochs)
     rows, gaps = [], []
-    for name in progress(names, total=len(names), desc="data sets"):
-        splits = images[name]
-        found = fine_tune(starts, zoo.architecture, splits, training, seed=seed)
+    for name, splits in progress(found.items(), total=len(found), desc="data sets"):
+        curves = fine_tune(starts, zoo.architecture, splits, training, seed=seed)
         more = {"seen": name == zoo.dataset, "n_train": len(splits.train.labels)}
         more |= {"n_test": len(splits.test.labels)}
-        rows += [row | more for row in rows_of(found, config.epochs, name)]
-        gaps += gaps_of(found, config, name)
+        rows += [row | more for row in rows_of(curves, config, name)]
+        gaps += gaps_of(curves, config, name)
     return {"facts": _facts(zoo, trained, originals), "rows": rows, "gaps": gaps}
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from .. import params
-from ..base import stream
+from ..base import ConfigError, stream
 from ..hyperflow.adapt import FineTuning, HyperFlow, Method
 from ..hyperflow.drift import DriftNetwork, Shape
 from ..models.targets import Target
@@ -33,7 +33,13 @@ def part_of_biases(thirds: params.Thirds, blocks: Sequence[int]) -> params.Predi
 
 
 def predicates(depth: int) -> dict[str, params.Predicate]:
-    """Name -> a part of the qkv biases of a model of `depth` blocks."""
+    """Name -> a part of the qkv biases of a model of `depth` blocks.
+
+    Raises:
+        ConfigError: one block alone: its first half is empty, its last half everything.
+    """
+    if depth < 2:
+        raise ConfigError(f"halves of the blocks need two blocks or more, got {depth}")
     everywhere, half = range(depth), depth // 2
     return {
         "qkv": part_of_biases((QUERY, KEY, VALUE), everywhere),
@@ -58,8 +64,15 @@ def mask(target: Target, match: params.Predicate) -> Bool[Tensor, " params"]:
 
 
 def random_mask(n_params: int, share: float, *, seed: int = 0) -> Bool[Tensor, " params"]:
-    """A random choice of that share of the numbers."""
-    return torch.rand(n_params, generator=stream(seed, "subset", str(share))) < share
+    """A random choice of that share of the numbers.
+
+    Raises:
+        ConfigError: it holds none or all of them: the control would be another method.
+    """
+    keep = torch.rand(n_params, generator=stream(seed, "subset", str(share))) < share
+    if not 0 < int(keep.sum()) < n_params:
+        raise ConfigError(f"{share:.0%} of {n_params} numbers are {int(keep.sum())}")
+    return keep
 
 
 def masked(net: DriftNetwork, keep: Bool[Tensor, " params"]) -> DriftNetwork:

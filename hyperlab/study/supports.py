@@ -4,7 +4,7 @@ A displacement is split in two. Its domain's mean is what any task of the domain
 is the task's own, plus the noise of having seen these images and not others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +17,13 @@ from ..base import ConfigError, Progress, silent, stream
 from ..hyperflow.adapt import Method
 from ..models.targets import Target
 from ..tasks import episodes
+from ..tasks.domains import Domain
 from ..tasks.episodes import Episode
 from .experiments import EvalConfig, open_domains, summarise
 from .methods import TEACHER
+from .tables import rounded
 
+TWO_TASKS = "what a domain's tasks have in common takes two tasks of it or more"
 Displacements = Mapping[str, Float[Tensor, " tasks params"]]  # of each domain
 
 
@@ -56,17 +59,14 @@ def grow(
 
     Queries stay, and small support sets lie in the large ones. Domains with smaller classes are
     left out.
+
+    Raises:
+        ConfigError: no domain is left, or one task a domain: it has no part of its own.
     """
+    if config.n_tasks < 2:
+        raise ConfigError(f"{TWO_TASKS}, got {config.n_tasks}")
     most = max(shots)
-    opened = [
-        (name, domain)
-        for name, domain in open_domains(config, root=root)
-        if int(domain.counts.min()) >= most + 15
-    ]
-    if not opened:
-        raise ConfigError(
-            f"no domain of role {config.role!r} has {most + 15} images a class"
-        )
+    opened = large(open_domains(config, root=root), most + 15, config.role)
     rows, moved = [], {}
     tasks = [(name, domain, i) for i in range(config.n_tasks) for name, domain in opened]
     for name, domain, i in progress(tasks, total=len(tasks), desc="support sizes"):
@@ -85,6 +85,16 @@ def grow(
     return Sizes(pd.DataFrame(rows), stacked)
 
 
+def large(
+    opened: Iterable[tuple[str, Domain]], least: int, role: str
+) -> list[tuple[str, Domain]]:
+    """The domains with `least` images of every class; ConfigError if there is none."""
+    found = [(name, domain) for name, domain in opened if int(domain.counts.min()) >= least]
+    if not found:
+        raise ConfigError(f"no domain of role {role!r} has {least} images a class")
+    return found
+
+
 def common_share(moved: Displacements) -> float:
     """Share of the squared displacement that a domain's tasks have in common, without bias.
 
@@ -95,7 +105,7 @@ def common_share(moved: Displacements) -> float:
     shares = []
     for delta in moved.values():
         if len(delta) < 2:
-            raise ConfigError("a share of a domain needs two tasks or more")
+            raise ConfigError(TWO_TASKS)
         spread = float(delta.var(0).sum())
         common = float(delta.mean(0).square().sum()) - spread / len(delta)
         shares.append(max(common, 0.0) / (max(common, 0.0) + spread))
@@ -113,13 +123,13 @@ def foretold(predicted: Displacements, true: Displacements) -> tuple[float, floa
 
 
 def report(sizes: Sizes, *, learned: str) -> dict[str, list[dict[str, object]]]:
-    """Accuracies and gains by support size; shares of fine-tuning's displacement by size."""
+    """By support size: accuracies and gains of domains; shares of fine-tuning's displacement."""
     accuracies, shares = [], []
     for n_support, part in sizes.table.groupby("n_support"):
         summary = summarise(part.assign(role="held_out"))
         accuracies += [
             {"n_support": int(n_support), **row}
-            for row in summary[summary.domain == "all"].round(5).to_dict("records")
+            for row in rounded(summary.to_dict("records"))
         ]
         true, predicted = (sizes.moved[name, n_support] for name in (TEACHER, learned))
         common, own = foretold(predicted, true)

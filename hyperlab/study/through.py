@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..base import ConfigError, Progress, choose, silent, stream
+from ..base import ConfigError, Progress, choose, distinct, silent, stream
 from ..weights import encoders, flow, generate, recipes, zoo_store
 from ..weights.encoders import EncoderConfig
 from ..weights.flow import FlowConfig
@@ -59,8 +59,12 @@ class StudyConfig:
     seeds: tuple[int, ...] = (0, 1, 2)  # of flows, samples and fine-tuning
     n_eval: int = 500  # images of validation, and of test
 
+    def __post_init__(self) -> None:
+        distinct(self.seeds, "seeds")
+
     @classmethod
     def at(cls, scale: str) -> "StudyConfig":
+        """Presets; "paper" is the largest, not FLoWN's table 9."""
         few = EncoderConfig(width=16, steps=5, batch=4)
         quick = FlowConfig(width=16, depth=1, steps=10, batch=8)
         through = ThroughConfig.at("smoke")
@@ -258,7 +262,8 @@ def of_way(
         tried = []
         for lr in [rows[0]["lr"]] if rows else LRS[way]:
             w, maker = run(here, way, lr, plan)
-            row = {"way": way, "seed": here.seed, "lr": lr, "updates": plan[1]}
+            row = {"way": way, "seed": here.seed, "lr": lr, "lrs": [*LRS[way]]}
+            row["updates"] = plan[1]
             row |= {"flops": flops * plan[1] * (1 if way in THROUGHS else plan[0])}
             row["early"] = early(here, maker) if way in THROUGHS else None
             tried.append(row | judge(here, w))

@@ -43,7 +43,11 @@ def relight(
 
 
 def view(images: Float[Tensor, " n 3 h w"], generator: torch.Generator) -> Tensor:
-    """One augmented copy of every image, as P>M>F's fine-tuning uses (DiffAugment's kind)."""
+    """One augmented copy of every image: rotation, zoom, aspect, shift, brightness, contrast.
+
+    Ours. P>M>F's fine-tuning uses DiffAugment (arXiv:2204.07305): flip, brightness, saturation,
+    contrast and shift, for nine steps of ten; it neither rotates nor zooms.
+    """
     return changed(images, draw(len(images), generator))
 
 

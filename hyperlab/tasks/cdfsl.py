@@ -11,9 +11,9 @@ import csv
 from pathlib import Path
 
 from ..base import ArtifactError
-from . import pictures
+from . import folders, pictures
 from .entries import NONE_STATED, Entry
-from .formats import Part, find
+from .formats import TRAIN, Part, find, listed
 
 LESIONS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")  # columns of ISIC 2018's table
 FINDINGS = (
@@ -32,7 +32,7 @@ CHEST_TABLE = "Data_Entry_2017.csv"
 
 def crop_disease(path: Path) -> Part:
     """CropDisease: the 38 class folders under `dataset/train`, nothing of its other parts."""
-    return pictures.folder(find(path, "dataset/train", "train"))
+    return folders.scan(find(path, "dataset/train", "train")).part
 
 
 def isic(path: Path) -> Part:
@@ -50,8 +50,8 @@ def isic(path: Path) -> Part:
             raise ArtifactError(
                 f"{table}: {row['image']} is marked {marked}; want one class"
             )
-        listing.append((marked[0], images / f"{row['image']}.jpg"))
-    return pictures.listed(path, listing, LESIONS)
+        listing.append((marked[0], images / f"{row['image']}.jpg", TRAIN))
+    return listed(path, listing, LESIONS, has_split=False)
 
 
 def chest_x(path: Path) -> Part:
@@ -62,8 +62,9 @@ def chest_x(path: Path) -> Part:
     """
     images = _there(path, "images")
     table = _rows(_there(path, CHEST_TABLE), ("Image Index", "Finding Labels"))
-    listing = [(row["Finding Labels"], images / row["Image Index"]) for row in table]
-    return pictures.listed(path, [x for x in listing if x[0] in FINDINGS], FINDINGS)
+    listing = [(row["Finding Labels"], images / row["Image Index"], TRAIN) for row in table]
+    listing = [row for row in listing if row[0] in FINDINGS]
+    return listed(path, listing, FINDINGS, has_split=False)
 
 
 def _there(path: Path, name: str) -> Path:

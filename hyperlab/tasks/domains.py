@@ -1,7 +1,7 @@
 """Labelled image collections: what a domain is, and the registry of the known ones."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,8 +18,11 @@ from ..base import (
     HyperlabError,
     Progress,
     choose,
+    expanded,
     silent,
 )
+from ..identity import checksum, files
+from ..notebook import repository
 from . import formats, pictures
 from .catalogue import CATALOGUE
 from .entries import Entry
@@ -73,6 +76,17 @@ class Domain:
     def members(self) -> tuple[Int64[Tensor, " members"], ...]:
         """Of each class the indices of its images."""
         return self.labels.argsort(stable=True).split(self.counts.tolist())
+
+    @cached_property
+    def checksums(self) -> Mapping[str, str]:
+        """Of the images, and of the labels with all that is known of the classes.
+
+        Images that are decoded on demand count by their files: name, size, time of change.
+        """
+        files_alone = isinstance(self.images, OnDemand)
+        images = self.images.checksum if files_alone else checksum(self.images)
+        classes = (self.class_names, self.groups, self.graph)
+        return {"images": images, "labels": checksum(self.labels, *classes)}
 
     def only(self, classes: Sequence[int]) -> "Domain":
         """These classes alone, numbered from 0 in the order given."""
@@ -153,12 +167,21 @@ def _check_classes(domain: Domain) -> None:
 
 
 def data_root(root: Path | str | None = None) -> Path:
-    """Where data sets lie: `root`, else HYPERLAB_DATA, else `data`, these two here or one up."""
+    """Where data sets lie: `root`, else HYPERLAB_DATA, else `data`.
+
+    The last two are looked for in the working folder, one up, and in the course's folder.
+    """
     if root:
-        return Path(root).expanduser()
-    here = Path(os.environ.get("HYPERLAB_DATA") or "data").expanduser()
-    above = Path("..", here)  # a notebook runs in `notebooks`
-    return above if above.is_dir() and not here.is_dir() else here
+        return expanded(Path(root))
+    named = expanded(Path(os.environ.get("HYPERLAB_DATA") or "data"))
+    places = (named, Path("..", named), (repository() or Path()) / named)
+    return next((place for place in places if place.is_dir()), named)
+
+
+def stamp(name: str, root: Path | str | None = None) -> str:
+    """Changes with any file in the folder of a named domain: its name, size or time of change."""
+    folder = _folder(name, data_root(root))
+    return checksum(str(folder.absolute()), files(folder))
 
 
 def names() -> tuple[str, ...]:
@@ -213,26 +236,6 @@ def load(
         ) from error
     found = _domain(name, part, size, split, progress)
     return replace(found, licence=entry.licence, source=entry.source)
-
-
-def from_pack(path: Path | str, *, size: int = 32, split: str | None = None) -> Domain:
-    """A `.npz` pack of one's own, named after its file; see `formats.pack`."""
-    path = Path(path)
-    return _domain(path.stem, formats.pack(path), size, split, silent)
-
-
-def from_folder(
-    path: Path | str,
-    *,
-    size: int = 32,
-    split: str | None = None,
-    progress: Progress = silent,
-) -> Domain:
-    """A folder with one sub-folder of images for each class; see `pictures.folder`."""
-    path = Path(path)
-    if not path.is_dir():
-        raise DataMissingError(f"no folder {path}")
-    return _domain(path.resolve().name, pictures.folder(path), size, split, progress)
 
 
 def _folder(name: str, root: Path) -> Path:

@@ -27,6 +27,7 @@ from ..base import (
 from .catalogue import CATALOGUE, RemoteFile
 from .domains import data_root
 
+ORIGIN = ".unpacked_from"  # the digest of the archive that a folder came from
 CHUNK_BYTES = 2**20
 TIMEOUT_S = 30  # without a byte from the server
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
@@ -71,7 +72,8 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
             path = _fetch_one(file, folder, progress, retries)
-            places.append(unpack(path, folder / _stem(file.name)) if file.unpack else path)
+            home = folder / _stem(file.name)
+            places.append(unpack(path, home, file.digest) if file.unpack else path)
     return places
 
 
@@ -132,13 +134,25 @@ def _get(url: str, output: str, _store: object, *, part: Path, progress: Progres
     part.replace(output)
 
 
-def unpack(archive: Path, target: Path) -> Path:
+def unpack(archive: Path, target: Path, digest: str = "") -> Path:
     """Unpack a zip or tar archive into the new folder `target`, whole or not at all.
 
+    Args:
+        digest: of the archive; kept in the folder, which is taken as it is only while the two
+            agree. Empty: a folder that is there is taken as it is.
+
     Raises:
-        ArtifactError: if it is damaged, or a member is a link or leaves the folder.
+        ArtifactError: if it is damaged, a member is a link or leaves the folder, or the folder is
+            there and not known to be of this archive.
     """
+    mark = target / ORIGIN
     if target.exists():
+        was = mark.read_text(encoding="utf-8") if mark.exists() else "nobody knows which"
+        if digest not in ("", was):
+            raise ArtifactError(
+                f"{target} is there, unpacked from {was}, not from {archive.name} of {digest}; "
+                "remove the folder and run again"
+            )
         return target
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     members = _zipped if archive.suffix == ".zip" else _tarred
@@ -149,6 +163,7 @@ def unpack(archive: Path, target: Path) -> Path:
             with stream, place.open("wb") as out:
                 shutil.copyfileobj(stream, out, CHUNK_BYTES)
         draft.chmod(0o755)
+        (draft / ORIGIN).write_text(digest, encoding="utf-8")
         draft.rename(target)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
         raise ArtifactError(

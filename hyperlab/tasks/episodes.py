@@ -19,6 +19,37 @@ Draw = Callable[..., "Episode"]  # draw(domain, generator=g) -> Episode
 TRIES = 1000  # draws of one episode before a lower bound on its size counts as infeasible
 
 
+def require_images(images: Tensor, what: str = "query") -> None:
+    """An error unless these are images in [0, 1], for a backbone; one pass over them.
+
+    Raises:
+        ConfigError: another shape or type, no image, a number that is not finite or out of range.
+    """
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape or not images.is_floating_point():
+        raise ConfigError(
+            f"{what} images are {images.dtype} {shape}; want floating numbers in [0, 1], "
+            "n x 3 x height x width; of bytes: images.float() / 255"
+        )
+    if images.is_meta:  # no numbers: operations are counted
+        return
+    low, high = (float(x) for x in images.detach().aminmax())  # NaN where there is one
+    if 0 <= low <= high <= 1:
+        return
+    if broken := int((~images.isfinite()).sum()):
+        rows = int((~images.isfinite().flatten(1).all(1)).sum())
+        raise ConfigError(
+            f"{rows} of {len(images)} {what} images hold NaN or infinity, {broken} numbers in "
+            "all; numbers must lie in [0, 1]"
+        )
+    remedy = (
+        "divide them by 255" if 1 < high <= 255 and low >= 0 else "undo a normalisation"
+    )
+    raise ConfigError(
+        f"{what} images run from {low:g} to {high:g}; want numbers in [0, 1]: {remedy}"
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
     """Images in [0, 1] and, for each, the number of its class within the episode."""
@@ -26,6 +57,41 @@ class LabelledImages:
     images: Float[Tensor, " n 3 h w"]
     labels: Int[Tensor, " n"]
     n_way: int
+
+    def require(self, what: str = "support", *, every_class: bool = True) -> None:
+        """The one check of a support or query set; every method calls it before any work.
+
+        Args:
+            what: the set's name in the message.
+            every_class: each of two or more classes has an image; False for queries.
+
+        Raises:
+            ConfigError: images of another shape, type or range, numbers that are not finite, a
+                label that is no class, or a class without an image.
+        """
+        require_images(self.images, what)
+        labels, n = self.labels, self.n_way
+        whole = not (labels.is_floating_point() or labels.is_complex())
+        if not whole or labels.dtype == torch.bool or labels.shape != self.images.shape[:1]:
+            raise ConfigError(
+                f"{what} labels are {labels.dtype} {list(labels.shape)}; want an integer for "
+                f"each of {len(self.images)} images"
+            )
+        found = set(labels.tolist())
+        if foreign := sorted(found - set(range(n))):
+            raise ConfigError(
+                f"{what} labels of {n} classes run from 0 to {n - 1}; foreign: {foreign[:8]}"
+            )
+        if not every_class:
+            return
+        if n < 2:
+            raise ConfigError(f"a {what} set wants two classes or more, got {n}")
+        if lacking := sorted(set(range(n)) - found):
+            counts = labels.bincount(minlength=n).tolist()
+            raise ConfigError(
+                f"{what} labels must use each of 0 ... {n - 1}, got {counts} images a class, "
+                f"lacking: {lacking}; add images, or number the classes that are there from 0"
+            )
 
     @property
     def rank(self) -> Int[Tensor, " n"]:
@@ -52,6 +118,17 @@ class Episode:
     query: LabelledImages
     domain: str
     classes: tuple[str, ...]  # names, in the order of the labels
+
+    def require(self) -> None:
+        """The check of both sets, see `LabelledImages.require`.
+
+        Raises:
+            ConfigError: one of them is unsound, or they have other numbers of classes.
+        """
+        self.support.require()
+        self.query.require("query", every_class=False)
+        if (ways := (self.support.n_way, self.query.n_way)) != ways[::-1]:
+            raise ConfigError(f"support and query want the same classes, got {ways}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,9 @@ from .records import Record
 
 SPLITS = {"train": 0, "test": 1, "val": 2}
 TRAIN, TEST, VAL = SPLITS.values()
+TOPS = (1, 255, 4_095, 65_535)  # of whole numbers what is white: masks, 8, 12 and 16 bits
 File = Path | zipfile.Path | Record
+Listing = Sequence[tuple[str, File, int]]  # class name, image file, split number
 BROKEN = (EOFError, ValueError, OSError, zlib.error, zipfile.BadZipFile)
 
 
@@ -120,6 +122,20 @@ def joined(where: Path, pieces: list[tuple], class_names: Iterable[str]) -> Part
     )
 
 
+def listed(
+    where: Path, rows: Listing, classes: Sequence[str], *, has_split: bool = True
+) -> Part:
+    """One part from image files with the names of their classes and their split numbers."""
+    number = {name: k for k, name in enumerate(classes)}
+    return Part(
+        where=where,
+        images=[file for _, file, _ in rows],
+        labels=torch.tensor([number[name] for name, _, _ in rows], dtype=torch.int64),
+        split=torch.tensor([split for *_, split in rows]) if has_split else None,
+        class_names=tuple(classes),
+    )
+
+
 def idx(path: Path) -> UInt8[np.ndarray, "*shape"]:
     """The array of bytes in an idx file, plain or gzipped.
 
@@ -176,15 +192,19 @@ def npz(path: Path) -> Mapping[str, np.ndarray]:
 
 
 def pack(path: Path) -> Part:
-    """A `.npz` pack: `images` N x H x W (x C), `labels` N; the rest may be missing.
+    """A `.npz` pack, see `of_arrays`."""
+    return of_arrays(npz(path), path)
+
+
+def of_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Part:
+    """A pack: `images` N x H x W (x C), `labels` N; the rest may be missing.
 
     `class_names` and `groups` have one a class; `split` one an image or `class_split` one a
-    class: see SPLITS.
+    class: see SPLITS. Without `class_names` the classes are the labels that occur.
 
     Raises:
-        ConfigError: if an array is missing, no integer, or an image holds NaN.
+        ConfigError: if an array is missing, of another form, or an image holds NaN.
     """
-    arrays = npz(path)
     if missing := sorted({"images", "labels"} - set(arrays)):
         raise ConfigError(f"{path} lacks {missing}; it has {sorted(arrays)}")
     labels = arrays["labels"]
@@ -192,42 +212,84 @@ def pack(path: Path) -> Part:
         raise ConfigError(
             f"{path}: labels are {labels.dtype} {labels.shape}; want N integers"
         )
-    names = tuple(map(str, arrays.get("class_names", range(int(labels.max()) + 1))))
-    if labels.min() < 0 or labels.max() >= len(names):
+    names, split = _words(arrays, "class_names", path), _split(arrays, labels, path)
+    groups = _words(arrays, "groups", path)
+    if labels.min() < 0 or (names is not None and labels.max() >= len(names)):
         raise ConfigError(
-            f"{path}: labels run {labels.min()} to {labels.max()} for {len(names)} classes"
+            f"{path}: labels run {labels.min()} to {labels.max()} for {len(names or ())} "
+            "classes; they count class_names from 0"
         )
-    split = (
-        arrays["class_split"][labels] if "class_split" in arrays else arrays.get("split")
-    )
+    if names is None:
+        present, labels = np.unique(labels, return_inverse=True)
+        names = tuple(map(str, present.tolist()))
+        if groups and present[-1] < len(groups):
+            groups = tuple(groups[k] for k in present.tolist())
     return Part(
         where=path,
         images=as_bytes(arrays["images"], path),
         labels=torch.from_numpy(labels.astype(np.int64)),
         class_names=names,
-        groups=tuple(map(str, arrays["groups"])) if "groups" in arrays else None,
-        split=None if split is None else torch.from_numpy(split.astype(np.int64)),
+        groups=groups,
+        split=split,
     )
 
 
+def _words(
+    arrays: Mapping[str, np.ndarray], key: str, path: Path
+) -> tuple[str, ...] | None:
+    if key not in arrays:
+        return None
+    if arrays[key].ndim != 1:
+        raise ConfigError(f"{path}: {key} has shape {arrays[key].shape}; want one a class")
+    words = arrays[key].tolist()
+    return tuple(
+        w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in words
+    )
+
+
+def _split(
+    arrays: Mapping[str, np.ndarray], labels: np.ndarray, path: Path
+) -> Int64[Tensor, " n"] | None:
+    key = "class_split" if "class_split" in arrays else "split"
+    if (split := arrays.get(key)) is None:
+        return None
+    if split.dtype.kind not in "biuf" or not np.isin(split, [*SPLITS.values()]).all():
+        raise ConfigError(f"{path}: {key} holds other than the numbers of {SPLITS}")
+    if key == "class_split":
+        if split.ndim != 1 or not 0 <= labels.min() <= labels.max() < len(split):
+            raise ConfigError(
+                f"{path}: class_split {split.shape} has no number for each of the labels "
+                f"{labels.min()} to {labels.max()}"
+            )
+        split = split[labels]
+    return torch.from_numpy(split.astype(np.int64))
+
+
 def as_bytes(images: np.ndarray, where: Path) -> UInt8[Tensor, " n c h w"]:
-    """N x H x W (x C) numbers as uint8 N x C x H x W; floating ones count from 0 to 1."""
+    """N x H x W (x C) numbers as uint8 N x C x H x W.
+
+    Floating ones count from 0 to 1, whole ones from 0 to 255, or to 1 where none is above; those
+    of 16 bits to the first of TOPS that holds them all.
+    """
     images = images[..., None] if images.ndim == 3 else images
-    if (
-        images.ndim != 4
-        or images.shape[-1] not in (1, 3)
-        or images.dtype.kind not in "buif"
-    ):
+    form = images.ndim == 4 and images.shape[-1] in (1, 3) and 0 not in images.shape[1:]
+    if not form or images.dtype.kind not in "buif":
         raise ConfigError(
             f"{where}: images are {images.dtype} {images.shape}; want N x H x W (x 1 or 3)"
         )
     if n_bad := (~np.isfinite(images)).any(axis=(1, 2, 3)).sum():
         raise ConfigError(f"{where}: {n_bad} of {len(images)} images hold NaN or infinity")
-    top = 1 if images.dtype.kind in "bf" else 255
-    if images.size and (images.min() < 0 or images.max() > top):
-        raise ConfigError(f"{where}: {images.dtype} pixels leave the range 0 to {top}")
-    if top == 1:
-        images = np.round(255 * images.astype(np.float32))
+    low, high = (images.min(), images.max()) if images.size else (0, 0)
+    tops = TOPS[:1] if images.dtype.kind in "bf" else TOPS[:2]
+    tops = TOPS if images.dtype == np.uint16 else tops
+    if not 0 <= low <= high <= tops[-1]:
+        raise ConfigError(
+            f"{where}: {images.dtype} pixels from {low} to {high} leave the range 0 to "
+            f"{tops[-1]}; save them as uint8, or as floating ones from 0 to 1"
+        )
+    top = next(top for top in tops if high <= top)
+    if top != 255:
+        images = np.round(images.astype(np.float32) * (255 / top))
     return torch.from_numpy(images.astype(np.uint8)).permute(0, 3, 1, 2)
 
 
@@ -284,7 +346,9 @@ def stl10(folder: Path) -> Part:
         pieces.append(
             (path, images.copy(), np.fromfile(labels, np.uint8).astype(int) - 1, split)
         )
-    return joined(home, pieces, (home / "class_names.txt").read_text().split())
+    return joined(
+        home, pieces, (home / "class_names.txt").read_text(encoding="utf-8").split()
+    )
 
 
 def usps(folder: Path) -> Part:

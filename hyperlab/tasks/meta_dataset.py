@@ -74,7 +74,7 @@ def read(folder: Path, *, at_most: int | None = None) -> Part:
 
 def _spec(path: Path) -> dict:
     try:
-        spec = json.loads(path.read_text())
+        spec = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ArtifactError(f"{path} is no JSON: {error}") from error
     kind = spec.get("__class__") if isinstance(spec, dict) else type(spec).__name__

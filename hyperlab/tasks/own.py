@@ -1,39 +1,41 @@
 """A reader's own images: a folder with a sub-folder for each class, or a `.npz` pack.
 
 Folders hold all kinds of files. What can be made an image of 8 bits is made one; the rest is left
-out. Two lists say which files those are, and why: nothing is dropped in silence.
+out. Two lists say which files those are, and why, and `account` adds them up: nothing is dropped
+in silence. Images that are alike in every pixel count once, so that no episode can ask about an
+image that it shows.
 """
 
+import hashlib
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from ..base import ConfigError, DataMissingError, Progress, silent, stream
-from . import domains, pictures
+from ..base import (
+    ConfigError,
+    DataMissingError,
+    Progress,
+    expanded,
+    printable,
+    silent,
+    stream,
+)
+from . import folders, formats, pictures, pixels
 from .domains import Domain
 from .episodes import Episode, Style, sample
-from .formats import Part
+from .folders import Note
 
 LEAST = 2  # images of a class: one to learn from, one to be asked
-LEAST_SIDE = 4  # pixels; of less nothing can be seen
-PALETTE, GREY = ("P", "PA"), ("LA", "La")  # pixel kinds of Pillow
 SPLIT_SEED = 0  # of the two halves of a folder's classes
-
-
-class Note(NamedTuple):
-    """A file inside the folder, and what was done to it or why it was left out."""
-
-    file: str
-    what: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,20 +43,46 @@ class Own:
     """What a folder or pack holds.
 
     Args:
-        changed: files that became images of 8 bits, without transparency.
+        changed: files that became images of 8 bits, without transparency, and class folders that
+            were not taken literally.
         skipped: files, and classes with fewer than two images, that are not in the domain.
+        account: how many files (of a pack: images) were "read", "left out" one by one, left out
+            with a class that is "too small", and of "other parts"; together all there are.
     """
 
     domain: Domain
-    changed: tuple[Note, ...] = ()
-    skipped: tuple[Note, ...] = ()
+    changed: tuple[Note, ...]
+    skipped: tuple[Note, ...]
+    account: dict[str, int]
 
 
-def read(path: Path | str, *, size: int = 32, progress: Progress = silent) -> Own:
-    """The images of a folder of class folders (see `pictures.folder`) or of a `.npz` pack.
+class Gathered(NamedTuple):
+    """Images as they were read: of each its name, for notes, and its class."""
+
+    names: list[str]
+    images: UInt8[Tensor, " n c h w"]
+    labels: Int64[Tensor, " n"]
+    class_names: tuple[str, ...]
+    changed: list[Note]
+    skipped: list[Note]
+    n_other: int  # files of another part than the one asked for
+
+
+def read(
+    path: Path | str,
+    *,
+    size: int = 32,
+    split: str | None = None,
+    progress: Progress = silent,
+) -> Own:
+    """The images of a folder of class folders (see `folders.scan`) or of a `.npz` pack.
+
+    Exact copies, in all pixels at this size, are read once. Where they lie in different classes
+    none is read, for nobody can say which class is right.
 
     Args:
         size: the middle square of every image is resampled to `size` x `size` pixels.
+        split: "train", "test" or "val", where the folder or pack has such parts; None is all.
 
     Raises:
         DataMissingError: there is no such folder or file, or it cannot be looked into.
@@ -62,110 +90,163 @@ def read(path: Path | str, *, size: int = 32, progress: Progress = silent) -> Ow
             form.
         ArtifactError: a pack is damaged.
     """
+    if not isinstance(size, int) or size < 1:
+        raise ConfigError(f"size is a number of pixels, 1 or more; got {size!r}")
     path = _there(path)
-    if path.is_dir():
-        return _folder(path, size, progress)
-    domain = domains.from_pack(path, size=size)
-    small, kept = _few(domain.counts, domain.class_names)
-    _require_two(path, domain.counts, domain.class_names)
-    return Own(domain.only(kept) if small else domain, skipped=small)
+    found = (_folder if path.is_dir() else _pack)(path, size, split, progress)
+    copies = _copies(found)
+    single = torch.ones(len(found.labels), dtype=torch.bool)
+    single[[*copies]] = False
+    skipped = [*found.skipped, *copies.values()]
+    counts = torch.bincount(found.labels[single], minlength=len(found.class_names))
+    small, kept = _few(counts, found.class_names)
+    _require_two(path, counts, found.class_names, skipped)
+    rows = single & torch.isin(found.labels, kept)
+    names = tuple(found.class_names[k] for k in kept.tolist())
+    labels = torch.searchsorted(kept, found.labels[rows])
+    domain = Domain(name(path), found.images[rows], labels, names)
+    account = {"read": int(rows.sum()), "left out": len(skipped)}
+    account |= {"too small": int((single & ~rows).sum()), "other parts": found.n_other}
+    return Own(domain, tuple(found.changed), (*skipped, *small), account)
 
 
 def name(path: Path | str) -> str:
     """What the domain of a folder or pack is called; raises as `read` where there is none."""
-    return _there(path).resolve().stem
+    path = _there(path).resolve()
+    return printable(path.name if path.is_dir() else path.stem)
 
 
 def _there(path: Path | str) -> Path:
-    path = Path(path).expanduser()
+    path = expanded(Path(path))
     if not path.exists():
         raise DataMissingError(
             f"no folder and no .npz at {path.absolute()}; want a folder with a sub-folder of "
             "images for each class"
         )
-    if not path.is_dir() and path.suffix != ".npz":
+    if not path.is_dir() and path.suffix.lower() != ".npz":
         raise ConfigError(f"{path} is neither a folder nor a .npz pack; name the folder")
     return path
 
 
-def _folder(path: Path, size: int, progress: Progress) -> Own:
+def _folder(path: Path, size: int, split: str | None, progress: Progress) -> Gathered:
     try:
-        part = pictures.folder(path)
-        skipped = [*_passed_over(path, set(part.images))]
+        found = folders.scan(path)
     except OSError as error:
         raise DataMissingError(f"{path} cannot be looked into: {error}") from error
+    part = found.part if split is None else found.part.only(split)
     if len(part.images) * 3 * size**2 > pictures.LIMIT_BYTES:
         raise ConfigError(
             f"{len(part.images)} images of {size} pixels need more than "
             f"{pictures.LIMIT_BYTES >> 30} GiB; ask for a smaller size or move some away"
         )
-    rows, images, changed = [], [], []
-    for row, file in enumerate(
-        progress(part.images, total=len(part.images), desc="images")
-    ):
-        told = str(file.relative_to(path))
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about metadata that nobody reads here
-                image, changes = decode(file, size)
-        except Exception as error:  # a damaged file may make Pillow raise anything
-            skipped.append(Note(told, _reason(error)))
-            continue
-        rows.append(row)
-        images.append(image)
-        changed += [Note(told, what) for what in changes]
-    labels = part.labels[rows]
-    counts = torch.bincount(labels, minlength=len(part.class_names))
-    small, kept = _few(counts, part.class_names)
-    _require_two(path, counts, part.class_names, skipped)
-    domain = _domain(path, part, labels, images, kept)
-    grey = [row for row, image in zip(rows, images, strict=True) if image.shape[0] == 1]
-    if domain.images.shape[1] == 3:
-        files = [str(part.images[row].relative_to(path)) for row in grey]
-        changed += [Note(file, "grey, repeated in three channels") for file in files]
-    return Own(domain, tuple(changed), (*skipped, *small))
-
-
-def _domain(
-    path: Path, part: Part, labels: Tensor, images: list[Tensor], kept: list[int]
-) -> Domain:
-    """The classes that are kept; grey images get three channels where others have colours."""
-    rows = torch.isin(labels, torch.tensor(kept)).nonzero().flatten().tolist()
-    channels = max(images[row].shape[0] for row in rows)
-    return Domain(
-        name(path),
-        torch.stack([images[row].expand(channels, -1, -1) for row in rows]),
-        torch.searchsorted(torch.tensor(kept), labels[rows]),
-        tuple(part.class_names[k] for k in kept),
+    decoded, reasons = _decoded(part.images, size, progress)
+    told = {file: printable(file.relative_to(path)) for file in part.images}
+    taken = torch.tensor([file in decoded for file in part.images], dtype=torch.bool)
+    channels = max((len(image.pixels) for image in decoded.values()), default=1)
+    changed = [
+        Note(told[f], what) for f, image in decoded.items() for what in image.changes
+    ]
+    changed += [
+        Note(told[file], "grey, repeated in three channels")
+        for file, image in decoded.items()
+        if len(image.pixels) < channels
+    ]
+    images = [image.pixels.expand(channels, -1, -1) for image in decoded.values()]
+    return Gathered(
+        names=[told[file] for file in decoded],
+        images=torch.stack(images or [torch.empty(1, size, size)])[: len(images)],
+        labels=part.labels[taken],
+        class_names=part.class_names,
+        changed=[*changed, *found.merged],
+        skipped=[
+            *found.left_out,
+            *(Note(told[file], why) for file, why in reasons.items()),
+        ],
+        n_other=len(found.images) - len(part.images),
     )
 
 
-def _passed_over(path: Path, taken: set[Path]) -> Iterator[Note]:
-    """Files that are no images of a class; hidden ones do not count."""
-    for file in sorted(path.rglob("*")):
-        told = file.relative_to(path)
-        if file in taken or file.is_dir() or any(p.startswith(".") for p in told.parts):
-            continue
-        if not file.is_file():
-            yield Note(str(told), "a link to nothing, or no file")
-        elif file.suffix.lower() in pictures.SUFFIXES:
-            yield Note(str(told), "lies in no class folder")
-        else:
-            yield Note(str(told), "by its name no image")
+def _decoded(
+    files: Sequence[Path], size: int, progress: Progress
+) -> tuple[dict[Path, pixels.Decoded], dict[Path, str]]:
+    """What could be decoded, those of 16 bits at one scale, and of the other files why not."""
+    decoded, reasons = {}, {}
+    for file in progress(files, total=len(files), desc="images"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about metadata that nobody reads here
+                decoded[file] = pixels.decode(file, size)
+        except Exception as error:  # a damaged file may make Pillow raise anything
+            reasons[file] = _reason(error)
+    deep = [file for file, image in decoded.items() if image.brightest]
+    high = max((decoded[file].brightest for file in deep), default=0)
+    if high <= formats.TOPS[-2]:
+        top = next(top for top in formats.TOPS if high <= top)
+        decoded |= {file: pixels.decode(file, size, top=top) for file in deep}
+    return decoded, reasons
+
+
+def _pack(path: Path, size: int, split: str | None, _progress: Progress) -> Gathered:
+    arrays = formats.npz(path)
+    whole = formats.of_arrays(arrays, path)
+    part = whole if split is None else whole.only(split)
+    height, width = part.images.shape[-2:]
+    if min(height, width) < pixels.LEAST_SIDE:
+        raise ConfigError(
+            f"{path}: images of {width} x {height} pixels; want {pixels.LEAST_SIDE} or more "
+            "each way"
+        )
+    if twice := [c for c, n in Counter(part.class_names).items() if n > 1]:
+        raise ConfigError(f"{path}: class_names name more than one class {twice[:3]}")
+    images = formats.fit(part.images, size)
+    kind, high = arrays["images"].dtype, arrays["images"].max()
+    scaled = Note(
+        "images", f"{kind} pixels; the brightest, {high:g}, became {images.max()}"
+    )
+    mine = slice(None) if split is None else whole.split == formats.SPLITS[split]
+    return Gathered(
+        names=[f"image {row}" for row in torch.arange(len(whole.labels))[mine]],
+        images=images,
+        labels=part.labels,
+        class_names=part.class_names,
+        changed=[scaled] if kind != "uint8" or high == 1 else [],
+        skipped=[],
+        n_other=len(whole.labels) - len(part.labels),
+    )
+
+
+def _copies(found: Gathered) -> dict[int, Note]:
+    """Of images that are alike in every pixel all but the first; all, if their classes differ."""
+    alike, labels = defaultdict(list), found.labels.tolist()
+    for row, image in enumerate(found.images):
+        alike[hashlib.sha256(image.numpy().tobytes()).digest()].append(row)
+    copies = {}
+    for rows in alike.values():
+        first = {labels[row]: row for row in reversed(rows)}
+        for row in rows if len(first) > 1 else rows[1:]:
+            other = next((r for c, r in first.items() if c != labels[row]), rows[0])
+            what = f"a copy of {found.names[other]}"
+            if len(first) > 1:
+                c = found.class_names[labels[other]]
+                what += (
+                    f" of class {c!r}; nobody can say which is right, so both are left out"
+                )
+            copies[row] = Note(found.names[row], what)
+    return copies
 
 
 def _few(
     counts: Int64[Tensor, " classes"], names: tuple[str, ...]
-) -> tuple[tuple[Note, ...], list[int]]:
+) -> tuple[tuple[Note, ...], Int64[Tensor, " kept"]]:
     """Notes of the classes with too few images, and the numbers of the others."""
     what = f"of this class {{}} image can be used; a task needs {LEAST} or more"
     pairs = list(zip(names, counts.tolist(), strict=True))
     small = tuple(Note(c, what.format(n or "no")) for c, n in pairs if n < LEAST)
-    return small, [k for k, (_, n) in enumerate(pairs) if n >= LEAST]
+    return small, (counts >= LEAST).nonzero().flatten()
 
 
 def _require_two(
-    path: Path, counts: Tensor, names: tuple[str, ...], skipped: list[Note] | None = None
+    path: Path, counts: Tensor, names: tuple[str, ...], skipped: list[Note]
 ) -> None:
     if int((counts >= LEAST).sum()) >= 2:
         return
@@ -177,91 +258,45 @@ def _require_two(
     )
 
 
-def decode(file: Path, size: int) -> tuple[UInt8[Tensor, " c h w"], list[str]]:
-    """One image, and what was changed.
-
-    Raises:
-        ConfigError: the image is tiny, or its pixels are no brightnesses.
-        Exception: Pillow's, if the file is damaged or no image.
-    """
-    with Image.open(file) as image:
-        if min(image.size) < LEAST_SIDE:
-            raise ConfigError(
-                f"{image.width} x {image.height} pixels; want {LEAST_SIDE} or more each way"
-            )
-        frames = getattr(image, "n_frames", 1)
-        changes = [f"the first of {frames} pictures"] if frames > 1 else []
-        plain, change = eight_bit(image)
-        return pictures.square(plain, size), changes + ([change] if change else [])
-
-
-def eight_bit(image: Image.Image) -> tuple[Image.Image, str]:
-    """The image as grey or RGB of 8 bits, and in words what that took.
-
-    16 bits are divided by 257, which takes 65535 to 255. Transparent parts are laid on white.
-
-    Raises:
-        ConfigError: whole numbers outside 0 to 65535, or floating ones outside 0 to 1.
-    """
-    if image.mode.startswith("I") or image.mode == "F":
-        return _scaled(image)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        ground.alpha_composite(rgba)
-        clear = rgba.getextrema()[3][0] < 255
-        mode = "L" if image.mode in GREY else "RGB"
-        return ground.convert(mode), "transparent parts laid on white" if clear else ""
-    if image.mode in PALETTE:
-        return image.convert("RGB"), "palette replaced by its colours"
-    if image.mode in pictures.GREY:
-        return image.convert("L"), ""
-    change = "" if image.mode.startswith("RGB") else f"{image.mode} made RGB"
-    return image.convert("RGB"), change
-
-
-def _scaled(image: Image.Image) -> tuple[Image.Image, str]:
-    pixels = np.asarray(image).astype(np.float64)
-    top = 1 if image.mode == "F" else 65_535
-    low, high = pixels.min(), pixels.max()
-    if not 0 <= low <= high <= top:
-        raise ConfigError(
-            f"pixels of kind {image.mode!r} from {low:g} to {high:g}; want 0 to {top}, or save "
-            "it as 8-bit"
-        )
-    small = np.round(pixels * (255 / top))
-    words = (
-        f"{'floating' if top == 1 else '16-bit'} pixels; the brightest, {high:g}, became"
-    )
-    return Image.fromarray(small.astype(np.uint8)), f"{words} {small.max():.0f}"
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, ConfigError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
         return "no image of a kind that Pillow reads, or damaged"
-    return f"damaged or unreadable: {error or type(error).__name__}"
+    return printable(f"damaged or unreadable: {error or type(error).__name__}")
 
 
 def part(path: Path | str, role: str, *, size: int = 32) -> Domain:
-    """A folder's classes for a role: all of them for "own", else one of two halves.
+    """A folder's classes for a role: all of them for "own", else one of the two `halves`.
 
-    "own_train" and "own_test" share no class; the split depends on the classes alone.
+    A warning says how many files were left out.
 
     Raises:
         ConfigError: fewer than four classes cannot be halved.
     """
-    domain = read(path, size=size).domain
-    if role == "own":
-        return domain
+    found = read(path, size=size)
+    if found.skipped:
+        file, why = found.skipped[0]
+        warnings.warn(
+            f"{found.domain.name}: {len(found.skipped)} files or classes are left out, e.g. "
+            f"{file} ({why}); tasks.own.read lists them",
+            stacklevel=2,
+        )
+    return found.domain if role == "own" else halves(found.domain)[role == "own_test"]
+
+
+def halves(domain: Domain) -> tuple[Domain, Domain]:
+    """Two domains without a common class, to fit on and to test on, by the classes alone.
+
+    Raises:
+        ConfigError: fewer than four classes cannot be halved.
+    """
     if domain.n_classes < 4:
         raise ConfigError(
             f"{domain.name} has {domain.n_classes} classes; halves need four or more, so take "
             "the role 'own' and say that nothing was held out"
         )
-    halves = domain.split(fraction=0.5, generator=stream(SPLIT_SEED, *domain.class_names))
-    return replace(halves[role == "own_test"], name=domain.name)
+    return domain.split(fraction=0.5, generator=stream(SPLIT_SEED, *domain.class_names))
 
 
 def sizes(

@@ -1,28 +1,25 @@
-"""Readers of image files: folders of any kind, Omniglot, GTSRB, EuroSAT, DTD."""
+"""Readers of data sets that are image files: Omniglot, GTSRB, EuroSAT, DTD."""
 
 import csv
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from ..base import ArtifactError, ConfigError, Progress
-from .formats import SPLITS, TEST, TRAIN, File, Part, find, pack
+from ..identity import checksum
+from . import folders, pixels
+from .formats import SPLITS, TEST, TRAIN, File, Listing, Part, find, listed, pack
+from .records import Record
 
-RASTER = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-SUFFIXES = RASTER | {".pbm", ".pgm", ".ppm"}
-GREY = ("1", "L", "LA", "La")  # pixel kinds of Pillow
-COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
 LIMIT_BYTES = 4 * 2**30  # images of one domain in memory; more are decoded on demand
-PARTS = {**SPLITS, "valid": SPLITS["val"], "validation": SPLITS["val"]}
-Listing = list[tuple[str, File, int]]  # class name, image file, split number
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +32,20 @@ class OnDemand:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def checksum(self) -> str:
+        """Of the files, none of them decoded: names, sizes and times of change; a zip's own."""
+        once = cache(checksum)
+
+        def stamp(file: File) -> object:
+            if isinstance(file, zipfile.Path):
+                return file.at, file.root.getinfo(file.at).CRC
+            if isinstance(file, Record):
+                return file.offset, file.length, once(file.path)
+            return file
+
+        return checksum(self.size, [stamp(file) for file in self.files])
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -57,7 +68,7 @@ def decode(
     More than LIMIT_BYTES of images are left on disk and decoded when they are asked for.
 
     Raises:
-        ArtifactError: if a file is damaged or no image of 8 bits a channel.
+        ArtifactError: if a file is damaged or no image.
     """
     if len(files) * 3 * size**2 > LIMIT_BYTES:
         return OnDemand(files, size)
@@ -71,80 +82,13 @@ def decode(
 
 def _decode_one(file: File, size: int) -> UInt8[Tensor, " c h w"]:
     try:
-        with file.open("rb") as stream, Image.open(stream) as image:
-            if image.mode not in GREY + COLOUR:
-                raise ArtifactError(
-                    f"{file} has pixels of kind {image.mode!r}; save it as 8-bit"
-                )
-            return square(image.convert("L" if image.mode in GREY else "RGB"), size)
+        return pixels.decode(file, size).pixels
+    except ConfigError as error:
+        raise ArtifactError(f"{file}: {error}") from error
     except (OSError, ValueError, SyntaxError, zlib.error, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{file} is damaged or no image: {error}") from error
     except Image.DecompressionBombError as error:
         raise ArtifactError(f"{file} is too large: {error}") from error
-
-
-def square(image: Image.Image, size: int) -> UInt8[Tensor, " c h w"]:
-    """The middle square of a grey or RGB image, upright, resampled to `size`."""
-    upright = ImageOps.exif_transpose(image)
-    small = ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(small))
-    return pixels[None] if image.mode == "L" else pixels.permute(2, 0, 1).contiguous()
-
-
-def folder(path: Path) -> Part:
-    """A folder of class folders, or of train, test and val folders with class folders.
-
-    Images may lie deeper inside a class folder; hidden ones and other files do not count.
-
-    Raises:
-        ConfigError: if there is no class folder.
-    """
-    tops = _folders(path)
-    parts = [top for top in tops if top.name.lower() in PARTS]
-    if parts and len(parts) == len(tops):
-        listing = [row for top in parts for row in _classes(top, PARTS[top.name.lower()])]
-        classes = {c.name for top in parts for c in _folders(top)}
-    else:
-        listing, classes = _classes(path), {top.name for top in tops}
-    if not classes:
-        raise ConfigError(
-            f"{path} has no sub-folders; want one folder of images for each class"
-        )
-    return _listed(path, listing, sorted(classes), has_split=bool(parts))
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _images(path: Path) -> list[Path]:
-    files = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in files if not p.name.startswith("."))
-
-
-def _classes(path: Path, split: int = TRAIN) -> Listing:
-    return [(top.name, image, split) for top in _folders(path) for image in _images(top)]
-
-
-def listed(
-    where: Path, listing: Sequence[tuple[str, File]], classes: Sequence[str]
-) -> Part:
-    """Image files with the names of their classes, of a set without official split."""
-    rows = [(name, file, TRAIN) for name, file in listing]
-    return _listed(where, rows, classes, has_split=False)
-
-
-def _listed(
-    where: Path, listing: Listing, classes: Sequence[str], *, has_split: bool = True
-) -> Part:
-    number = {name: k for k, name in enumerate(classes)}
-    return Part(
-        where=where,
-        images=[file for _, file, _ in listing],
-        labels=torch.tensor([number[name] for name, _, _ in listing], dtype=torch.int64),
-        split=torch.tensor([split for *_, split in listing]) if has_split else None,
-        class_names=tuple(classes),
-    )
 
 
 def omniglot(path: Path) -> Part:
@@ -187,8 +131,7 @@ def _characters(place: Path, split: int) -> Listing:
 
 def _by_alphabet(path: Path, rows: Listing) -> Part:
     classes = list(dict.fromkeys(name for name, _, _ in rows))
-    part = _listed(path, rows, classes)
-    return _with_alphabets(part)
+    return _with_alphabets(listed(path, rows, classes))
 
 
 def _omniglot28(path: Path) -> Part:
@@ -212,18 +155,18 @@ def _with_alphabets(part: Part) -> Part:
 def gtsrb(path: Path) -> Part:
     """GTSRB: training images in class folders, test images with a table of classes."""
     training = find(path, "GTSRB/Training", "GTSRB/Final_Training/Images")
-    rows = _classes(training) if training else []
+    rows = folders.scan(training).images if training else []
     test, table = find(path, "GTSRB/Final_Test/Images"), find(path, "GT-final_test.csv")
     if test and table:
-        with table.open(newline="") as file:
+        with table.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file, delimiter=";", skipinitialspace=True))
         rows += [(f"{int(x['ClassId']):05d}", test / x["Filename"], TEST) for x in lines]
-    return _listed(path, rows, sorted({name for name, _, _ in rows}))
+    return listed(path, rows, sorted({name for name, _, _ in rows}))
 
 
 def eurosat(path: Path) -> Part:
     """EuroSAT's RGB tiles: ten class folders under `2750`, no official split."""
-    return folder(find(path, "2750"))
+    return folders.scan(find(path, "2750")).part
 
 
 def dtd(path: Path) -> Part:
@@ -231,10 +174,10 @@ def dtd(path: Path) -> Part:
     home = find(path, "dtd")
     split = {}
     for name in ("train", "val", "test"):
-        lines = (home / "labels" / f"{name}1.txt").read_text().split()
+        lines = (home / "labels" / f"{name}1.txt").read_text(encoding="utf-8").split()
         split |= dict.fromkeys(lines, SPLITS[name])
     rows = [
         (name, file, split[f"{name}/{file.name}"])
-        for name, file, _ in _classes(home / "images")
+        for name, file, _ in folders.scan(home / "images").images
     ]
-    return _listed(home, rows, sorted({name for name, _, _ in rows}))
+    return listed(home, rows, sorted({name for name, _, _ in rows}))

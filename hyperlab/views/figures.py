@@ -108,14 +108,15 @@ def lines(
 def bands(
     curves: Mapping[str, tuple[Tensor, Tensor, Tensor]], *, x_title: str, y_title: str
 ) -> go.Figure:
-    """Means y(x), each in the band of its interval.
+    """Means y(x), each in the band of its interval; where there is none, no band.
 
     Args:
-        curves: name -> (x, mean, half width of the interval).
+        curves: name -> (x, mean, half width of the interval, or not a number).
     """
     means = {name: (x, mean) for name, (x, mean, _) in curves.items()}
     figure = lines(means, x_title=x_title, y_title=y_title)
     for number, (name, (x, mean, half)) in enumerate(curves.items()):
+        x, mean, half = (part[half.isfinite()] for part in (x, mean, half))
         outline = _array(torch.cat([mean + half, (mean - half).flip(0)]))
         figure.add_scatter(
             x=_array(torch.cat([x, x.flip(0)])),
@@ -303,7 +304,7 @@ def intervals(
     Series that share a row lie side by side in it.
 
     Args:
-        rows: series -> row -> (mean, half width of the interval).
+        rows: series -> row -> (mean, half width of the interval; not a number draws none).
     """
     figure = go.Figure(layout={"template": TEMPLATE})
     for number, (name, points) in enumerate(rows.items()):

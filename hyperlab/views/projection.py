@@ -5,11 +5,15 @@ keeps neighbours and nothing else: lengths, angles and straightness are not read
 """
 
 import hashlib
+import importlib.util
 import json
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache as once
+from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..base import ConfigError, whole_file
+from ..base import ConfigError, expanded, whole_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,8 +228,9 @@ def _cached_umap(
 ) -> np.ndarray:
     if cache is None:
         return _umap(high, config)
-    told = json.dumps(asdict(config)).encode() + np.float32(high.round(4)).tobytes()
-    path = Path(cache) / f"umap-{hashlib.sha256(told).hexdigest()[:16]}.npz"
+    said = json.dumps([asdict(config), version("umap-learn")])
+    told = said.encode() + np.float32(high.round(4)).tobytes()
+    path = expanded(Path(cache)) / f"umap-{hashlib.sha256(told).hexdigest()[:16]}.npz"
     if not path.exists():
         low = _umap(high, config)
         with whole_file(path) as draft, draft.open("wb") as file:
@@ -234,9 +239,32 @@ def _cached_umap(
         return kept["low"]
 
 
+def _find_cache() -> None:
+    """A temporary folder for compiled functions, where numba finds none that it can write to.
+
+    umap cannot be imported there otherwise: numba raises for every function that is to be kept.
+    """
+    import numba
+
+    place = importlib.util.find_spec("umap").origin
+    names: dict[str, Callable[[], None]] = {}
+    exec(
+        compile("def probe(): pass", place, "exec"), names
+    )  # a function of umap's own file
+    try:
+        numba.njit(cache=True)(names["probe"])
+    except RuntimeError:
+        folder = tempfile.mkdtemp(prefix="hyperlab_numba_")
+        os.environ["NUMBA_CACHE_DIR"] = (
+            folder  # the environment: numba reads it again and again
+        )
+        numba.config.reload_config()
+
+
 @once
 def _compiled_once() -> ModuleType:
     """umap, whose compiled functions numba keeps on disk: 0.6 s instead of 13 in a new kernel."""
+    _find_cache()
     import umap  # here, for it takes two seconds
     from numba.core.dispatcher import Dispatcher
 
@@ -315,7 +343,15 @@ def random_like(
     """Random directions with the lengths, and the usual size of each number, of `velocity`.
 
     The control for any picture of a field: what looks like a finding here is none.
+
+    Raises:
+        ConfigError: fewer than two numbers vary: there is no other direction.
     """
+    if int((velocity != 0).any(0).sum()) < 2:
+        raise ConfigError(
+            f"vectors of which {int((velocity != 0).any(0).sum())} numbers are not 0 have no "
+            "random direction of the same kind; want two or more"
+        )
     noise = torch.randn(velocity.shape, generator=generator).to(velocity)
     noise = noise * velocity.square().mean(0).sqrt()
     lengths = velocity.norm(dim=1) / noise.norm(dim=1).clamp(min=1e-30)

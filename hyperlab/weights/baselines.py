@@ -48,8 +48,14 @@ def noisy(
 def averages(
     w: Float[Tensor, " n params"], k: int, generator: torch.Generator, *, of: int
 ) -> Float[Tensor, " k params"]:
-    """Means of `of` different training networks; of all, if there are fewer."""
+    """Means of `of` different training networks; of all, if there are fewer.
+
+    Raises:
+        ConfigError: one network alone: its mean is the copy.
+    """
     _require(w)
+    if len(w) == 1:
+        raise ConfigError("the average of one network is a copy; want two or more")
     rows = torch.rand(k, len(w), generator=generator).argsort(1)[:, :of]
     return w[rows].mean(1)
 
@@ -109,8 +115,17 @@ def _require(w: Float[Tensor, " n params"]) -> None:
 
 
 def _deviations(w: Float[Tensor, " n params"]) -> Float[Tensor, " n params"]:
-    """D, with D^T D the sample covariance; its columns' norms are the deviations."""
+    """D, with D^T D the sample covariance; its columns' norms are the deviations.
+
+    Raises:
+        ConfigError: they do not differ: noise of deviation 0 leaves copies under another name.
+    """
     _require(w)
+    if (w == w[0]).all():
+        raise ConfigError(
+            f"{len(w)} training networks that do not differ have no deviation to make noise of, "
+            "so this would be a copy; want two or more different ones"
+        )
     return (w - w.mean(0)) / max(1, len(w) - 1) ** 0.5
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..base import PRETRAINED, ConfigError
-from ..models import targets
+from ..models import belonging, targets
 from ..models.targets import Target, prototypes
 from ..tasks.domains import Domain
 from ..tasks.episodes import LabelledImages
@@ -33,8 +33,9 @@ class ContextEncoder:
         """The vector of a support set.
 
         Raises:
-            ConfigError: a class without images, or labels outside of 0 ... n_way - 1.
+            ConfigError: the set is unsound, see `LabelledImages.require`.
         """
+        support.require()
         return self.embed(self.read(support.images), support.labels, support.n_way)
 
     def read(self, images: Float[Tensor, " n 3 h w"]) -> Float[Tensor, " n dim"]:
@@ -76,10 +77,16 @@ class Caml(MeanFeatures):
     Every image of the set is asked once, its label unknown. (FLoWN asks one image of every class,
     drawn at random: then the vector depends on the draw.)
 
+    Raises:
+        ConfigError: the set encoder was trained on the features of another backbone.
+
     Source: FLoWN, arXiv:2503.19371, section A.4.2.
     """
 
     net: SetEncoder
+
+    def __post_init__(self) -> None:
+        belonging.require(self.target, self.net.target, "this set encoder")
 
     @torch.no_grad()
     def embed(self, features: Tensor, labels: Tensor, n_classes: int) -> Tensor:
@@ -101,8 +108,11 @@ class DatasetId(ContextEncoder):
     n: int  # data sets
 
     def __post_init__(self) -> None:
-        if not 0 <= self.index < self.n:
-            raise ConfigError(f"want one of the data sets 0 to {self.n - 1}: {self.index}")
+        if self.n < 2 or not 0 <= self.index < self.n:
+            raise ConfigError(
+                f"want one of two or more data sets 0 to {self.n - 1}: {self.index}; the number "
+                "of the only one tells nothing"
+            )
 
     def read(self, images: Tensor) -> Tensor:
         return images.new_zeros(len(images), 0)
@@ -167,6 +177,7 @@ def draw_contexts(
     generator: torch.Generator,
 ) -> Float[Tensor, " n c"]:
     """The vectors of `n` random support sets; every image of the pool is read once."""
+    pool.require()
     features = encoder.read(pool.images)
     found = []
     for _ in range(n):

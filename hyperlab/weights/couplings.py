@@ -21,6 +21,8 @@ def optimal(
     """The starts in that order in which the sum of |x0 - x1|^2 is least: a bijection.
 
     Taking from every start its least cost changes no order's rank, and makes the search faster.
+    Not for targets with a context: each would see only the starts near it, while a sample starts
+    anywhere. Of eight modes on a ring 53 % of the samples then reach the one that was asked for.
 
     Source: Tong et al. 2024 (arXiv:2302.00482), section 4; they draw pairs from the plan with
     replacement, which keeps about two thirds of a batch's targets.
@@ -47,6 +49,46 @@ def optimal_within(
         rows = labels == label
         coupled[rows] = optimal(x0[rows], x1[rows])
     return coupled
+
+
+def require_within(name: str, context: int) -> None:
+    """An error if a context (of so many numbers) would meet the coupling of a whole batch.
+
+    Raises:
+        ConfigError: so.
+    """
+    if context and name == "optimal":
+        raise ConfigError(
+            "coupling 'optimal' makes starts depend on the context, and samples then miss it; "
+            "take 'optimal_within' with the label of every point, or 'independent'"
+        )
+
+
+def require_one_condition(
+    x1: Float[Tensor, " n dim"],
+    context: Float[Tensor, " n c"],
+    labels: Int64[Tensor, " n"],
+) -> None:
+    """An error if points of one label depend on their contexts: then 'optimal' comes back.
+
+    Several contexts of one label may share the same points, as random support sets of one data
+    set share its networks.
+
+    Raises:
+        ConfigError: so.
+    """
+    scale = x1.std(0).norm() + 1e-8
+    for label in labels.unique().tolist():
+        rows = labels == label
+        told, which = context[rows].unique(dim=0, return_inverse=True)
+        sums = x1.new_zeros(len(told), x1.shape[1]).index_add(0, which, x1[rows])
+        means = sums / which.bincount()[:, None]
+        if (means - means[0]).norm(dim=1).max() > 1e-3 * scale:
+            raise ConfigError(
+                f"points of label {label} differ between its {len(told)} contexts, so coupling "
+                "'optimal_within' would skew what is sampled; give every context a label of its "
+                "own, or take 'independent'"
+            )
 
 
 COUPLINGS = MappingProxyType(

@@ -44,7 +44,7 @@ class Diffusion(Scaled):
         eta: float = 1.0,
         context: Float[Tensor, "*rows c"] | None = None,
     ) -> Float[Tensor, " n dim"]:
-        """Points from noise, over `steps` of the levels.
+        """Points from noise, over `steps` of the levels; p-diff takes all 1,000.
 
         Args:
             eta: 1 puts noise back at every level as DDPM does, 0 none (DDIM).
@@ -84,7 +84,8 @@ def fit_diffusion(
         raise ConfigError(f"{len(x1)} points want a context each, got {len(context)}")
     with lent(generator):
         model = Diffusion(x1, config, 0 if context is None else context.shape[1])
-    model, x = model.to(x1.device), model.to_unit(x1)
+    model = model.to(x1)
+    x = model.to_unit(x1)
 
     def loss(field: nn.Module, rows: Tensor) -> Tensor:
         told = None if context is None else context[rows]

@@ -33,14 +33,18 @@ Maker = Callable[[Tensor, "EncoderConfig", Mapping[str, str]], "VAE"]
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """How an autoencoder is built and trained; the noises are the paper's."""
+    """How an autoencoder is built and trained; latent and the noises are FLoWN's, the rest is ours.
+
+    Its beta of 1e-2 weighs a KL against a sum over the weights; here that is a mean, so that the
+    two cannot be compared. Its autoencoder is D2NWG's, convolutions on a map of 64 x 64.
+    """
 
     latent: int = 64  # numbers of a chunk's code
     chunk: int = 0  # weights of a chunk; 0: the whole network is one
     width: int = 512  # of the hidden layers
     beta: float = 1e-4  # weight of the KL divergence
     noise_in: float = 1e-3  # standard deviation added to standardised weights
-    noise_latent: float = 0.5  # added to the code, in units of its standard deviation
+    noise_latent: float = 0.5  # added to the code; absolute, whatever the codes' spread
     steps: int = 2_000  # gradient steps of AdamW
     batch: int = 64  # networks a step
     lr: float = 1e-3  # peak, cosine
@@ -51,7 +55,10 @@ class EncoderConfig:
 
     @classmethod
     def at(cls, scale: str) -> "EncoderConfig":
-        """Presets for the whole row. The KL is summed over chunks: many of them want less beta."""
+        """Presets for the whole row; "paper" is the largest, not FLoWN's table 6.
+
+        The KL is summed over chunks: many of them want less beta.
+        """
         small = cls(width=256, steps=300, batch=32)
         return choose({"smoke": small, "laptop": cls(), "paper": cls(steps=30_000)}, scale)
 
@@ -190,7 +197,7 @@ class VAE(Encoder):
 
     The row is filled up with zeros to a multiple of the chunk. encode gives the mean of q(z | w).
 
-    Source: FLoWN, arXiv:2503.19371, section 3 and appendix A.2; its vectorisations are the whole
+    Source: FLoWN, arXiv:2503.19371, sections 2.2 and A.2.1; its vectorisations are the whole
     row (here one chunk) and layer-wise chunks.
     """
 
@@ -238,7 +245,9 @@ def vae_loss(
     x: Float[Tensor, " n params"],
     noise: tuple[Float[Tensor, " n params"], Float[Tensor, " n latent"]],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " n params"]]:
-    """|x - g(z)|^2 + beta KL(q(z | x) || N(0, I)), and the rows g(z).
+    """|x - g(z)|^2 / d + beta KL(q(z | x) || N(0, I)), and the rows g(z).
+
+    The error is a mean over the d weights, the KL a sum over the numbers of the code.
 
     z is drawn from q(z | x + noise) and gets noise of its own. The KL has a plus: the minus of the
     paper's equation 2 is a misprint. (p-diff blends the noise in instead of adding it.)
@@ -263,7 +272,7 @@ def fit_vae(
     generator: torch.Generator,
     progress: Progress = silent,
 ) -> VAE:
-    """Train an autoencoder of networks.
+    """Train an autoencoder of networks, on the device and in the precision of their rows.
 
     Args:
         behave: added to the loss, e.g. `behaviour(...)`: what rows do matters, not only where
@@ -283,7 +292,7 @@ def train_vae(
     progress: Progress = silent,
 ) -> VAE:
     """What `fit_vae` does with an autoencoder that is there."""
-    config = vae.config
+    config, vae = vae.config, vae.to(w)
     x = (w - vae.mean) / vae.std
     optimiser = torch.optim.AdamW(
         vae.parameters(), config.lr, weight_decay=2e-6, fused=True
@@ -371,6 +380,6 @@ def load(path: Path | str, make: Maker = lambda w, config, _: VAE(w, config)) ->
     remedy = "train one with encoders.fit_vae and save it"
     with whole_tensors(path, "autoencoder", remedy) as (told, state):
         config = EncoderConfig(**json.loads(told["encoder"]))
-        vae = make(state["mean"][None], config, told)
+        vae = make(state["mean"][None], config, told).to(state["mean"].dtype)
         vae.load_state_dict(state)
     return vae.eval().requires_grad_(requires_grad=False)

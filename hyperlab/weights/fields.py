@@ -55,7 +55,7 @@ class Condition(nn.Module):
 class Beside(nn.Module):
     """The context as one more point of the same shape, beside x: twice the channels.
 
-    Source: FLoWN, arXiv:2503.19371, section 3, as in D2NWG (Soro et al. 2024, arXiv:2402.18153).
+    Source: FLoWN, arXiv:2503.19371, section 2.2, as in D2NWG (Soro et al. 2024, arXiv:2402.18153).
     """
 
     def __init__(self, dim: int, width: int, context: int) -> None:

@@ -22,7 +22,7 @@ from ..base import (
     whole_tensors,
 )
 from ..nn import cosine_warmup, ema_update, lent
-from . import fields
+from . import couplings, fields
 from .couplings import COUPLINGS
 from .priors import PRIORS, Prior
 
@@ -33,7 +33,7 @@ GIVEN = "given"  # stands in a file for a prior that is no name
 
 @dataclass(frozen=True, kw_only=True)
 class FlowConfig:
-    """How a flow is built and trained."""
+    """How a flow is built and trained; prior and solver are FLoWN's, the field is not."""
 
     prior: str | Prior = "kaiming_normal"  # of the starts: in PRIORS, or e.g. `Untrained`
     coupling: str = "independent"  # of starts and targets in a batch, see COUPLINGS
@@ -55,6 +55,7 @@ class FlowConfig:
 
     @classmethod
     def at(cls, scale: str) -> "FlowConfig":
+        """Presets; "paper" is the largest, not FLoWN's tables 6 and 10."""
         small = cls(width=64, depth=2, steps=150, batch=32)
         return choose({"smoke": small, "laptop": cls(), "paper": cls(steps=30_000)}, scale)
 
@@ -65,7 +66,7 @@ def flow_loss(
     x1: Float[Tensor, " n dim"],
     t: Float[Tensor, " n"],
 ) -> Float[Tensor, ""]:
-    """Squared error to the straight-line velocity x1 - x0 at x_t = (1 - t) x0 + t x1.
+    """Squared error, mean over n and dim, to the velocity x1 - x0 at x_t = (1 - t) x0 + t x1.
 
     Source: Lipman et al. 2023 (arXiv:2210.02747); FLoWN, arXiv:2503.19371, equation 1.
     """
@@ -141,6 +142,7 @@ class Scaled(nn.Module):
             given = prior if options["prior"] == GIVEN else options["prior"]
             options |= {"shape": tuple(options["shape"]), "prior": given or "normal"}
             model = cls(state["mean"][None], FlowConfig(**options), int(meta["context"]))
+            model = model.to(state["mean"].dtype)
             model.load_state_dict(state)
         if given is None:
             raise ConfigError(
@@ -174,7 +176,17 @@ def follow(
 
 
 class Flow(Scaled):
-    """A trained velocity from the prior to the data, both in the scaled space."""
+    """A trained velocity from the prior to the data, both in the scaled space.
+
+    Raises:
+        ConfigError: a context and the coupling of a whole batch, see `couplings.optimal`.
+    """
+
+    def __init__(
+        self, x1: Float[Tensor, " n dim"], config: FlowConfig, context: int = 0
+    ) -> None:
+        couplings.require_within(config.coupling, context)
+        super().__init__(x1, config, context)
 
     def start(self, n: int, generator: torch.Generator) -> Float[Tensor, " n dim"]:
         """Points of the prior, in the scaled space.
@@ -229,11 +241,17 @@ def fit_flow(
     Args:
         context: of each point, what the velocity is told.
         labels: of each point, for the coupling within conditions.
+
+    Raises:
+        ConfigError: a context beside coupling "optimal", or within labels whose points depend on
+            more of the context than the label.
     """
     if any(about is not None and len(about) != len(x1) for about in (context, labels)):
         raise ConfigError(f"{len(x1)} points want a context and a label each, or none")
+    if config.coupling == "optimal_within" and None not in (context, labels):
+        couplings.require_one_condition(x1, context, labels)
     with lent(generator):
-        flow = Flow(x1, config, 0 if context is None else context.shape[1]).to(x1.device)
+        flow = Flow(x1, config, 0 if context is None else context.shape[1]).to(x1)
     target, couple = flow.to_unit(x1), choose(COUPLINGS, config.coupling)
 
     def loss(field: nn.Module, rows: Tensor) -> Tensor:

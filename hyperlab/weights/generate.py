@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from .. import solvers
 from ..base import ConfigError, Progress, choose, silent
 from ..models.cnn import Network
+from .couplings import optimal
 from .encoders import Encoder
 from .flow import Flow, flow_loss
 from .recipes import Images
@@ -20,7 +21,7 @@ from .recipes import Images
 
 @dataclass(frozen=True, kw_only=True)
 class ThroughConfig:
-    """How a flow is fine-tuned through its solver."""
+    """How a flow is fine-tuned through its solver; FLoWN's is t' alone."""
 
     steps: int = 20  # of the solver, from t = 0 to 1
     method: str = "euler"  # of the solver, see `solvers.STEPS`
@@ -45,6 +46,7 @@ class ThroughConfig:
 
     @classmethod
     def at(cls, scale: str) -> "ThroughConfig":
+        """Presets; "paper" is the largest, not FLoWN's table 9 (AdamW, rates of 1e-2 and 1e-5)."""
         small = cls(steps=5, networks=2, batch=16, updates=5)
         paper = cls(steps=100, networks=16, updates=3_000)
         return choose({"smoke": small, "laptop": cls(), "paper": paper}, scale)
@@ -73,6 +75,14 @@ class Maker:
                 f"codes and networks of {sizes} numbers, but encoder and architecture have "
                 f"{wanted}"
             )
+        graph, shapes = (
+            getattr(x, "shapes", None)
+            for x in (getattr(self.encoder, "graph", None), self.architecture)
+        )
+        if graph and shapes and list(graph.items()) != list(shapes.items()):
+            raise ConfigError(
+                f"the encoder reads graphs of {dict(graph)}, not networks of {dict(shapes)}"
+            )
 
     def start(self, n: int, generator: torch.Generator) -> Float[Tensor, " n latent"]:
         """Points of the prior."""
@@ -86,7 +96,7 @@ class Maker:
         The same gradients as those of a whole path that is detached at t', without the memory of
         its first part.
 
-        Source: FLoWN, arXiv:2503.19371, section 3, "fine-tuning", with t' = 0.4.
+        Source: FLoWN, arXiv:2503.19371, section 3.1, "fine-tuning", with t' = 0.4.
         """
         velocity, knot, steps = self.flow.given(self.context), config.knot, config.steps
         x, how = x0, {"method": config.method}
@@ -130,8 +140,10 @@ def source_loss(
     flow = maker.flow
     t = config.detach * torch.rand(len(codes), generator=generator).to(codes)
     told = None if maker.context is None else maker.context.expand(len(codes), -1)
-    x0 = flow.start(len(codes), generator)
-    return flow_loss(lambda t, x: flow.field(t, x, told), x0, flow.to_unit(codes), t)
+    x0, x1 = flow.start(len(codes), generator), flow.to_unit(codes)
+    if flow.config.coupling != "independent":  # as it was fitted; here the context is one
+        x0 = optimal(x0, x1)
+    return flow_loss(lambda t, x: flow.field(t, x, told), x0, x1, t)
 
 
 def updates(
@@ -187,7 +199,7 @@ def finetune_through(
     follows its gradient back through networks, decoder and solver to the field's parameters.
     Decoder and encoder stay as they are. Arguments and errors are those of `updates`.
 
-    Source: FLoWN, arXiv:2503.19371, section 3 and table 4.
+    Source: FLoWN, arXiv:2503.19371, section 3.1 and table 4.
     """
     rounds = updates(maker, data, config, generator=generator, codes=codes)
     rounds = progress(rounds, total=config.updates + 1, desc="through the ODE")
@@ -236,3 +248,5 @@ def _check(architecture: Network, data: Images) -> None:
         raise ConfigError(
             f"want images with labels 0 to {architecture.n_classes - 1}, got {found}"
         )
+    if broken := int((~data.images.isfinite()).flatten(1).any(1).sum()):
+        raise ConfigError(f"{broken} of {len(data.images)} images hold NaN or infinity")

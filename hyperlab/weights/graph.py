@@ -26,7 +26,10 @@ Shapes = Mapping[str, tuple[int, ...]]  # name -> shape of every tensor, in the 
 
 @dataclass(frozen=True, kw_only=True)
 class GraphConfig:
-    """What networks are made of, and the sizes of the relational transformer."""
+    """What networks are made of, and the sizes of the relational transformer.
+
+    FLoWN, table 7, has 4 blocks of 8 heads, and one padded projection for all edges.
+    """
 
     shapes: Shapes  # of the networks' tensors, e.g. `architecture.shapes`
     width: int = 64  # numbers of a node
@@ -155,8 +158,9 @@ class GraphReader(nn.Module):
     Inputs and outputs have a name each (an embedding), hidden nodes only that of their layer. Every
     tensor is standardised as a whole: a number for each of its weights would be a name as well.
 
-    Source: Kofinas et al. 2024 (arXiv:2403.12143), sections 3 and 4, read-out "cat last"; its code
-    repeats a flattened layer's nodes pixel by pixel where PyTorch flattens channel by channel.
+    Source: Kofinas et al. 2024 (arXiv:2403.12143), sections 3 and 4, read-out "cat last". Its code
+    can repeat a flattened layer's nodes, pixel by pixel (`_cnn_to_mlp_repeat_nodes`, 87e12f2):
+    right for frameworks that flatten channels last, not for PyTorch.
     """
 
     level: Tensor

@@ -1,11 +1,14 @@
-"""Generated heads: FLoWN's few-shot setting, its diffusion rival, and a linear map as control.
+"""Generated heads after FLoWN's few-shot setting, a diffusion rival, and a linear map as control.
 
 A generator is told what a support set says and learns, from base tasks, what heads *many* images
-might have given. Classes have no order, so either each row of a head is generated for itself, told
-of its own class ("row"), or all of them at once, over many orders of the classes ("head", as
-published).
+might have given. The defaults are ours: what is missing from the head fitted to the support, eight
+principal components of it, from a standard normal. FLoWN generates whole heads from Kaiming's
+distribution in the codes of a VAE, told a set encoder's vector.
 
-Source: FLoWN, arXiv:2503.19371, section 4.4 and table 6; D2NWG, arXiv:2402.18153.
+Classes have no order, so either each row of a head is generated for itself, told of its own class
+("row"), or all of them at once, over many orders of the classes ("head").
+
+Source: FLoWN, arXiv:2503.19371, sections 3.2 and A.4.3, table 6; D2NWG, arXiv:2402.18153.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..base import choose
+from ..base import ConfigError, choose
 from .diffusion import fit_diffusion
 from .encoders import PCA, Encoder, EncoderConfig, fit_vae
 from .flow import FlowConfig, fit_flow
@@ -26,11 +29,11 @@ from .heads import WAY, BaseConfig, HeadSet, Whitening, tell
 class GeneratorConfig:
     """How heads become codes, and who generates those."""
 
-    kind: str = "flow"  # "flow" (FLoWN), "diffusion" (D2NWG) or "ridge", see KINDS
+    kind: str = "flow"  # "flow" (as FLoWN), "diffusion" (as D2NWG) or "ridge", see KINDS
     by: str = "row"  # what is generated at once: a class's "row", or the "head"
     residual: bool = True  # generate what is missing from the support's head, not all
     encoder: str = "pca"  # of rows: "pca" or "vae"
-    latent: int = 8  # numbers of a row's code; of 8, 16, 32 best on validation
+    latent: int = 8  # numbers of a row's code; of 8, 16, 32 best on validation: an edge
     orders: int = 8  # of the classes that every base task is seen in, by head
     flow: FlowConfig = FlowConfig(prior="normal", width=96, depth=2, steps=1_500)
     ridge: float = 1.0  # penalty of kind "ridge", times the number of rows / 1000
@@ -39,9 +42,15 @@ class GeneratorConfig:
         choose(KINDS, self.kind)
         choose({"row": 1, "head": 1}, self.by)
         choose({"pca": 1, "vae": 1}, self.encoder)
+        if self.flow.coupling != "independent":
+            raise ConfigError(
+                f"every support set is a context of its own, with which coupling "
+                f"{self.flow.coupling!r} skews the samples; take 'independent'"
+            )
 
     @classmethod
     def at(cls, scale: str) -> "GeneratorConfig":
+        """Presets; "paper" is the largest, not FLoWN's table 6."""
         quick = FlowConfig(width=32, depth=1, steps=60, batch=64)
         small = cls(flow=quick, latent=8, orders=2)
         return choose({"smoke": small, "laptop": cls(), "paper": cls(latent=64)}, scale)
@@ -173,7 +182,7 @@ def in_orders(
 ) -> tuple[Tensor, Tensor]:
     """Every task in several random orders of its classes, the same for code and context."""
     keys = torch.rand(orders * len(codes), codes.shape[1], generator=generator)
-    order = keys.argsort(1)[..., None]
+    order = keys.argsort(1)[..., None].to(codes.device)
     return tuple(
         x.repeat(orders, 1, 1).gather(1, order.expand(-1, -1, x.shape[2]))
         for x in (codes, told)

@@ -50,6 +50,7 @@ class BaseConfig:
 
     @classmethod
     def at(cls, scale: str) -> "BaseConfig":
+        """Presets; "paper" has FLoWN's number of base tasks, and nothing else of its settings."""
         small = cls(n_tasks=80, n_train=6, looks=0, classes=12, per_class=9, steps=20)
         laptop = cls(n_tasks=4_000, looks=2, classes=40, per_class=30)
         return choose(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..base import ArtifactError, DataMissingError, Progress, silent
+from ..base import ArtifactError, DataMissingError, Progress, expanded, silent
 from ..models.cnn import ARCHITECTURES, Architecture
 from .zoo import Zoo
 
@@ -44,7 +44,7 @@ def read_zoo(
 
     Source: Schuerholt et al. 2022, Model Zoos (arXiv:2209.14764), their raw archives.
     """
-    trials = sorted(p.parent for p in Path(folder).glob("*/params.json"))[:limit]
+    trials = sorted(p.parent for p in expanded(Path(folder)).glob("*/params.json"))[:limit]
     if not trials:
         raise DataMissingError(f"no networks in {folder}; unpack a raw zoo there")
     told = [_json(trial / "params.json") for trial in trials]
@@ -62,7 +62,7 @@ def read_zoo(
 
 def _json(path: Path) -> dict[str, object]:
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}); unpack it again") from error
 
@@ -131,7 +131,11 @@ def _results(trial: Path, epochs: Sequence[int]) -> Float[Tensor, " epochs 3"]:
     """Test accuracy, validation accuracy and validation loss of each epoch."""
     path = trial / "result.json"
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        lines = [
+            json.loads(line)
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.strip()
+        ]
         by_epoch = {line["training_iteration"]: line for line in lines}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}); unpack it again") from error

@@ -1,8 +1,8 @@
 """How the networks of a zoo are trained, data set by data set, and the images they see."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..base import ConfigError, DataMissingError, choose, stream
+from ..identity import checksum
 from ..models.cnn import ARCHITECTURES, Architecture
 from ..models.own import OwnNetwork
 from ..tasks import domains, synthetic
@@ -143,6 +144,7 @@ class Splits:
 
     Args:
         origin: which images of the source the three parts are.
+        checksums: of all the source's images, and of their labels, by these names.
     """
 
     train: Images
@@ -150,16 +152,17 @@ class Splits:
     test: Images
     n_classes: int
     origin: str
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
     def first(self, n_train: int, n_eval: int) -> "Splits":
         """At most so many training images, and so many for validation and for test; 0 is all."""
         parts = (self.train.first(n_train), self.val.first(n_eval), self.test.first(n_eval))
-        return Splits(*parts, self.n_classes, self.origin)
+        return Splits(*parts, self.n_classes, self.origin, self.checksums)
 
     def to(self, device: torch.device | str) -> "Splits":
         """A copy on `device`."""
         parts = (part.to(device) for part in (self.train, self.val, self.test))
-        return Splits(*parts, self.n_classes, self.origin)
+        return Splits(*parts, self.n_classes, self.origin, self.checksums)
 
 
 def prepare(recipe: Recipe, images: Tensor | np.ndarray) -> Float[Tensor, " n c h w"]:
@@ -220,7 +223,8 @@ def official_split(recipe: Recipe, train: Domain, test: Domain) -> Splits:
     n_val = round(recipe.val * len(train.labels))
     val, rest = _shuffled(recipe, train, [n_val, len(train.labels) - n_val])
     parts = (rest, val, *_shuffled(recipe, test, [len(test.labels)]))
-    return Splits(*parts, train.n_classes, "the source's training and test part")
+    origin = "the source's training and test part"
+    return Splits(*parts, train.n_classes, origin, _joint(train, test))
 
 
 def own_split(recipe: Recipe, domain: Domain, what: str) -> Splits:
@@ -228,7 +232,12 @@ def own_split(recipe: Recipe, domain: Domain, what: str) -> Splits:
     n = len(domain.labels)
     n_train, n_val = (round(share * n) for share in OWN_SHARES[:2])
     parts = _shuffled(recipe, domain, [n_train, n_val, n - n_train - n_val])
-    return Splits(*parts, domain.n_classes, f"own split 70:15:15 of {n} {what}")
+    origin = f"own split 70:15:15 of {n} {what}"
+    return Splits(*parts, domain.n_classes, origin, _joint(domain))
+
+
+def _joint(*parts: Domain) -> dict[str, str]:
+    return {n: checksum([p.checksums[n] for p in parts]) for n in ("images", "labels")}
 
 
 def _shuffled(recipe: Recipe, domain: Domain, counts: list[int]) -> Iterator[Images]:

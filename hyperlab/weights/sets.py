@@ -65,6 +65,7 @@ class SetConfig:
 
     @classmethod
     def at(cls, scale: str) -> "SetConfig":
+        """Presets; "paper" is the largest, CAML has 24 layers on CLIP."""
         smoke = cls(steps=20, batch=2, n_shot=2)
         return choose({"smoke": smoke, "laptop": cls(), "paper": cls(steps=30_000)}, scale)
 
@@ -91,11 +92,15 @@ class SetEncoder(nn.Module):
     Layer by layer the set reads itself and every query reads the set. Deviation: the set does not
     read the query, so that all queries of a set share one pass.
 
+    `target` names the backbone of its features, as `models.belonging.described` does; "": unknown.
+
     Args:
         dim: numbers of a feature.
 
     Source: Fifty et al. 2024 (CAML, arXiv:2310.10971), section 3.
     """
+
+    target: str = ""
 
     def __init__(self, dim: int, config: SetConfig) -> None:
         super().__init__()
@@ -173,7 +178,8 @@ def draw_sets(
             rows = pools[k][0][members[order]]
             known.append(rows[:-1])
             asked.append(rows[-1:])
-    labels = torch.arange(n_way).repeat_interleave(n_shot).repeat(n_sets, 1)
+    here = torch.arange(n_way, device=pools[0][0].device)
+    labels = here.repeat_interleave(n_shot).repeat(n_sets, 1)
     parts = (torch.cat(part).unflatten(0, (n_sets, -1)) for part in (known, asked))
     return next(parts), labels, next(parts)
 
@@ -194,12 +200,14 @@ def fit_sets(
 ) -> SetEncoder:
     """Train on random sets, of 2 to C classes: name the class of a query that the set lacks.
 
+    It is trained on the device and in the precision of the first pool's features.
+
     Raises:
         ConfigError: no domain has C classes of n_shot + 1 images.
     """
     draw_sets(pools, (1, config.n_classes, config.n_shot), stream(0, "try"))
     with lent(generator):
-        net = SetEncoder(pools[0][0].shape[1], config)
+        net = SetEncoder(pools[0][0].shape[1], config).to(pools[0][0])
     optimiser = torch.optim.AdamW(net.parameters(), config.lr, weight_decay=1e-2)
     for step in progress(range(config.steps), total=config.steps, desc="set encoder"):
         for group in optimiser.param_groups:
@@ -207,9 +215,8 @@ def fit_sets(
         n_way = int(torch.randint(2, config.n_classes + 1, (), generator=generator))
         n_shot = int(torch.randint(1, config.n_shot + 1, (), generator=generator))
         sets = draw_sets(pools, (config.batch, n_way, n_shot), generator)
-        loss = F.cross_entropy(
-            net.logits(*sets).flatten(0, 1), torch.arange(n_way).repeat(config.batch)
-        )
+        asked = torch.arange(n_way, device=sets[1].device).repeat(config.batch)
+        loss = F.cross_entropy(net.logits(*sets).flatten(0, 1), asked)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -229,13 +236,15 @@ def right_share(
     """The share of queries that are named rightly in sets of as many classes as there can be."""
     way = net.config.n_classes
     sets = draw_sets(pools, (n_sets, way, n_shot), generator)
-    return float((net.logits(*sets).argmax(2) == torch.arange(way)).float().mean())
+    asked = torch.arange(way, device=sets[1].device)
+    return float((net.logits(*sets).argmax(2) == asked).float().mean())
 
 
 def save(net: SetEncoder, path: Path | str, about: dict[str, str]) -> None:
     """One safetensors file in half precision; `about` joins its metadata."""
     state = {name: x.half().contiguous() for name, x in net.state_dict().items()}
-    meta = {"set_config": json.dumps(asdict(net.config)), "dim": str(net.dim), **about}
+    meta = {"set_config": json.dumps(asdict(net.config)), "dim": str(net.dim)}
+    meta |= {"target": net.target, **about}
     with whole_file(path) as draft:
         save_file(state, draft, meta)
 
@@ -251,4 +260,5 @@ def load(path: Path | str) -> SetEncoder:
     with whole_tensors(path, "set encoder", remedy) as (told, state):
         net = SetEncoder(int(told["dim"]), SetConfig(**json.loads(told["set_config"])))
         net.load_state_dict({name: x.float() for name, x in state.items()})
+        net.target = told.get("target", "")
     return net.eval().requires_grad_(requires_grad=False)

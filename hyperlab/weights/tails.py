@@ -3,7 +3,7 @@ run goes on while every few steps those are kept."""
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -25,8 +25,9 @@ from ..base import (
 )
 from ..models import hosts
 from ..models.hosts import Host
+from ..models.inputs import Inputs
 from ..nn import cosine_warmup, lent
-from .recipes import Splits
+from .recipes import RECIPES, Splits
 from .zoo import SCORES, TailConfig, Zoo, accuracies, score, step
 
 DECAY = 5e-4  # of AdamW's weights, before and after the freeze
@@ -45,8 +46,8 @@ class HostConfig:
     """
 
     host: str = "resnet18"  # a timm network
-    size: int = 224  # of an image, in pixels
-    pretrained: bool = True  # starts from timm's weights, which are fetched once
+    size: int | None = None  # of an image, in pixels; None: the network's own
+    pretrained: bool = True  # starts from timm's weights (fetched once) and their inputs
     epochs: int = 10  # of all weights, before the freeze
     lr: float = 5e-4  # of AdamW before the freeze, cosine
     batch: int = 128  # images a step, before and after it
@@ -56,7 +57,8 @@ class HostConfig:
     tail: TailConfig = TailConfig(n=300, every=1, lr=0.03)  # AdamW anew, a constant rate
 
     def __post_init__(self) -> None:
-        counts = (self.size, self.epochs, self.batch, self.tail.n, self.tail.every)
+        size = 1 if self.size is None else self.size
+        counts = (size, self.epochs, self.batch, self.tail.n, self.tail.every)
         if min(counts) < 1:
             raise ConfigError(f"size, epochs, batch, n and every must be >= 1, got {self}")
 
@@ -80,15 +82,27 @@ def batches(
         yield from order[: max(batch, n - n % batch)].split(batch)
 
 
-def train_host(config: HostConfig, splits: Splits, *, progress: Progress = silent) -> Host:
+def train_host(
+    config: HostConfig,
+    splits: Splits,
+    *,
+    levels: tuple[float, float] = (0.0, 1.0),
+    progress: Progress = silent,
+) -> Host:
     """A timm network with all its weights trained on the images, then frozen.
 
+    Args:
+        levels: centre and spread that the images, once in [0, 1], were prepared with.
+
     Raises:
-        ConfigError: there is no such network.
+        ConfigError: there is no such network, or it starts from timm's weights and the images
+            were prepared in another way.
         DataMissingError: it starts from timm's weights, which are not here.
     """
     images, labels = splits.train
-    how = {"size": config.size, "pretrained": config.pretrained}
+    if config.pretrained:
+        _require_levels(images, levels)
+    how = {"size": config.size, "pretrained": config.pretrained, "levels": levels}
     first = stream(config.seed, config.host, "init")
     host = hosts.build(config.host, splits.n_classes, **how, generator=first)
     model = host.model.to(images.device).train().requires_grad_(True)
@@ -106,6 +120,15 @@ def train_host(config: HostConfig, splits: Splits, *, progress: Progress = silen
             optimiser.step()
     model.eval().requires_grad_(False)
     return host
+
+
+def _require_levels(images: Tensor, levels: tuple[float, float]) -> None:
+    low, high = (float(x) * levels[1] + levels[0] for x in images.aminmax())
+    if not -1e-3 <= low <= high <= 1 + 1e-3:
+        raise ConfigError(
+            f"weights of timm's want images that were in [0, 1] before they were prepared; with "
+            f"centre and spread {levels} these were in [{low:.2f}, {high:.2f}]: pass their levels"
+        )
 
 
 def record_tail(
@@ -134,7 +157,9 @@ def train_tail(
 
     It lies where the images are.
     """
-    host = train_host(config, splits, progress=progress)
+    recipe = RECIPES.get(dataset)
+    levels = (recipe.centre, recipe.spread) if recipe else (0.0, 1.0)
+    host = train_host(config, splits, levels=levels, progress=progress)
     w = record_tail(host, config, splits, progress=progress)
     val_accuracy, loss = score(host, w, *splits.val)
     scores = (accuracies(host, w, *splits.test), val_accuracy, loss)
@@ -144,6 +169,7 @@ def train_tail(
         epochs=tuple(range(1, len(w) + 1)),
         seeds=(config.seed,),
         dataset=dataset,
+        checksums=splits.checksums,
         **{name: x[None] for name, x in zip(SCORES, scores, strict=True)},
     )
 
@@ -165,7 +191,9 @@ def save(
     tensors = {name: getattr(tail, name) for name in ("w", *SCORES)}
     tensors |= {INSIDE + name: x for name, x in host.model.state_dict().items()}
     told = {"host": host.name, "n_classes": host.n_classes, "size": host.size}
+    told |= {"inputs": host.inputs and asdict(host.inputs), "levels": host.levels}
     told |= {"dataset": tail.dataset, "epochs": tail.epochs, "seeds": tail.seeds}
+    told["checksums"] = dict(tail.checksums or {})
     with whole_file(path) as draft:
         meta = {"tail": json.dumps(told), **about}
         save_file({name: x.contiguous() for name, x in tensors.items()}, draft, meta)
@@ -191,10 +219,13 @@ def load(path: Path | str) -> Zoo:
             k.removeprefix(INSIDE): x for k, x in arrays.items() if k.startswith(INSIDE)
         }
         host.model.load_state_dict(state)
+        if inputs := told.get("inputs"):
+            host = replace(host, inputs=Inputs.of(inputs), levels=tuple(told["levels"]))
         return Zoo(
             architecture=host,
             epochs=tuple(told["epochs"]),
             seeds=tuple(told["seeds"]),
             dataset=told["dataset"],
+            checksums=told.get("checksums", {}),
             **{name: arrays[name] for name in ("w", *SCORES)},
         )

@@ -1,6 +1,6 @@
 """Zoos, populations of small networks: what one is, how it is trained, what its networks say."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count, islice, pairwise
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..base import ConfigError, choose, stream
+from ..base import ArtifactError, ConfigError, choose, differences, stream
 from ..models.cnn import Architecture, Network
 from ..models.own import OwnNetwork
 from .recipes import RECIPES, Recipe, Splits, untrained
@@ -28,6 +28,8 @@ class Zoo:
         epochs: of the second axis; for a single run's tail the number of the checkpoint.
         accuracy: on the test images; choices are made by `val_accuracy`.
         loss: mean cross-entropy on the validation images.
+        checksums: of the images and labels that it was trained with, as `Splits` has them; None
+            where they are the package's own.
 
     Raises:
         ConfigError: rows of another length than the architecture's, weights that are not
@@ -42,6 +44,7 @@ class Zoo:
     val_accuracy: Float[Tensor, " networks epochs"]
     loss: Float[Tensor, " networks epochs"]
     dataset: str
+    checksums: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         self.architecture.unflatten(self.w[:0])
@@ -57,6 +60,16 @@ class Zoo:
 
     def __len__(self) -> int:
         return len(self.w)
+
+    def require(self, splits: Splits) -> None:
+        """Raise ArtifactError, which names what differs, for other images than the networks'."""
+        if self.checksums is None:
+            return
+        if differ := differences(self.checksums, splits.checksums, self.dataset):
+            raise ArtifactError(
+                f"these networks were trained with something else than lies here "
+                f"({'; '.join(differ)}); bring those images back, or train the zoo again"
+            )
 
     def at_epoch(self, epoch: int) -> Float[Tensor, " networks params"]:
         """Every network at one epoch."""

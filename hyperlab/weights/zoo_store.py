@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import zlib
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..base import (
     Progress,
     choose,
     default_device,
+    expanded,
     silent,
     tell,
     whole_file,
@@ -29,6 +29,8 @@ from ..base import (
 from ..crew import Crew
 from ..models.cnn import ARCHITECTURES, Architecture
 from ..store import Column, Store, whole_address
+from ..tasks import domains
+from ..tasks.catalogue import CATALOGUE
 from . import recipes
 from .recipes import Recipe, Splits
 from .zoo import SCORES, Zoo, ZooConfig, train
@@ -77,6 +79,7 @@ class ZooStore(Store):
             epochs=tuple(about["epochs"]),
             seeds=tuple(columns["seed"][keep].tolist()),
             dataset=about["dataset"],
+            checksums=dict(about.get("checksums", {})),
             **arrays,
         )
 
@@ -128,7 +131,8 @@ def create(
         "network": described(network),
         "dataset": config.recipe.dataset,
         "epochs": list(config.kept),
-        "images": {"origin": splits.origin, "checksum": checksum(splits)},
+        "origin": splits.origin,
+        "checksums": dict(splits.checksums),
         "version": __version__,
     }
     counts = {"network": config.n_networks, "epoch": len(config.kept)}
@@ -136,18 +140,17 @@ def create(
     return ZooStore.create(path, sizes, batch=config.group, about=about)
 
 
-@lru_cache(maxsize=1)
 def _images(recipe: Recipe, root: Path | str | None, n_train: int, n_eval: int) -> Splits:
+    """The images of a zoo, kept in memory while no file of theirs changes."""
+    files = domains.stamp(recipe.dataset, root) if recipe.dataset in CATALOGUE else ""
+    return _kept(recipe, root, n_train, n_eval, files)
+
+
+@lru_cache(maxsize=1)
+def _kept(
+    recipe: Recipe, root: Path | str | None, n_train: int, n_eval: int, _files: str
+) -> Splits:
     return recipes.load(recipe, root=root).first(n_train, n_eval)
-
-
-def checksum(splits: Splits) -> str:
-    """Changes with any image or label that a zoo is made with."""
-    crc = 0
-    for part in (splits.train, splits.val, splits.test):
-        for tensor in part:
-            crc = zlib.crc32(tensor.contiguous().numpy(), crc)
-    return f"{crc:08x}"
 
 
 def _fill(
@@ -155,11 +158,11 @@ def _fill(
 ) -> int:
     """Train and write one group; how many of its networks diverged."""
     splits = _images(config.recipe, root, config.n_train, config.n_eval)
-    seeds = config.seeds(group)
+    store, seeds = ZooStore.open(path), config.seeds(group)
+    store.require({"checksums": dict(splits.checksums)})
     arrays = train(config, splits.to(device or default_device()), seeds)
     diverged = ~arrays["w"].isfinite().all((1, 2))
     arrays |= {"seed": torch.tensor(seeds), "diverged": diverged}
-    store = ZooStore.open(path)
     store.write(group, {name: array.numpy() for name, array in arrays.items()})
     return int(diverged.sum())
 
@@ -201,6 +204,7 @@ def save_zoo(
     if half:
         tensors["w"] = tensors["w"].half()
     told = {"dataset": zoo.dataset, "epochs": zoo.epochs}
+    told |= {} if zoo.checksums is None else {"checksums": dict(zoo.checksums)}
     meta = {"zoo": json.dumps({"network": described(zoo.architecture), **told}), **about}
     with whole_file(path) as draft:
         save_file(tensors, draft, meta)
@@ -211,7 +215,7 @@ def shipped(name: str) -> Zoo:
 
     Of `digits` after 2 and 10 epochs, of the drawn `glyphs` and `objects` after 10.
     """
-    return load_zoo(choose(SHIPPED, name))
+    return dataclasses.replace(load_zoo(choose(SHIPPED, name)), checksums=None)
 
 
 def load_zoo(path: Path | str) -> Zoo:
@@ -228,6 +232,7 @@ def load_zoo(path: Path | str) -> Zoo:
             epochs=tuple(told["epochs"]),
             seeds=tuple(arrays["seeds"].tolist()),
             dataset=told["dataset"],
+            checksums=told.get("checksums", {}),
             **{name: arrays[name].float() for name in ("w", *SCORES)},
         )
 
@@ -240,7 +245,7 @@ def find_zoo(name: Path | str) -> Zoo:
     """
     if str(name) in SHIPPED:
         return shipped(str(name))
-    if not Path(name).exists():
+    if not Path(name := expanded(name)).exists():
         raise DataMissingError(
             f"no zoo at {name}; shipped are {', '.join(sorted(SHIPPED))}; else run: "
             f"{ZooStore.script}"

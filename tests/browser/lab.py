@@ -69,7 +69,7 @@ def jupyterlab(root: Path, timeout_s: float = 90):
                 "IPYTHONDIR": f"{state}/ipython",
                 "HF_HUB_OFFLINE": "1",
             },
-            stdout=log.open("w"),
+            stdout=log.open("w", encoding="utf-8"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -92,7 +92,7 @@ def wait_until_up(server, url, log, timeout_s):
             return urllib.request.urlopen(url, timeout=2).read()
         except OSError as error:
             if server.poll() is not None or time.monotonic() > deadline:
-                said = log.read_text()[-2000:]
+                said = log.read_text(encoding="utf-8")[-2000:]
                 raise RuntimeError(f"jupyter lab did not start: {said}") from error
             time.sleep(0.2)
 

@@ -25,6 +25,7 @@ def address(tmp_path):
         cwd=driver.ROOT,
         stderr=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
     )
     for line in server.stderr:
         if found := re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", line):

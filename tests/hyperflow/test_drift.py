@@ -79,6 +79,15 @@ def test_the_guess_is_the_gradient_where_the_jacobian_is_right():
     torch.testing.assert_close(found, -gradient, atol=1e-6, rtol=1e-3)
 
 
+def test_the_guess_alone_is_the_pace_times_the_guess_and_leaves_the_network_as_it_was(net):
+    alone, c, before = drift.guess_alone(net), context(), net.out.clone()
+    theta = moved()
+    guess = net.guess(theta[None], net.read(pad([c])))[0]
+    torch.testing.assert_close(alone.given(c)(T[0], theta), net.pace * guess)
+    assert torch.equal(net.out, before) and before.abs().max() > 0
+    assert not torch.allclose(net.given(c)(T[0], theta), alone.given(c)(T[0], theta))
+
+
 def test_the_drift_depends_on_the_task_the_point_and_the_time(net):
     drifts = [
         net.given(context())(T[0], moved()),

@@ -90,7 +90,7 @@ def test_a_worker_that_is_killed_is_named_and_nothing_is_lost(
     path, target = tmp_path / "store", tiny_target()
     with monkeypatch.context() as patch:
         patch.setattr(collect, "_fill", killed_in_small_world)
-        with pytest.raises(ArtifactError, match="worker process died.*run again to resume"):
+        with pytest.raises(ArtifactError, match="ended by SIGKILL.*run again to resume"):
             collect.collect(target, path, CONFIG, crew=Crew(workers=2))
     lost = [batch for batch in collect.TrajectoryStore.open(path).missing if batch < FATAL]
     assert len(lost) <= 1, "only what the other worker had in hand"

@@ -181,6 +181,50 @@ def flat(*layers):
     return nn.Sequential(nn.Flatten(), *layers)
 
 
+class Fourier(nn.Module):
+    """Random features, kept as a buffer, that no row holds."""
+
+    def __init__(self, generator=None):
+        super().__init__()
+        self.register_buffer("waves", torch.randn(64, 8, generator=generator))
+        self.out = nn.Linear(8, CLASSES)
+
+    def forward(self, x):
+        return self.out((x.flatten(1) @ self.waves).sin())
+
+
+class Attribute(Fourier):
+    """The same, kept as a plain attribute."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+        self.waves, self.out = torch.randn(64, 8), nn.Linear(8, CLASSES)
+
+
+class Number(Coin):
+    """A random number that is no tensor at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.heat = float(torch.rand(()))
+
+    def forward(self, x):
+        return self.heat * self.out(x.flatten(1))
+
+
+def half_frozen(std=0.0):
+    """A first layer that is not trained: the same in all, or with std > 0 drawn anew."""
+    layers = flat(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, CLASSES))
+    nn.init.constant_(layers[1].weight, 0.01)
+    nn.init.normal_(layers[1].bias, std=std)
+    layers[1].requires_grad_(False)
+    return layers
+
+
+def spectral(norm):
+    return lambda: flat(norm(nn.Linear(64, CLASSES)))
+
+
 FIXED = chain()
 WRONG = [
     (lambda: 3, "make.. gave a int"),
@@ -193,6 +237,12 @@ WRONG = [
     (lambda: FIXED, "the same weights twice"),
     (Coin, "vmap"),
     (Branches, "vmap"),
+    (Fourier, r"two Fourier .* are two networks: \['waves'\]"),
+    (Attribute, r"are two networks: \['waves'\]"),
+    (Number, "two Number .* are two networks: something"),
+    (lambda: half_frozen(1.0), r"are two networks: \['1.bias'\]"),
+    (spectral(nn.utils.parametrizations.spectral_norm), "are two networks: .*_u"),
+    (spectral(nn.utils.spectral_norm), "are two networks: .*weight_u"),
 ]
 
 
@@ -200,6 +250,27 @@ WRONG = [
 def test_what_cannot_be_a_network_is_told_why(make, words):
     with pytest.raises(ConfigError, match=words):
         network(make)
+
+
+def seeded():
+    return Fourier(stream(0, "waves"))
+
+
+def test_what_a_row_does_not_hold_may_stay_where_it_is_the_same_in_all():
+    for make, names in ((seeded, {"out"}), (half_frozen, {"3"})):
+        net = network(make)
+        assert {name.split(".")[0] for name in net.shapes} == names
+        row = net.untrained(stream(3))
+        said = net.logits(row[None], images())[0]
+        torch.testing.assert_close(net.module(row)(images()), said, atol=1e-5, rtol=1e-4)
+
+
+def test_frozen_layers_are_not_trained():
+    net = network(half_frozen)
+    rows = zoo.train(CONFIG, splits(), [0, 1], network=net)["w"][:, -1]
+    first, trained = half_frozen()[1], net.module(rows[0])[1]
+    assert torch.equal(trained.weight, first.weight) and not trained.weight.requires_grad
+    assert not torch.equal(rows[0], net.untrained(stream(0, "stripes", "init")))
 
 
 def test_other_images_rows_and_classes_are_refused():

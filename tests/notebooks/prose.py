@@ -127,7 +127,10 @@ def measured(paragraph: str) -> Iterator[tuple[str, ...]]:
 @cache
 def numbers(path: Path) -> tuple[float, ...]:
     """All numbers of a results file in order; those of a JSON file as per cent too."""
-    found = [float(n.replace(",", "")) for n in re.findall(NUMBER, path.read_text())]
+    found = [
+        float(n.replace(",", ""))
+        for n in re.findall(NUMBER, path.read_text(encoding="utf-8"))
+    ]
     return (*found, *(100 * x for x in found if path.suffix == ".json"))
 
 

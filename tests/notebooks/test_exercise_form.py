@@ -23,7 +23,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from torch.nn import functional as F
 
 from hyperlab import exercises
-from hyperlab.study import course
+from hyperlab.study import course, tables
 from hyperlab.study.course import tags
 from tests.notebooks.files import NOTEBOOKS, each_notebook
 from tests.notebooks.test_form import HIDDEN, STUB, cell, plain_lines
@@ -140,7 +140,8 @@ EXERCISES = [
 
 def said(source, check):
     """The verdict of a check cell after a stub or a solution has run."""
-    names = {"torch": torch, "F": F, "math": math, "exercises": exercises, "gains": GAINS}
+    names = {"torch": torch, "F": F, "math": math, "tables": tables}
+    names |= {"exercises": exercises, "gains": GAINS}
     exec(source, names)
     return repr(eval(check, names))
 

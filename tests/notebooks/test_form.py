@@ -60,7 +60,9 @@ def is_plain_json_with_the_kernel_everyone_has(path, notebook):
 
 
 def is_stripped(path, notebook):
-    line = re.search(r"^NBSTRIP := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    line = re.search(
+        r"^NBSTRIP := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     command = [sys.executable, *shlex.split(line[1]), "--verify", str(path)]
     if subprocess.run(command, capture_output=True).returncode:
         yield "holds outputs or metadata of a run; `make format` strips them"
@@ -313,4 +315,4 @@ def test_a_left_over_output_and_another_kernel_are_found(tmp_path):
 
 
 def test_the_rules_written_here_are_the_only_copy():
-    assert Path(__file__).name in Path(course.__file__).read_text()
+    assert Path(__file__).name in Path(course.__file__).read_text(encoding="utf-8")

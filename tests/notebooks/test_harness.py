@@ -146,7 +146,7 @@ def test_golden_outputs_are_stored_and_nothing_else(tmp_path):
 def test_the_index_shows_every_notebook_and_its_faults(tmp_path):
     path = notebook(tmp_path, "1 / 0")
     course.run_all([path], tmp_path / "out", SMOKE)
-    page = (tmp_path / "out" / "index.html").read_text()
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "ZeroDivisionError" in page
     assert 'href="00_trap.html"' in page
     assert (tmp_path / "out" / "00_trap.html").stat().st_size > 1000

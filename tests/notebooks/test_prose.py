@@ -197,7 +197,9 @@ def model():
 def faults(folder, cells):
     """The names of the rules that a notebook of these cells breaks."""
     (folder / "results").mkdir()
-    (folder / "results" / "a.md").write_text("| all | 70.1 | +3.41 ± 0.19 | -2.0 ± 0.3 |")
+    (folder / "results" / "a.md").write_text(
+        "| all | 70.1 | +3.41 ± 0.19 | -2.0 ± 0.3 |", encoding="utf-8"
+    )
     path = folder / "notebooks" / "00_steps.ipynb"
     path.parent.mkdir()
     nbformat.write(new_notebook(cells=list(cells.values()), metadata=PYTHON3), path)

@@ -89,4 +89,4 @@ def test_no_notebooks_are_no_edition(tmp_path):
 
 
 def test_it_stands_beside_the_notebooks_and_out_of_version_control():
-    assert "/exercises/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert "/exercises/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()

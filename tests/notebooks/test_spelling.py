@@ -14,7 +14,7 @@ from spellchecker import SpellChecker
 from tests.notebooks import prose
 from tests.notebooks.files import NOTEBOOKS, ROOT
 
-OURS = Path(__file__).with_name("words.txt").read_text().splitlines()
+OURS = Path(__file__).with_name("words.txt").read_text(encoding="utf-8").splitlines()
 TEXTS = [
     *NOTEBOOKS,
     ROOT / "README.md",
@@ -31,7 +31,9 @@ def spelt(path):
     """The words of a file, lower case, without a possessive s."""
     is_notebook = path.suffix == ".ipynb"
     text = (
-        prose.text(nbformat.read(path, as_version=4)) if is_notebook else path.read_text()
+        prose.text(nbformat.read(path, as_version=4))
+        if is_notebook
+        else path.read_text(encoding="utf-8")
     )
     return plain(text)
 

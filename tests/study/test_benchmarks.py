@@ -62,7 +62,7 @@ def test_from_official_records_to_a_table_of_unseen_classes(root, target, tmp_pa
     table = experiments.evaluate(target, compared, tasks, root=root)
     assert len(table) == 3 * 2 * 2
     claims.write(table, tmp_path / "table", claims.about(tasks))
-    assert "md_ilsvrc_2012" in (tmp_path / "table.md").read_text()
+    assert "md_ilsvrc_2012" in (tmp_path / "table.md").read_text(encoding="utf-8")
 
 
 def test_cdfsl_is_evaluated_by_its_own_protocol(root, target):

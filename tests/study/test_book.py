@@ -177,7 +177,7 @@ def small(tmp_path):
         "constraints.txt": "",
     }
     for name, text in texts.items():
-        (root / name).write_text(text)
+        (root / name).write_text(text, encoding="utf-8")
     for name, words in (
         ("00_a", "# 00 A\n\n$x_0$ is less:\n$$y_1 = 2.$$"),
         ("01_b", "# 01 B\n\n[up](../README.md)"),
@@ -222,12 +222,14 @@ def test_a_book_is_built_and_a_second_time_nothing_is_run(small, runs):
         p.relative_to(small.out).as_posix() for p in book.build(small, notebooks(small))
     ]
     assert {"index.html", "notebooks/00_a.html", "results/table.html"} <= set(pages)
-    page = (small.out / "notebooks/00_a.html").read_text()
+    page = (small.out / "notebooks/00_a.html").read_text(encoding="utf-8")
     assert page.count("<msub>") == 2 and "$" not in page and "to run it yourself" in page
-    assert 'href="../index.html"' in (small.out / "notebooks/01_b.html").read_text()
-    front = (small.out / "index.html").read_text()
+    assert 'href="../index.html"' in (small.out / "notebooks/01_b.html").read_text(
+        encoding="utf-8"
+    )
+    front = (small.out / "index.html").read_text(encoding="utf-8")
     assert 'href="notebooks/00_a.html"' in front and "facts.json" in front
-    assert (small.out / "_static/plotly.min.js").read_text() == "// plots"
+    assert (small.out / "_static/plotly.min.js").read_text(encoding="utf-8") == "// plots"
     before = {p: p.stat().st_mtime for p in (small.kept / "html").rglob("*_a.html")}
     book.build(small, notebooks(small))
     assert runs == ["00_a", "01_b"]
@@ -237,7 +239,7 @@ def test_a_book_is_built_and_a_second_time_nothing_is_run(small, runs):
 def test_what_changed_is_run_again(small, runs):
     paths = notebooks(small)
     book.run_once(small, paths[0])
-    (small.root / "hyperlab" / "module.py").write_text("x = 2\n")
+    (small.root / "hyperlab" / "module.py").write_text("x = 2\n", encoding="utf-8")
     kept = book.run_once(small, paths[0])
     other = book.Book(**{**vars(small), "parameters": {"scale": "laptop"}})
     book.run_once(other, paths[0])
@@ -245,19 +247,31 @@ def test_what_changed_is_run_again(small, runs):
     assert list(kept.parent.iterdir()) == [kept]
 
 
+def test_a_run_over_other_data_is_another_run(small, runs, tmp_path, monkeypatch):
+    monkeypatch.setenv("HYPERLAB_DATA", str(tmp_path))
+    (tmp_path / "usps").mkdir()
+    for images in ("some", "some", "others"):
+        if not runs or images == "others":
+            (tmp_path / "usps" / "data.npz").write_text(images, encoding="utf-8")
+        book.run_once(small, notebooks(small)[0])
+    assert runs == ["00_a"] * 2
+
+
 def test_a_fault_of_a_run_ends_the_build_and_the_book_before_stays(small, runs):
     book.build(small, notebooks(small))
-    front = (small.out / "index.html").read_text()
+    front = (small.out / "index.html").read_text(encoding="utf-8")
     runs.faults = ("cell 3: ValueError: no",)
-    (small.root / "hyperlab" / "module.py").write_text("x = 2\n")
+    (small.root / "hyperlab" / "module.py").write_text("x = 2\n", encoding="utf-8")
     with pytest.raises(ArtifactError, match="00_a.ipynb: cell 3: ValueError: no"):
         book.build(small, notebooks(small))
-    assert (small.out / "index.html").read_text() == front
+    assert (small.out / "index.html").read_text(encoding="utf-8") == front
     assert not list((small.kept / "runs").rglob(".*"))
 
 
 def test_a_broken_link_ends_the_build_every_time(small, runs):
-    (small.root / "data_scripts/README.md").write_text("# Scripts\n\n[no](nowhere.md)\n")
+    (small.root / "data_scripts/README.md").write_text(
+        "# Scripts\n\n[no](nowhere.md)\n", encoding="utf-8"
+    )
     for _ in range(2):
         with pytest.raises(ArtifactError, match=r"nowhere\.md"):
             book.build(small, notebooks(small))
@@ -267,12 +281,12 @@ def test_a_broken_link_ends_the_build_every_time(small, runs):
 def test_a_part_of_the_book_has_no_links_to_the_rest(small, runs):
     book.build(small, notebooks(small)[1:])
     assert runs == ["01_b"]
-    assert "00_a" not in (small.out / "index.html").read_text()
+    assert "00_a" not in (small.out / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_with_something_else_is_left_alone(small, runs):
     small.out.mkdir()
-    (small.out / "mine.txt").write_text("mine")
+    (small.out / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="is no book"):
         book.build(small, notebooks(small))
     assert runs == [] and (small.out / "mine.txt").exists()

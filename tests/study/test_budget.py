@@ -75,10 +75,11 @@ def test_the_known_figures_come_out():
 
 
 def test_a_plan_is_the_sum_of_its_parts_and_a_bounded_look_stays_bounded():
-    many, few = budget.Plan(n_images=400), budget.Plan(n_images=100)
+    spare = {"max_images": 100, "push": True}
+    many, few = (budget.Plan(n_images=n, **spare) for n in (400, 100))
     assert many.hyperflow() == few.hyperflow()
     assert many.fine_tuning() == 4 * few.fine_tuning()
-    again = budget.Plan(max_images=None, push=False).hyperflow()
+    again = budget.Plan().hyperflow()
     assert again["context"] == 4 * many.hyperflow()["context"]
     assert again["class means"] > 0.9 * again["context"]
 

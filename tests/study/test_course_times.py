@@ -27,13 +27,13 @@ def test_a_later_run_replaces_its_own_scale_alone(run, tmp_path):
     course_times.keep(path, [run("01_b", 20.0), run("00_a", 10.0)], "laptop")
     course_times.keep(path, [run("00_a", 4.0)], "smoke")
     course_times.keep(path, [run("00_a", 8.0)], "laptop")
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     seconds = {
         name: {at: r["seconds"] for at, r in rows.items()} for name, rows in found.items()
     }
     assert seconds == {"00_a": {"laptop": 8.0, "smoke": 4.0}, "01_b": {"laptop": 20.0}}
     assert list(found) == ["00_a", "01_b"]
-    table = path.with_suffix(".md").read_text()
+    table = path.with_suffix(".md").read_text(encoding="utf-8")
     assert "| 00_a | 4 | 2 | 700 | 0 | 8 | 4 | 700 | 0 |" in table
     assert "| 01_b | - | - | - | - | 20 | 10 | 700 | 0 |" in table
 
@@ -42,7 +42,7 @@ def test_a_run_with_a_fault_leaves_what_was_there(run, tmp_path):
     path = tmp_path / "course.json"
     course_times.keep(path, [run("00_a", 10.0)], "laptop")
     course_times.keep(path, [run("00_a", 3.0, "cell 4: ValueError: no")], "laptop")
-    assert json.loads(path.read_text())["00_a"]["laptop"]["seconds"] == 10.0
+    assert json.loads(path.read_text(encoding="utf-8"))["00_a"]["laptop"]["seconds"] == 10.0
 
 
 def test_what_jupyterlab_does_not_save_is_not_counted(tmp_path):

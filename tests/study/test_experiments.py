@@ -65,8 +65,8 @@ def test_two_shares_make_the_whole_table(target, methods):
 def test_a_table_goes_on_where_it_was_cut(target, methods, tmp_path):
     whole = experiments.evaluate(target, methods, CONFIG, folder=tmp_path)
     (path,) = tmp_path.glob("*.jsonl")
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join(lines[:3]) + "\n" + lines[3][:10])
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(lines[:3]) + "\n" + lines[3][:10], encoding="utf-8")
     assert len(experiments.read_rows(path)) == 3
     again = experiments.evaluate(target, methods, CONFIG, folder=tmp_path)
     keys = ["domain", "task", "method"]
@@ -103,8 +103,10 @@ def test_gain_is_the_paired_difference_and_its_interval():
     table = pd.DataFrame(rows)
     gain, half = experiments.compare(table, "bias-tuning", "no adaptation")
     assert gain == pytest.approx(0.3)
-    assert half == pytest.approx(1.96 * 0.03**0.5 / 3**0.5)
-    assert experiments.recovery(table, "x") == pytest.approx((0.4 / 3) / 0.3)
+    assert half == pytest.approx(4.302653 * 0.03**0.5 / 3**0.5)  # Student's t of 2 degrees
+    part, low, high = experiments.recovery(table, "x")
+    assert part == pytest.approx((0.4 / 3) / 0.3)
+    assert 0.4 - 1e-6 <= low <= part <= high <= 0.5 + 1e-6  # of single tasks: 0.5, 0.5, 0.4
 
 
 def test_shares_that_keep_their_rows_in_one_folder_end_in_the_whole_table(
@@ -206,7 +208,9 @@ def test_a_method_that_missed_a_task_is_named(target, methods):
 def test_the_report_holds_every_domain_and_control(target, methods, tmp_path):
     table = experiments.evaluate(target, methods, CONFIG)
     claims.write(table, tmp_path / "table", {"command": "here"})
-    text, page = ((tmp_path / f"table.{end}").read_text() for end in ("md", "html"))
+    text, page = (
+        (tmp_path / f"table.{end}").read_text(encoding="utf-8") for end in ("md", "html")
+    )
     for word in ("digits", "circuits", "wrong support", "out-of-domain average"):
         assert word in text and word in page
     summary, facts = claims.read(tmp_path / "table")

@@ -123,12 +123,14 @@ def test_the_tables_name_zoos_generators_and_the_command(found):
     text = generator_tables.markdown(zoos)
     assert "| many | graph | 64 |" in text and "`do`" in text
     assert "| FLoWN, VAE | 2 x 4 |" in text and "## one" in text
-    assert "training, equal compute" in text.split("## one")[0]
+    many, one = text.split("## one")
+    assert "training, equal compute" in many
+    assert "The zoo's trained for 2, so" in many and "so generating costs" not in one
 
 
 def test_a_written_table_is_read_zoo_by_zoo(found, tmp_path):
     path = tmp_path / "generators.json"
-    path.write_text(json.dumps({"zoos": found}))
+    path.write_text(json.dumps({"zoos": found}), encoding="utf-8")
     rows = generator_tables.read(path)
     assert {row["zoo"] for row in rows} == {"many", "one"}
     copies = [row["accuracy"] for row in rows if row["generator"] == "copy"]
@@ -148,6 +150,37 @@ def test_what_is_measured_anew_comes_out_the_same(stores, found):
         )
         for a, b in zip(old, new, strict=True):
             assert a | {"seconds": 0} == pytest.approx(b | {"seconds": 0}, nan_ok=True)
+
+
+def test_what_was_replaced_is_kept_and_printed(stores, found):
+    old = found["one"]
+    rows = generators.again(stores / "one", old, CONFIG, ["graph"])
+    wanted = [
+        r for k in ("encoders", "generators") for r in old[k] if r["encoder"] == "graph"
+    ]
+    assert rows["replaced"] == wanted and len(wanted) == 1 + 3 * len(CONFIG.seeds)
+    text = generator_tables.markdown({"one": {"about": {"command": "do"}, **rows}})
+    assert text.split("Replaced, and seen before:")[1].count(", graph |") == 3
+
+
+@pytest.mark.parametrize(("steps", "more"), [(8000, "with 8000 steps"), (4000, "seen")])
+def test_a_second_measurement_is_called_one(steps, more):
+    runs = [
+        {"config": f"X(vae=V(steps=600), flow=F(width=2, steps={n}))"}
+        for n in (4000, steps)
+    ]
+    text = generator_tables.anew(*runs)
+    assert "after its rows had been seen" in text and more in text
+    assert (" instead of 4000" in text) == (steps != 4000)
+
+
+def test_generating_costs_less_from_where_fitting_is_shared_by_enough_networks():
+    facts = {"equal_epochs": 12.5, "epochs": 10, "train": 80}
+    found = {"facts": facts, "generators": [{"generator": "FLoWN", "n": 50}]}
+    alone, zoo = generator_tables.breaks_even(found)
+    assert alone * 10 == 50 * 12.5 and zoo * 10 == alone * 10 + 80 * 10
+    text = generator_tables.pays(found)
+    assert "625 epochs" in text and "from 63 networks" in text and "from 143 on" in text
 
 
 def test_only_an_encoder_that_is_there_is_measured_anew(stores, found):

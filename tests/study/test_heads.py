@@ -15,6 +15,9 @@ from hyperlab.study import head_tables, heads
 from hyperlab.study.experiments import EvalConfig, trials
 from hyperlab.tasks import roles
 from hyperlab.tasks.episodes import LabelledImages
+from hyperlab.weights.encoders import PCA
+from hyperlab.weights.head_generators import GeneratorConfig, HeadGenerator, Ridge
+from hyperlab.weights.heads import BaseConfig, Whitening, tell
 
 SCRIPT = Path(__file__).parents[2] / "data_scripts" / "compare_heads.py"
 SMALL = roles.Drawing(n_classes=6, n_per_class=21)
@@ -36,7 +39,8 @@ def found(small, tmp_path_factory):
     out = tmp_path_factory.mktemp("heads")
     runpy.run_path(str(SCRIPT))["main"]("smoke", 0, out, out / "rows")
     parts = [
-        json.loads((out / f"{name}.json").read_text()) for name in head_tables.MARKDOWN
+        json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+        for name in head_tables.MARKDOWN
     ]
     assert all((out / f"{name}.md").exists() for name in head_tables.MARKDOWN)
     return {**parts[0], **parts[1]}
@@ -51,16 +55,16 @@ def test_every_method_meets_every_task(found):
     assert (counts == 4).all()
     names = set(table.method)
     assert {"no adaptation", "logistic regression", "linear map", "bias-tuning"} <= names
-    assert {"FLoWN, all samples", "diffusion, wrong support"} <= names
+    assert {"residual flow, all samples", "residual diffusion, wrong support"} <= names
 
 
 def test_a_choice_that_sees_the_queries_is_never_worse(found):
     table = pd.DataFrame(found["heads"]).pivot_table(
         index=["place", "protocol"], columns="method", values="accuracy"
     )
-    optimistic = table["FLoWN, 3 chosen by queries"]
-    assert (optimistic >= table["FLoWN, all samples"]).all()
-    assert (optimistic >= table["FLoWN, 3 chosen"]).all()
+    optimistic = table["residual flow, 3 chosen by queries"]
+    assert (optimistic >= table["residual flow, all samples"]).all()
+    assert (optimistic >= table["residual flow, 3 chosen"]).all()
 
 
 def test_prototypes_here_are_no_adaptation_there(found):
@@ -73,28 +77,36 @@ def test_prototypes_here_are_no_adaptation_there(found):
 
 def test_every_generator_seed_is_told(found):
     seeds = {row["method"]: len(row["seeds"]) for row in found["seeds"]}
-    assert seeds["FLoWN, mean head"] == 2 and seeds["linear map"] == 1
+    assert seeds["residual flow, mean head"] == 2 and seeds["linear map"] == 1
 
 
 def test_every_adapter_has_accuracies_and_a_price(found):
     rows = {row["method"]: row for row in found["adapters"]}
-    assert {"no adaptation", "FLoWN, mean head", "diffusion, mean head"} <= set(rows)
+    assert {
+        "no adaptation",
+        "residual flow, mean head",
+        "residual diffusion, mean head",
+    } <= set(rows)
     for row in rows.values():
         assert row["seconds"] > 0 and row["flops"] > 0
         assert row["unseen: n"] == row["in domain: n"] == 2
-    assert rows["FLoWN, mean head"]["offline_minutes"] > 0
-    assert rows["FLoWN, mean head"]["flops"] > rows["no adaptation"]["flops"] / 2
+    assert rows["residual flow, mean head"]["offline_minutes"] > 0
+    assert rows["residual flow, mean head"]["flops"] > rows["no adaptation"]["flops"] / 2
 
 
 def test_the_tables_are_written_and_read(found, tmp_path):
     for name, write in head_tables.MARKDOWN.items():
         text = write({**found, "command": "python it.py"})
-        assert text.startswith("`python it.py`") and "FLoWN" in text and "nan" not in text
+        assert (
+            text.startswith("`python it.py`")
+            and "residual flow" in text
+            and "nan" not in text
+        )
         assert name
     with pytest.raises(DataMissingError, match="compare_heads"):
         head_tables.read(tmp_path / "none.json", "heads")
     with whole_file(tmp_path / "t.json") as draft:
-        draft.write_text('{"heads": [{"method": "a"}]}')
+        draft.write_text('{"heads": [{"method": "a"}]}', encoding="utf-8")
     assert head_tables.read(tmp_path / "t.json", "heads").method.tolist() == ["a"]
 
 
@@ -127,3 +139,26 @@ def test_regression_learns_what_can_be_separated():
     centres = torch.eye(5, 8)[:, None]
     support, query = (centres + 0.05 * torch.randn(5, 3, 8, generator=g) for _ in range(2))
     assert heads.regression(support, query) == 1.0
+
+
+def test_a_residual_generator_that_adds_nothing_is_whitened_logistic_regression():
+    g, dim = stream(0, "nothing"), 8
+    support, query, train = (torch.randn(4, 5, n, dim, generator=g) for n in (2, 6, 9))
+    base, whiten = BaseConfig.at("smoke"), Whitening.fit(train)
+    n_told = tell(whiten(support), base)[0].shape[-1]
+    rows = torch.eye(dim + 1)
+    parts = (PCA(torch.cat([rows, -rows]), 1), Ridge(torch.zeros(n_told + 1, 1)))
+    unit = (torch.zeros(n_told), torch.ones(n_told))
+    made = HeadGenerator(whiten, base, GeneratorConfig(), *parts, *unit)
+    seen = heads.Seen(support, query, support)
+    found = heads.generated(heads.FLOW, made, seen, heads.HeadsConfig.at("smoke"), 0)
+    same = heads.whitened(seen, whiten, base)["whitened logistic regression"]
+    assert torch.equal(found["residual flow, mean head"], same)
+
+
+@pytest.mark.parametrize("name", ["heads", "adapters"])
+def test_no_committed_row_has_the_name_of_a_method_that_is_not_run(name):
+    results = SCRIPT.parents[1] / "results"
+    methods = set(head_tables.read(results / f"{name}.json", name).method)
+    assert any(method.startswith(heads.FLOW) for method in methods)
+    assert not any(method.startswith(("FLoWN", "diffusion")) for method in methods)

@@ -44,6 +44,16 @@ def test_parts_hold_what_their_names_say():
 def test_a_store_without_writing_is_refused_with_its_counts():
     with pytest.raises(ConfigError, match="the store has 20 tasks, 0 of writing"):
         bases.parts(store().of(store().domain == 1), few=15)
+    with pytest.raises(ConfigError, match="60 without style, 3 large"):
+        bases.parts(replace(store(), styled=torch.zeros(60, dtype=torch.bool)), few=15)
+
+
+def test_halves_of_one_block_and_a_share_that_is_nothing_or_all_are_refused():
+    with pytest.raises(ConfigError, match="two blocks or more, got 1"):
+        subsets.predicates(1)
+    for share in (0.0, 1.0):
+        with pytest.raises(ConfigError, match="of 10 numbers are"):
+            subsets.random_mask(10, share)
 
 
 def test_only_the_images_of_a_parts_tasks_are_learned_from():
@@ -136,10 +146,12 @@ def test_halves_hold_every_class_and_share_no_image_unless_it_is_alone():
     lone = support(n_shot=1)
     for seen, unseen in rules.halves(lone):
         assert len(seen.labels) == len(unseen.labels) == lone.n_way
+    with pytest.raises(ConfigError, match="no other half"):
+        rules.other_half(TARGET, adapt.NoAdaptation(), lone)
 
 
 def test_a_rule_picks_among_the_candidates_and_the_oracle_is_no_worse_than_any():
-    config = experiments.EvalConfig(protocol="5-way 1-shot", n_tasks=2, only=("digits",))
+    config = experiments.EvalConfig(protocol="5-way 5-shot", n_tasks=2, only=("digits",))
     noise = torch.randn(len(TARGET.theta0), generator=torch.Generator().manual_seed(0))
     candidates = [adapt.NoAdaptation(), controls.Displacement(delta=noise, name="astray")]
     table, picked = rules.pick(TARGET, candidates, config)

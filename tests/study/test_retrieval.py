@@ -140,23 +140,30 @@ def test_what_cannot_be_compared_is_named_before_any_work(sets):
         retrieval.study(sets[:1], ["one-hot"], CONFIG, seed=0, other=other)
 
 
-def test_the_interval_is_that_of_a_mean():
-    mean, half = retrieval_tables.interval([1.0, 2.0, 3.0])
-    assert (mean, half) == (2.0, pytest.approx(1.96 / 3**0.5))
-    assert retrieval_tables.interval([1.0])[1] != retrieval_tables.interval([1.0])[1]
+def test_the_originals_are_no_sample_of_seeds():
+    row = {"support": "digits", "n": 80, "chosen": 0.9, "distance": 1.0}
+    rows = [
+        row | {"way": way, "accuracy": a}
+        for way, over in {"originals": (0.9, 0.9, 0.9), "caml": (0.1, 0.2, 0.3)}.items()
+        for a in over
+    ]
+    found = {"about": {"command": "do", "config": ""}, "rows": rows}
+    text = retrieval_tables.markdown(found)
+    assert "| originals | digits | 3 x 80 | 90.0 |" in text
+    assert "| caml | digits | 3 x 80 | 20.0 ± 24.8 |" in text  # 4.30 * 10 / sqrt(3)
 
 
 def test_tables_name_ways_seeds_and_the_command(found, tmp_path):
     about = {"command": "do", "config": "c"}
     again = [{**row, "seed": 1} for row in found]
     path = tmp_path / "r.json"
-    path.write_text(json.dumps({"about": about, "rows": found + again}))
+    path.write_text(json.dumps({"about": about, "rows": found + again}), encoding="utf-8")
     text = retrieval_tables.markdown(retrieval_tables.read(path))
     assert "`do`" in text and "| one-hot | grey | 2 x 4 |" in text
     assert "## nothing: support set (row), works on (column)" in text
     assert len(retrieval_tables.begun(path, {"config": "c"})) == 2 * len(found)
     assert retrieval_tables.begun(tmp_path / "new", {"config": "c"}) == []
-    with pytest.raises(ConfigError, match="rows of config c, not of d"):
+    with pytest.raises(ConfigError, match=r"\(config: was \['c'\], is \['d'\]\)"):
         retrieval_tables.begun(path, {"config": "d"})
     with pytest.raises(DataMissingError, match=r"retrieve_networks\.py"):
         retrieval_tables.read(tmp_path / "nothing")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hyperlab.base import ConfigError, DataMissingError, stream
-from hyperlab.study import start_tables, starts
+from hyperlab.study import start_tables, starts, tables
 from hyperlab.study.starts import StartsConfig
 from hyperlab.weights import zoo_store
 from hyperlab.weights.baselines import copies
@@ -18,6 +18,7 @@ from hyperlab.weights.zoo import TailConfig, ZooConfig, accuracies, checkpoints,
 
 CONFIG = replace(
     StartsConfig.at("smoke"),
+    seeds=(0, 1, 2),
     vae=EncoderConfig(width=32, steps=5, batch=8),
     flow=FlowConfig(width=16, depth=1, steps=5, batch=8),
     n_train=120,
@@ -42,8 +43,13 @@ def test_every_start_has_a_row_of_every_data_set_and_epoch(found):
     keys = [(row["dataset"], row["start"], row["epoch"]) for row in found["rows"]]
     wanted = [(d, s, e) for d in ("digits", "glyphs") for s in STARTS for e in (0, 1, 2)]
     assert keys == wanted
-    assert all(row["lo"] <= row["accuracy"] <= row["hi"] for row in found["rows"])
-    assert {row["n"] for row in found["rows"]} == {4}
+    assert {(row["unit"], row["n_units"]) for row in found["rows"]} == {("seeds", 3)}
+    assert all(
+        sum(row["seeds"]) / 3 == pytest.approx(row["accuracy"], abs=1e-5)
+        for row in found["rows"]
+    )
+    assert all(row["accuracy_pm"] >= 0 for row in found["rows"])
+    assert {row["n"] for row in found["rows"]} == {6}
     assert {row["dataset"]: row["seen"] for row in found["rows"]} == {
         "digits": True,
         "glyphs": False,
@@ -97,9 +103,9 @@ def test_controls_are_what_their_names_say(digits):
     originals = starts.generators.originals_of(zoo, splits, generator=stream(0, "split"))
     made = starts.starts_of(originals, trained.recipe.init, CONFIG)
     assert list(made) == STARTS
-    assert all(w.shape == (4, zoo.architecture.n_params) for w in made.values())
+    assert all(w.shape == (6, zoo.architecture.n_params) for w in made.values())
     again = torch.cat(
-        [copies(originals.train, 2, stream(s, "sample", "copy")) for s in (0, 1)]
+        [copies(originals.train, 2, stream(s, "sample", "copy")) for s in (0, 1, 2)]
     )
     assert torch.equal(made["copy"], again)
     biases = zoo.architecture.unflatten(made["random"])["fc2.bias"]
@@ -146,14 +152,15 @@ def test_some_classes_are_numbered_in_the_order_given():
 @pytest.mark.parametrize(
     ("a", "b", "gap", "half"),
     [
-        ([0.8, 0.9], [0.5, 0.6], 0.3, 1.96 * 0.05 * 2**0.5),
-        ([0.5, 0.5], [0.5, 0.5], 0.0, 0.0),
+        ([0.8, 0.9, 0.8, 0.9, 0.9, 1.0], [0.5] * 6, 0.38333, 4.302653 * 0.057735 / 3**0.5),
+        ([0.4, 0.6] * 3, [0.5] * 6, 0.0, 0.0),  # networks differ, seeds do not
+        ([0.8, 0.9], [0.5, 0.6], 0.3, None),
     ],
 )
-def test_a_gap_and_its_interval_are_known_for_two_networks_each(a, b, gap, half):
-    found = starts.gap(torch.tensor(a), torch.tensor(b))
-    assert found["gap"] == pytest.approx(gap, abs=1e-6)
-    assert found["half"] == pytest.approx(half, abs=1e-6)
+def test_a_gap_and_its_interval_are_those_of_seeds_not_of_networks(a, b, gap, half):
+    found = starts.gap(torch.tensor(a), torch.tensor(b), min(3, len(a)))
+    assert found["gap"] == pytest.approx(gap, abs=1e-5)
+    assert found["gap_pm"] == (half if half is None else pytest.approx(half, abs=1e-5))
 
 
 def test_tables_and_curves_hold_the_rows(found):
@@ -167,7 +174,8 @@ def test_tables_and_curves_hold_the_rows(found):
     row = found["rows"][-1]
     assert epochs.tolist() == [0, 1, 2]
     assert float(means[-1]) == pytest.approx(row["accuracy"])
-    assert float(halves[-1]) == pytest.approx(row["hi"] - row["accuracy"])
+    assert float(halves[-1]) == pytest.approx(row["accuracy_pm"])
+    assert tables.with_interval(row["accuracy"], row["accuracy_pm"]) in text
     with pytest.raises(ConfigError, match="no row of 'mars'"):
         start_tables.bands(found["rows"], "mars")
 

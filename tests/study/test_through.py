@@ -1,6 +1,8 @@
 """Table 4 at smoke scale: every way has its rows, and none has more operations than the first."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from hyperlab.weights import encoders, graph, recipes, zoo_store
 from hyperlab.weights.generate import ThroughConfig
 
 CONFIG = through.StudyConfig.at("smoke")
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,29 @@ def test_the_learning_rate_is_one_that_was_tried_and_the_same_for_all_seeds(rows
     for way, lrs in through.LRS.items():
         [lr] = {r["lr"] for r in rows if r["way"] == way}
         assert lr in lrs
+        assert all(r["lrs"] == [*lrs] for r in rows if r["way"] == way)
+
+
+@pytest.mark.parametrize(
+    ("lr", "lrs", "where"),
+    [
+        (1e-3, [3e-4, 1e-3], "upper"),
+        (3e-4, [3e-4, 1e-3], "lower"),
+        (1e-3, [1e-2, 3e-4, 1e-3], ""),
+        (None, (), ""),
+    ],
+)
+def test_a_rate_at_the_edge_of_its_grid_is_named(lr, lrs, where):
+    assert through_tables.edge({"lr": lr, "lrs": lrs}) == where
+
+
+def test_the_committed_rates_are_counted_by_edge():
+    pairs = json.loads((RESULTS / "through.json").read_text(encoding="utf-8"))["pairs"]
+    lines = through_tables.at_edges(pairs)
+    assert f"| {THROUGH} | 8 | 1 | 7 |" in lines and f"| {SHARED} | 8 | 0 | 8 |" in lines
+    assert set(lines) <= set(
+        (RESULTS / "through.md").read_text(encoding="utf-8").splitlines()
+    )
 
 
 def test_plain_training_of_one_network_beats_chance_where_it_has_all_the_compute(setting):
@@ -110,7 +136,9 @@ def test_the_table_has_every_way_and_says_when_it_pays(setting, rows, tmp_path):
     text = through_tables.markdown({"digits to digits": found})
     for way in through.LRS:
         assert f"| VAE | {way} | 2 x " in text
-    assert "in 10 steps: from 12 networks on" in text
+    assert "in 10 steps (first seed, VAE): from 12 networks on" in text
+    assert "this puts no t' before another" in text
+    assert text.count("edge) |") == len(through.LRS)
     means = through_tables.means(found["rows"])
     both = [r["accuracy"] for r in rows if r["way"] == SHARED]
     [shared] = [r for r in means if r["way"] == SHARED]

@@ -101,7 +101,9 @@ def write_stl10(folder):
         np.arange(20) % 10,
     )
     home.mkdir()
-    (home / "class_names.txt").write_text("\n".join(f"kind{k}" for k in range(10)))
+    (home / "class_names.txt").write_text(
+        "\n".join(f"kind{k}" for k in range(10)), encoding="utf-8"
+    )
     for name, rows in (("train", slice(10)), ("test", slice(10, 20))):
         (home / f"{name}_X.bin").write_bytes(images[rows].swapaxes(2, 3).tobytes())
         (home / f"{name}_y.bin").write_bytes((labels[rows] + 1).astype(np.uint8).tobytes())
@@ -171,7 +173,7 @@ def write_gtsrb(folder):
         lines.append(f"{i:05d}.ppm;32;32;5;5;27;27;{k}")
     table = folder / "GTSRB_Final_Test_GT" / "GT-final_test.csv"
     table.parent.mkdir()
-    table.write_text("\n".join(lines))
+    table.write_text("\n".join(lines), encoding="utf-8")
     return images.transpose(0, 3, 1, 2), labels, 6
 
 
@@ -185,7 +187,7 @@ def write_dtd(folder):
         lists[list(lists)[i % 3]].append(f"{place.parent.name}/{place.name}")
     (home / "labels").mkdir()
     for name, lines in lists.items():
-        (home / "labels" / f"{name}.txt").write_text("\n".join(lines))
+        (home / "labels" / f"{name}.txt").write_text("\n".join(lines), encoding="utf-8")
     return images.transpose(0, 3, 1, 2), np.arange(6) // 3, [0, 3]
 
 
@@ -244,7 +246,7 @@ def write_classes(folder, counts):
 def write_spec(folder, kind, **items):
     common = {"name": folder.name, "path": "/path/to/records", "__class__": kind}
     spec = {**items, **common, "file_pattern": "{}.tfrecords"}
-    (folder / "dataset_spec.json").write_text(json.dumps(spec, indent=2))
+    (folder / "dataset_spec.json").write_text(json.dumps(spec, indent=2), encoding="utf-8")
 
 
 def write_plain(folder, counts=(5, 4, 3, 4, 5, 6, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5)):
@@ -320,7 +322,9 @@ def write_crop_disease(folder, n=2):
 
 def write_table(path, rows):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    path.write_text(
+        "\n".join(",".join(map(str, row)) for row in rows) + "\n", encoding="utf-8"
+    )
 
 
 def write_isic(folder):

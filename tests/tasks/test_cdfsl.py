@@ -44,14 +44,16 @@ WRONG_TABLES = {
 @pytest.mark.parametrize("message", WRONG_TABLES)
 def test_wrong_table_of_lesions_says_what_is_wrong(tmp_path, message):
     folder, _ = place("isic", tmp_path)
-    (folder / TRUTH / f"{TRUTH}.csv").write_text(WRONG_TABLES[message])
+    (folder / TRUTH / f"{TRUTH}.csv").write_text(WRONG_TABLES[message], encoding="utf-8")
     with pytest.raises(ArtifactError, match=message):
         domains.load("isic", root=tmp_path)
 
 
 def test_wrong_table_of_findings_names_its_columns(tmp_path):
     folder, _ = place("chest_x", tmp_path)
-    (folder / "Data_Entry_2017.csv").write_text("image;label\n0.png;Mass\n")
+    (folder / "Data_Entry_2017.csv").write_text(
+        "image;label\n0.png;Mass\n", encoding="utf-8"
+    )
     with pytest.raises(ArtifactError, match=r"lacks the columns \['Image Index', 'Finding"):
         domains.load("chest_x", root=tmp_path)
 

@@ -205,15 +205,6 @@ def test_class_without_image_is_named(tmp_path):
         domains.load("clothing", root=tmp_path)
 
 
-def test_pack_of_ones_own_has_the_name_of_its_file(tmp_path):
-    write_pack(tmp_path, "mine")
-    (tmp_path / "mine" / "data.npz").rename(tmp_path / "leaves.npz")
-    leaves = domains.from_pack(tmp_path / "leaves.npz", size=16)
-    assert (leaves.name, leaves.images.shape) == ("leaves", (4, 3, 16, 16))
-    with pytest.raises(DataMissingError, match=r"no pack at .*oak\.npz"):
-        domains.from_pack(tmp_path / "oak.npz")
-
-
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_entry_says_licence_source_and_how_to_get_it(name):
     entry = CATALOGUE[name]

@@ -226,6 +226,19 @@ def test_archive_is_unpacked_into_a_folder_of_its_name(kind, server, tmp_path):
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["set", f"set{kind}"]
 
 
+def test_a_folder_of_another_archive_is_not_taken_for_this_one(tmp_path):
+    archive, place = tmp_path / "set.zip", tmp_path / "set"
+    make_zip(archive, {"a.txt": b"one"})
+    assert unpack(archive, place, "md5:1") == unpack(archive, place, "md5:1") == place
+    with pytest.raises(
+        ArtifactError, match=r"unpacked from md5:1, not from set\.zip of md5:2"
+    ):
+        unpack(archive, place, "md5:2")
+    (tmp_path / "by hand").mkdir()
+    with pytest.raises(ArtifactError, match="nobody knows which"):
+        unpack(archive, tmp_path / "by hand", "md5:1")
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("name", LEAVING)
 def test_member_that_leaves_the_folder_is_refused_and_nothing_stays(kind, name, tmp_path):

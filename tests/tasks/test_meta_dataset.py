@@ -108,7 +108,9 @@ def test_without_a_split_there_is_no_graph(tmp_path):
 
 def edit(folder, **changes):
     path = folder / "dataset_spec.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8"
+    )
 
 
 def test_pools_of_a_class_become_one_class(tmp_path):
@@ -162,7 +164,7 @@ def test_wrong_spec_says_what_is_wrong(tmp_path, message):
 @pytest.mark.parametrize("content", ["{", "[]", ""])
 def test_spec_that_is_none_is_refused(tmp_path, content):
     folder, _ = place("md_aircraft", tmp_path)
-    (folder / "dataset_spec.json").write_text(content)
+    (folder / "dataset_spec.json").write_text(content, encoding="utf-8")
     with pytest.raises(ArtifactError, match="dataset_spec.json is"):
         domains.load("md_aircraft", root=tmp_path)
 

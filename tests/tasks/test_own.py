@@ -122,7 +122,8 @@ def test_what_cannot_be_used_is_listed_with_the_reason(tmp_path):
     for name, (_, words) in BROKEN.items():
         assert words in said.pop(str(Path("dog", name)))
     assert said.pop("loose.png") == "lies in no class folder"
-    assert "link" in said.pop(str(Path("dog", "gone.png"))) and not said
+    assert "link" in said.pop(str(Path("dog", "gone.png")))
+    assert said == {".hidden": "hidden"}
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "tiff", "bmp", "webp", "ppm"])
@@ -164,7 +165,7 @@ def flat(tmp_path):
 
 
 def text(tmp_path):
-    (tmp_path / "images.txt").write_text("none")
+    (tmp_path / "images.txt").write_text("none", encoding="utf-8")
     return tmp_path / "images.txt"
 
 
@@ -208,7 +209,7 @@ def test_more_images_than_fit_into_memory_are_refused_before_they_are_read(
 
 
 def pack(path, **arrays):
-    images = np.zeros((7, 9, 9), np.uint8)
+    images = np.arange(7 * 81, dtype=np.uint8).reshape(7, 9, 9)
     whole = {"images": images, "labels": np.array([0, 0, 1, 1, 1, 2, 2])}
     np.savez(path, **(whole | arrays))
     return path
@@ -220,6 +221,12 @@ def test_a_pack_is_read_too_and_its_small_classes_are_left_out(tmp_path):
     lonely = pack(tmp_path / "lonely.npz", labels=np.array([0, 0, 1, 1, 1, 1, 2]))
     found = own.read(lonely, size=8)
     assert found.domain.counts.tolist() == [2, 4] and found.skipped[0].file == "2"
+    with pytest.raises(DataMissingError, match=r"no folder and no \.npz at .*oak\.npz"):
+        own.read(tmp_path / "oak.npz")
+
+
+def names(words):
+    return {"class_names": np.array(list(words))}
 
 
 @pytest.mark.parametrize(
@@ -229,6 +236,25 @@ def test_a_pack_is_read_too_and_its_small_classes_are_left_out(tmp_path):
         ({"labels": np.array(list("aabbbcc"))}, "want N integers"),
         ({"images": np.zeros((7, 9, 9, 4), np.uint8)}, "want N x H x W"),
         ({"images": np.full((7, 9, 9), np.nan)}, "NaN"),
+        (
+            {"images": np.full((7, 9, 9), 90.0)},
+            "leave the range 0 to 1; save them as uint8",
+        ),
+        ({"images": np.full((7, 9, 9), -1)}, "leave the range 0 to 255"),
+        ({"images": np.zeros((7, 0, 9), np.uint8)}, "want N x H x W"),
+        (
+            {"images": np.zeros((7, 3, 9), np.uint8)},
+            "9 x 3 pixels; want 4 or more each way",
+        ),
+        (
+            {"labels": np.array([1, 1, 2, 2, 2, 3, 3]), **names("abc")},
+            "count class_names from 0",
+        ),
+        (names("ab"), "labels run 0 to 2 for 2 classes"),
+        (names("aba"), r"name more than one class \['a'\]"),
+        ({"class_names": np.array("abc")}, "want one a class"),
+        ({"class_split": np.array([0, 1])}, "no number for each of the labels"),
+        ({"split": np.array(["train"] * 7)}, "holds other than the numbers of"),
     ],
 )
 def test_an_odd_pack_is_one_clear_error(tmp_path, arrays, words):

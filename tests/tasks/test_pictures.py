@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hyperlab.base import ArtifactError, ConfigError, DataMissingError
+from hyperlab.base import ArtifactError, ConfigError, silent
 from hyperlab.tasks import domains, pictures
 from tests.tasks.miniatures import pixels, png, write_omniglot
 
@@ -70,87 +70,54 @@ def write_folder(folder, classes=("cat", "dog"), n=3, size=(40, 30)):
         for i in range(n):
             image = Image.new("RGB", size, (80 * k, 10 * i, 0))
             image.save(folder / name / ("deeper" if i else "") / f"{i}.png")
-        (folder / name / "notes.txt").write_text("not an image")
+        (folder / name / "notes.txt").write_text("not an image", encoding="utf-8")
     (folder / ".hidden").mkdir()
 
 
+def eurosat(root, **options):
+    return domains.load("eurosat", root=root, **options)
+
+
 def test_folder_of_class_folders_is_a_domain_of_square_images(tmp_path):
-    write_folder(tmp_path / "pets")
-    domain = domains.from_folder(tmp_path / "pets", size=16)
-    assert (domain.name, domain.class_names) == ("pets", ("cat", "dog"))
+    write_folder(tmp_path / "eurosat" / "2750")
+    domain = eurosat(tmp_path, size=16)
+    assert (domain.name, domain.class_names) == ("eurosat", ("cat", "dog"))
     assert domain.counts.tolist() == [3, 3]
     assert domain.images.shape == (6, 3, 16, 16)
     assert domain.images[5, :, 8, 8].tolist() == [80, 20, 0]
 
 
 def test_grey_images_keep_one_channel_unless_one_is_coloured(tmp_path):
-    write_folder(tmp_path, classes=("a",), n=0)
-    Image.new("L", (9, 9), 7).save(tmp_path / "a" / "grey.png")
-    assert domains.from_folder(tmp_path).images.shape[1] == 1
-    Image.new("RGB", (9, 9), (1, 2, 3)).save(tmp_path / "a" / "red.png")
-    mixed = domains.from_folder(tmp_path).images
+    grey, red = tmp_path / "grey.png", tmp_path / "red.png"
+    Image.new("L", (9, 9), 7).save(grey)
+    assert pictures.decode([grey], 32, silent).shape[1] == 1
+    Image.new("RGB", (9, 9), (1, 2, 3)).save(red)
+    mixed = pictures.decode([grey, red], 32, silent)
     assert mixed[:, :, 0, 0].tolist() == [[7, 7, 7], [1, 2, 3]]
 
 
-def test_train_and_test_folders_are_the_split(tmp_path):
-    write_folder(tmp_path / "train", n=3)
-    write_folder(tmp_path / "val", classes=("dog",), n=2)
-    whole = domains.from_folder(tmp_path)
-    assert (whole.class_names, whole.counts.tolist()) == (("cat", "dog"), [3, 5])
-    assert domains.from_folder(tmp_path, split="val").class_names == ("dog",)
-    with pytest.raises(DataMissingError, match=r"no test images, only \['train', 'val'\]"):
-        domains.from_folder(tmp_path, split="test")
-
-
-def test_camera_orientation_is_applied(tmp_path):
-    (tmp_path / "a").mkdir()
-    image = Image.fromarray(np.uint8([[0, 0], [255, 255]])).resize((16, 16))
-    exif = Image.Exif()
-    exif[0x0112] = 3  # turned by 180 degrees
-    image.save(tmp_path / "a" / "photo.png", exif=exif)
-    turned = domains.from_folder(tmp_path, size=16).images[0, 0]
-    assert turned[0, 0] == 255
-    assert turned[-1, 0] == 0
-
-
-def test_empty_class_folder_is_named(tmp_path):
-    write_folder(tmp_path)
-    (tmp_path / "unicorn").mkdir()
+def test_empty_class_folder_of_a_data_set_is_named(tmp_path):
+    (tmp_path / "eurosat" / "2750" / "unicorn").mkdir(parents=True)
     with pytest.raises(ConfigError, match="unicorn"):
-        domains.from_folder(tmp_path)
-
-
-def test_folder_of_empty_classes_names_them(tmp_path):
-    (tmp_path / "unicorn").mkdir()
+        eurosat(tmp_path)
+    write_folder(tmp_path / "eurosat" / "2750")
     with pytest.raises(ConfigError, match="unicorn"):
-        domains.from_folder(tmp_path)
-
-
-def test_folder_without_classes_says_what_is_wanted(tmp_path):
-    with pytest.raises(ConfigError, match="one folder of images for each class"):
-        domains.from_folder(tmp_path)
+        eurosat(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
 def test_damaged_image_is_named(tmp_path, content):
-    write_folder(tmp_path)
-    (tmp_path / "cat" / "broken.png").write_bytes(content)
+    write_folder(tmp_path / "eurosat" / "2750")
+    (tmp_path / "eurosat" / "2750" / "cat" / "broken.png").write_bytes(content)
     with pytest.raises(ArtifactError, match=r"broken\.png is damaged"):
-        domains.from_folder(tmp_path)
-
-
-def test_16_bit_image_is_refused_instead_of_clipped(tmp_path):
-    write_folder(tmp_path)
-    Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(tmp_path / "cat" / "deep.png")
-    with pytest.raises(ArtifactError, match="save it as 8-bit"):
-        domains.from_folder(tmp_path)
+        eurosat(tmp_path)
 
 
 def test_more_images_than_fit_are_decoded_on_demand_and_are_the_same(tmp_path, monkeypatch):
-    write_folder(tmp_path)
-    whole = domains.from_folder(tmp_path)
+    write_folder(tmp_path / "eurosat" / "2750")
+    whole = eurosat(tmp_path)
     monkeypatch.setattr(pictures, "LIMIT_BYTES", 1000)
-    lazy = domains.from_folder(tmp_path)
+    lazy = eurosat(tmp_path)
     assert isinstance(lazy.images, pictures.OnDemand)
     assert tuple(lazy.images.shape) == (len(whole.labels), 3, 32, 32)
     every = torch.arange(len(whole.labels))

@@ -85,3 +85,9 @@ def test_the_widget_measures_when_the_button_is_pressed(state):
 def test_one_task_has_no_interval_and_is_refused(tasks):
     with pytest.raises(ConfigError, match="two tasks of each domain"):
         AcrossDomains(TARGET, tasks, METHODS)
+
+
+def test_two_tasks_have_a_mean_and_no_interval():
+    state = AcrossDomains(TARGET, {"one": TASKS["one"][:2]}, METHODS)
+    assert "+0.0 ± – points" in state.measure().words()
+    across_domains.figure_of(state)

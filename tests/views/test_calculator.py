@@ -23,7 +23,7 @@ def test_at_the_crossing_both_have_cost_the_same(state):
 
 
 def test_against_what_it_imitates_it_pays_off_after_as_many_tasks_as_were_recorded(state):
-    state.rival = "bias-tuning"
+    state.rival, state.look = "bias-tuning", "100, class means pushed"
     assert state.crossing() == pytest.approx(state.recorded, rel=0.01)
 
 
@@ -42,7 +42,7 @@ def test_a_single_step_of_tuning_may_never_be_beaten(state):
 
 
 def test_more_images_cost_fine_tuning_more_and_a_bounded_look_nothing(state):
-    state.n_images = 100
+    state.n_images, state.look = 100, "100, class means pushed"
     _, own, rival = state.costs()
     state.n_images = 400
     _, later, more = state.costs()
@@ -61,7 +61,7 @@ def test_every_control_moves_the_plot_and_the_words(state):
     drawn = {trace.name: trace for trace in view.data}
     changes = {
         "backbone": "ViT-B/16", "pixels": 128, "support": 100, "instead of": "bias-tuning",
-        "looks at": "all, class means recomputed", "recorded": 704, "gradient steps": 20,
+        "looks at": "100, class means pushed", "recorded": 704, "gradient steps": 20,
         "your tasks": 10,
     }  # fmt: skip
     assert set(changes) == set(controls) and "ViT-B/16" in BACKBONES

@@ -144,5 +144,7 @@ def test_projection_loads_neither_umap_nor_plotly():
         "import sys; from hyperlab.views import projection; "
         "print(*{'umap', 'plotly', 'ipywidgets', 'sklearn'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8"
+    )
     assert (done.returncode, done.stdout.strip()) == (0, "")

@@ -138,7 +138,7 @@ def test_the_page_says_when_painted_points_do_not_fit():
 
 
 def test_the_watch_ships_with_the_package():
-    assert "export default" in frame.WATCH.read_text()
+    assert "export default" in frame.WATCH.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["gradient_flow", "calculator"])

@@ -146,3 +146,5 @@ def test_random_directions_keep_lengths_and_still_numbers():
     torch.testing.assert_close(random.norm(dim=1), velocity.norm(dim=1))
     assert random[:, 3].abs().max() == 0
     assert torch.cosine_similarity(random, velocity).abs().mean() < 0.3
+    with pytest.raises(ConfigError, match="two or more"):
+        projection.random_like(velocity[:, 3:5], generator=stream(0, "random"))

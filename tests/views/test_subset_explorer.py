@@ -168,7 +168,7 @@ def test_the_buttons_run_and_clear_and_a_failure_is_said(state, monkeypatch):
     assert len(state.runs) == 1 and state.runs[0].knots == (0, 2, 4, 6, 8, 10)
     assert traces(view)[0][2] == list(state.runs[0].accuracy)
     assert words.value.startswith('<div role="status"><div>Run 1, biases on sand')
-    state.fine_tune = lambda: state.target.features(torch.zeros(3), None)
+    state.fine_tune = lambda: state.target.features(torch.zeros(3), torch.zeros(1, 3, 8, 8))
     named["Fine-tune"].click()
     assert "Not done. ConfigError: theta has 3 numbers" in words.value
     assert not named["Fine-tune"].disabled

@@ -115,9 +115,12 @@ def test_random_networks_follow_kaiming_and_not_the_training_networks():
         assert state[name].std() == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
 
 
-def test_one_network_alone_does_not_vary():
-    for name in ("copy + noise 1", "average of 2", "Gaussian", "PCA-Gaussian"):
-        close(made(name, 5, TRAIN[:1]), TRAIN[:1].expand(5, -1))
+@pytest.mark.parametrize("name", [n for n in baselines.BASELINES if n != "copy"])
+def test_a_baseline_is_not_the_copy_and_refuses_to_become_it(name):
+    rows = made(name)
+    assert (torch.cdist(rows, TRAIN).amin(1) > 1e-3).all()
+    with pytest.raises(ConfigError, match="copy; want two or more"):
+        made(name, 5, TRAIN[:1])
 
 
 @pytest.mark.parametrize("name", baselines.BASELINES)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
+from hyperlab.models import belonging
 from hyperlab.tasks.episodes import LabelledImages
 from hyperlab.weights import context, fields, flow, sets
 from hyperlab.weights.context import Caml, DatasetId, MeanFeatures
@@ -92,6 +93,8 @@ def test_a_data_sets_number_is_told_without_a_look():
     assert first.tolist() == [1, 0, 0] and second.tolist() == [0, 0, 1]
     with pytest.raises(ConfigError, match="data sets 0 to 2"):
         DatasetId(3, 3)
+    with pytest.raises(ConfigError, match="tells nothing"):
+        DatasetId(0, 1)
 
 
 def test_a_support_set_lacks_no_class_and_has_no_foreign_one(caml):
@@ -210,3 +213,13 @@ def test_a_saved_flow_keeps_its_way_of_listening(join, tmp_path):
     )
     with pytest.raises(ConfigError, match="unknown option 'aloud'"):
         replace(config, join="aloud")
+
+
+def test_a_set_encoder_of_another_backbones_features_is_refused(target, tmp_path):
+    learned = net(target.model.num_features)
+    learned.target = belonging.described(target)
+    sets.save(learned, tmp_path / "sets.safetensors", {})
+    again = sets.load(tmp_path / "sets.safetensors")
+    assert len(Caml(target, again)(support(n_way=2)))
+    with pytest.raises(ConfigError, match="this set encoder was made for tiny-"):
+        Caml(tiny_target(seed=1), again)

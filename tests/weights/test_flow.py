@@ -9,8 +9,10 @@ from hyperlab import solvers
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
 from hyperlab.models.cnn import cnn_small
 from hyperlab.study import flow_speed
+from hyperlab.study.retrieval import RetrievalConfig
 from hyperlab.weights import encoders, fields, flow
 from hyperlab.weights.flow import Flow, FlowConfig
+from hyperlab.weights.head_generators import GeneratorConfig
 from hyperlab.weights.priors import PRIORS, Untrained
 
 QUICK = FlowConfig(prior="normal", width=64, depth=2, steps=400, batch=128, lr=3e-3)
@@ -95,6 +97,58 @@ def test_what_the_flow_is_told_decides_where_it_goes(blobs):
     for label in (0, 1):
         x = found.sample(200, generator=stream(6), steps=20, context=torch.eye(2)[label])
         assert share_of_the_first(x) == pytest.approx(label, abs=0.03)
+
+
+ANGLES = 2 * torch.pi * torch.arange(8) / 8
+MODES = 3 * torch.stack([ANGLES.cos(), ANGLES.sin()], 1)
+LABELS = torch.arange(400) % 8
+
+
+def test_within_conditions_samples_reach_the_mode_that_was_asked_for():
+    """With the coupling of whole batches 53 % do, which is why it is refused."""
+    x1, told = MODES[LABELS] + 0.2 * points(400), torch.eye(8)[LABELS]
+    config = replace(QUICK, coupling="optimal_within", steps=300)
+    how = {"context": told, "labels": LABELS, "generator": stream(5)}
+    found = flow.fit_flow(x1, config, **how)
+    for label, context in enumerate(torch.eye(8)):
+        x = found.sample(100, generator=stream(6), steps=20, context=context)
+        near = torch.cdist(x, MODES).argmin(1)
+        assert (near == label).float().mean() > 0.97
+
+
+def test_a_context_and_the_coupling_of_whole_batches_are_refused(tmp_path):
+    x1, told = MODES[LABELS], torch.eye(8)[LABELS]
+    config = replace(QUICK, coupling="optimal", steps=1)
+    with pytest.raises(ConfigError, match="take 'optimal_within'"):
+        flow.fit_flow(x1, config, context=told, generator=stream(0))
+    old = flow.fit_flow(
+        x1, replace(config, coupling="independent"), context=told, generator=stream(0)
+    )
+    old.config = config
+    old.save(tmp_path / "skewed")
+    with pytest.raises(ArtifactError, match="take 'optimal_within'"):
+        Flow.load(tmp_path / "skewed")
+    assert len(flow.fit_flow(x1, config, generator=stream(0)).mean) == 2
+    with pytest.raises(ConfigError, match="take 'optimal_within'"):
+        RetrievalConfig(flow=config)
+    for coupling in ("optimal", "optimal_within"):
+        with pytest.raises(ConfigError, match="take 'independent'"):
+            GeneratorConfig(flow=replace(config, coupling=coupling))
+
+
+def test_labels_that_hide_the_context_are_refused_and_shared_points_are_not():
+    config = replace(QUICK, coupling="optimal_within", steps=1)
+    told = torch.eye(8)[LABELS]
+    with pytest.raises(ConfigError, match="label 0 differ between its 8 contexts"):
+        flow.fit_flow(
+            MODES[LABELS], config, context=told, labels=0 * LABELS, generator=stream(0)
+        )
+    twice = MODES.repeat_interleave(
+        2, 0
+    )  # each with two contexts, as networks of a data set
+    told, labels = points(2, 3).repeat(8, 1), torch.zeros(16, dtype=torch.int64)
+    how = {"context": told, "labels": labels, "generator": stream(0)}
+    assert flow.fit_flow(twice, config, **how).context == 3
 
 
 def test_the_path_has_all_steps_and_counts_its_looks(blobs, monkeypatch):

@@ -205,3 +205,16 @@ def test_what_does_not_fit_is_refused():
     for wrong in ({"detach": 1.5}, {"steps": 0}, {"lr": 0.0}, {"method": "eular"}):
         with pytest.raises(ConfigError):
             ThroughConfig(**wrong)
+
+
+def test_a_graph_encoder_of_another_architecture_is_refused():
+    made, config = maker(), graph.GraphConfig
+    swapped = {
+        name: s[::-1] if name == "fc1.weight" else s for name, s in NET.shapes.items()
+    }
+    encoder = encoders.PCA(W, 5)
+    encoder.graph = type("Other", (), {"shapes": swapped})
+    with pytest.raises(ConfigError, match="the encoder reads graphs of"):
+        Maker(made.flow, encoder, NET)
+    encoder.graph = config(shapes=NET.shapes)
+    assert Maker(made.flow, encoder, NET).architecture is NET

@@ -24,7 +24,7 @@ def trial(folder, network, seed, *, epochs=(0, 1), **params):
     home = folder / f"NN_tune_trainable_{seed:05d}"
     told = {"seed": seed, "model::nlin": network.activation, **params}
     home.mkdir()
-    (home / "params.json").write_text(json.dumps(told))
+    (home / "params.json").write_text(json.dumps(told), encoding="utf-8")
     rows, lines = [], []
     for epoch in epochs:
         rows.append(untrained(network, "uniform", stream(seed, epoch)))
@@ -33,7 +33,7 @@ def trial(folder, network, seed, *, epochs=(0, 1), **params):
         torch.save(state_of(network, rows[-1]), path)
         line = {"training_iteration": epoch, "test_acc": 0.1 * seed + 0.01 * epoch}
         lines.append(json.dumps(line))
-    (home / "result.json").write_text("\n".join(lines) + "\n")
+    (home / "result.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return torch.stack(rows)
 
 
@@ -83,8 +83,14 @@ def other_parts(folder):
         (lambda f: trial(f, SMALL, 2, epochs=(0,)), "cannot be read"),
         (cut, "cannot be read"),
         (other_parts, "of no known network"),
-        (lambda f: next(f.glob("*/params.json")).write_text("{"), "cannot be read"),
-        (lambda f: next(f.glob("*/result.json")).write_text("1"), "cannot be read"),
+        (
+            lambda f: next(f.glob("*/params.json")).write_text("{", encoding="utf-8"),
+            "cannot be read",
+        ),
+        (
+            lambda f: next(f.glob("*/result.json")).write_text("1", encoding="utf-8"),
+            "cannot be read",
+        ),
     ],
 )
 def test_a_folder_that_is_no_whole_zoo_is_named(tmp_path, spoil, says):

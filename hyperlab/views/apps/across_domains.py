@@ -12,6 +12,7 @@ from plotly.basedatatypes import BaseFigure
 from hyperlab.base import ConfigError, choose
 from hyperlab.hyperflow.adapt import Method
 from hyperlab.models.targets import Target
+from hyperlab.study.tables import interval, with_interval
 from hyperlab.tasks.episodes import Episode
 from hyperlab.views import figures
 from hyperlab.views.apps.frame import App
@@ -29,13 +30,14 @@ class Measured:
     steps: int
     n: int
     gain: float
-    pm: float  # half of a 95 % interval, paired
+    pm: float  # half of a 95 % interval over the tasks, paired; none of two: not a number
     before: float
 
     def words(self) -> str:
+        gain = with_interval(self.gain, self.pm, sign="+", scale=1.0)
         return (
-            f"{self.method}, {self.steps} steps, on {self.domain}: {self.gain:+.1f} ± "
-            f"{self.pm:.1f} points over {self.before:.1f} ({self.n} tasks)"
+            f"{self.method}, {self.steps} steps, on {self.domain}: {gain} points over "
+            f"{self.before:.1f} ({self.n} tasks)"
         )
 
 
@@ -63,7 +65,7 @@ class AcrossDomains(tr.HasTraits):
         super().__init__()
         if not methods or min(map(len, tasks.values()), default=0) < 2:
             raise ConfigError(
-                "needs a method, and two tasks of each domain for an interval; got "
+                "needs a method, and two tasks of each domain, or three for an interval; got "
                 f"{ {name: len(some) for name, some in tasks.items()} }, {list(methods)}"
             )
         self.target, self.tasks, self.methods = target, tasks, methods
@@ -88,7 +90,7 @@ class AcrossDomains(tr.HasTraits):
             steps=self.steps,
             n=n,
             gain=float(gains.mean()),
-            pm=float(1.96 * gains.std() / n**0.5),
+            pm=interval(gains),
             before=100 * float(self.before().mean()),
         )
         self.measured = (*self.measured, found)

@@ -17,10 +17,10 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from hyperlab.base import ConfigError
-from hyperlab.hyperflow.collect import config_of, draw_tasks
+from hyperlab.hyperflow.collect import backbone, config_of, require_domains, tasks_of
 from hyperlab.hyperflow.trajectories import Trajectories, TrajectoryStore
-from hyperlab.models.targets import Target, leave_one_out
-from hyperlab.tasks import roles
+from hyperlab.models.head import leave_one_out
+from hyperlab.models.targets import Target
 from hyperlab.tasks.episodes import Episode
 from hyperlab.views import fields, figures, sheets
 from hyperlab.views.apps.buttons import button
@@ -89,11 +89,12 @@ class PathBrowser(tr.HasTraits):
                 than when the store was made.
         """
         config, sound = config_of(store), store.sound
-        store.require({"domains": [s.name for s in roles.present(config.role, root=root)]})
+        store.require(backbone(target))
+        require_domains(store, root=root)
 
         @lru_cache(maxsize=4)
         def drawn(batch: int) -> list[Episode]:
-            return [task.episode for task in draw_tasks(config, batch, root=root)]
+            return [task.episode for task in tasks_of(store, batch, root=root)]
 
         def episode(row: int) -> Episode:
             batch, place = divmod(int(sound[row]), config.batch)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ def unseen(
     """
     drawing = roles.Drawing(n_classes=n_classes, n_per_class=n_per_class)
     opens = {
-        s.name: cache(partial(roles.open_source, s, role, root=root, drawing=drawing))
+        s.name: partial(roles.opened, s, role, root=root, drawing=drawing)
         for role in ("validation", "held_out")
         for s in roles.present(role, root=root)
     }
@@ -83,6 +83,8 @@ class Bench:
                 f"networks {strangers} do not move the target's {n_params} numbers: load the "
                 "target with the subset they were trained for"
             )
+        for net in self.nets.values():
+            net.require(self.target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +132,7 @@ class Task:
         episode = bench.draw(
             images, generator=stream(bench.seed, "stepper", domain, number)
         )
+        episode.require()
         supports = Supports.join([episode.support])
         tuned = fine_tune(
             bench.target, supports, bench.teacher, [stream(bench.seed, "views")]

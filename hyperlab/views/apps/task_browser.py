@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hyperlab.base import ConfigError, choose, stream
 from hyperlab.models.targets import prototypes
+from hyperlab.study.tables import interval
 from hyperlab.tasks import episodes
 from hyperlab.tasks.domains import Domain
 from hyperlab.tasks.episodes import Episode, MetaDatasetRules
@@ -147,8 +148,8 @@ class TaskBrowser(tr.HasTraits):
         found = torch.tensor(list(self.accuracies.values()))
         if len(found) < ENOUGH:
             return f"Mean of {len(found)}: {found.mean():.1%}."
-        half = 1.96 * found.std() / len(found) ** 0.5
-        return f"Mean of {len(found)} tasks: {found.mean():.1%} \u00b1 {100 * half:.1f} points."
+        half = 100 * interval(found)
+        return f"Mean of {len(found)} tasks: {found.mean():.1%} \u00b1 {half:.1f} points."
 
     def table(self) -> str:
         """Each class in a row: its name, support images, and queries with the wrong framed."""

@@ -1,0 +1,157 @@
+"""What was trained for one backbone and subset refuses every other, of whatever size."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hyperlab import params
+from hyperlab.base import ConfigError, stream
+from hyperlab.hyperflow import adapt, controls, diagnostics, drift, training
+from hyperlab.hyperflow.context import encode, pad
+from hyperlab.hyperflow.training import DriftConfig
+from hyperlab.hyperflow.trajectories import Trajectories
+from hyperlab.models import belonging, targets
+from hyperlab.study import experiments
+from hyperlab.views.apps.stepper_state import Bench
+from tests.tiny import noise_domain, support, tiny_jacobian, tiny_net, tiny_target
+
+TARGET = tiny_target()
+
+
+def other_weights():
+    """The same qkv biases on a backbone whose other weights differ."""
+    model = copy.deepcopy(TARGET.model)
+    model.blocks[0].mlp.fc1.weight.data += 0.1
+    return replace(TARGET, model=model).moving(params.qkv_biases)
+
+
+def other_subset():
+    """As many numbers as the qkv biases: three vectors of norms in each block."""
+    names = ("norm1.weight", "norm1.bias", "norm2.weight")
+    return TARGET.moving(lambda name: name.startswith("blocks") and name.endswith(names))
+
+
+FOREIGN = {
+    "other biases": tiny_target(seed=1),
+    "other weights": other_weights(),
+    "other subset of the same size": other_subset(),
+}
+each_foreign = pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
+
+
+def recorded(target=TARGET):
+    """Two trajectories of a target, which they name."""
+    contexts = pad([encode(target, support(seed=seed)) for seed in (0, 1)])
+    steps = torch.randn(2, 3, len(target.theta0), generator=stream(0, "steps"))
+    steps[:, 0] = 0
+    return Trajectories(
+        target.theta0 + 0.1 * steps,
+        torch.zeros(2, 3),
+        contexts,
+        torch.tensor([0, 1]),
+        ("sand", "snow"),
+        torch.zeros(2, dtype=torch.bool),
+        target.model.num_features,
+        belonging.described(target),
+    )
+
+
+def net(target=TARGET):
+    made = tiny_net(target, seed=0)
+    made.target = belonging.described(target)
+    return made
+
+
+MADE = {
+    "network": adapt.HyperFlow(net=net(), steps=2),
+    "its control": controls.WrongSupport(
+        method=adapt.HyperFlow(net=net()), support=support(seed=9)
+    ),
+    "table of domains": controls.NearestDomain.fit(recorded()),
+    "displacement": controls.Displacement(
+        delta=recorded().displacement[0], made_for=recorded().target
+    ),
+}
+
+
+@each_foreign
+@pytest.mark.parametrize("method", MADE.values(), ids=MADE)
+def test_what_was_made_for_another_target_names_both_and_runs_on_its_own(method, foreign):
+    assert foreign.subset.n_params == TARGET.subset.n_params
+    both = f"{belonging.weights_fingerprint(TARGET)}.*{foreign.subset.names[0]}"
+    for refused in (lambda: method(foreign, support()), lambda: method.view(foreign)):
+        with pytest.raises(ConfigError, match=both):
+            refused()
+    assert len(method(TARGET, support())) == TARGET.subset.n_params
+
+
+def test_a_network_that_does_not_know_its_target_still_knows_where_it_starts():
+    unknown = adapt.HyperFlow(net=tiny_net(TARGET, seed=0), steps=2)
+    for foreign in (FOREIGN["other biases"], FOREIGN["other subset of the same size"]):
+        with pytest.raises(ConfigError, match="192 numbers that starts elsewhere"):
+            unknown(foreign, support())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_the_same_target_in_another_precision_is_the_same(dtype):
+    other = replace(TARGET, model=copy.deepcopy(TARGET.model).to(dtype))
+    net().require(other.moving(params.qkv_biases))
+    worse = replace(other, model=copy.deepcopy(FOREIGN["other biases"].model).to(dtype))
+    with pytest.raises(ConfigError, match="was made for"):
+        net().require(worse.moving(params.qkv_biases))
+
+
+def test_the_shipped_networks_belong_to_the_shipped_backbone(tmp_path):
+    micro = targets.load("vit_micro")
+    shipped = drift.load("cubic")
+    assert shipped.target == belonging.described(micro)
+    shipped.require(micro)
+    with pytest.raises(
+        ConfigError, match="for vit_micro-.*, .* and the target is vit_micro-"
+    ):
+        shipped.require(targets.load("vit_micro", pretrained=False))
+    drift.save(shipped, tmp_path / "again.safetensors", {})
+    assert drift.load(tmp_path / "again.safetensors").target == shipped.target
+
+
+def test_a_fingerprint_changes_with_weights_subset_and_inputs():
+    inputs = replace(TARGET, inputs=targets.Inputs(interpolation="bicubic"))
+    all_of_them = [TARGET, inputs, *FOREIGN.values()]
+    assert len({belonging.described(t) for t in all_of_them}) == len(all_of_them)
+
+
+def test_a_weight_that_changes_in_place_changes_the_description():
+    changed = other_weights()
+    before = belonging.described(changed)
+    with torch.no_grad():
+        changed.model.norm.weight.add_(1)
+    assert belonging.described(changed) != before
+
+
+def test_a_drift_network_is_fitted_to_trajectories_and_a_jacobian_of_one_target():
+    data, config = recorded(), replace(DriftConfig.at("smoke"), steps=2)
+    learned = tiny_jacobian(TARGET)
+    fitted = training.fit_drift(data, config, learned, generator=stream(0))
+    assert fitted.target == data.target
+    learned.target = belonging.described(FOREIGN["other weights"])
+    with pytest.raises(ConfigError, match="do not belong together: .*tiny-.*tiny-"):
+        training.fit_drift(data, config, learned, generator=stream(0))
+    fitted.target = learned.target
+    with pytest.raises(ConfigError, match="network and trajectories differ"):
+        diagnostics.bound(fitted, data)
+
+
+def test_a_bench_and_a_table_refuse_before_any_work(monkeypatch):
+    foreign = FOREIGN["other weights"]
+    with pytest.raises(ConfigError, match="was made for"):
+        Bench(
+            target=foreign, nets={"C": net()}, domains={"x": lambda: noise_domain("x", [9])}
+        )
+    drawn = []
+    monkeypatch.setattr(experiments, "trials", lambda *a, **k: drawn.append(1) or iter(()))
+    methods = [adapt.NoAdaptation(), adapt.HyperFlow(net=net())]
+    with pytest.raises(ConfigError, match="was made for"):
+        experiments.evaluate(foreign, methods, experiments.EvalConfig(n_tasks=1))
+    assert not drawn
