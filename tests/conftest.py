@@ -12,7 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
 THREADS = torch.get_num_threads()
-ALONE = ("test_run.py", "test_scripts.py")  # their tests go to any worker
+ALONE = ("test_scripts.py",)  # their tests go to any worker
 
 
 def pytest_addoption(parser):
@@ -25,12 +25,13 @@ def pytest_configure():
         os.environ["HYPERLAB_DATA"] = str(Path(root).expanduser().absolute())
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups when its own turn comes
 def pytest_collection_modifyitems(config, items):
     """Skip what needs time, an accelerator or real images that are not here; browser last.
 
     The browser's driver keeps an event loop running, in which no test could start its own.
-    Workers share the tests file by file, for a file's fixtures are made once; notebooks and
-    scripts, which take long and share nothing, one by one.
+    Workers share the tests file by file, for a file's fixtures are made once; the course
+    notebook by notebook; scripts, which take long and share nothing, one by one.
     """
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     root = os.environ.get("HYPERLAB_DATA")
@@ -41,7 +42,8 @@ def pytest_collection_modifyitems(config, items):
     }
     for item in items:
         if item.path.name not in ALONE:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+            notebook = getattr(item, "callspec", None) and item.callspec.params.get("ran")
+            item.add_marker(pytest.mark.xdist_group(f"{item.path} {notebook or ''}"))
         for marker, reason in missing.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))

@@ -6,8 +6,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from hyperlab.base import ArtifactError, ConfigError
 from hyperlab.study import course
-from tests.notebooks.files import PYTHON3, SMOKE
-from tests.notebooks.test_run import compare_golden
+from tests.notebooks.files import NOTEBOOKS, PYTHON3, SMOKE
+from tests.notebooks.golden import by_nbval, differences
 
 pytestmark = pytest.mark.notebook
 
@@ -129,8 +129,24 @@ def test_a_check_without_a_solution_is_refused(tmp_path):
 def test_a_golden_cell_that_prints_something_else_is_found(tmp_path, kept, code):
     golden = cell('print("1.000")', "nbval-check-output", "keep_output")
     golden.outputs = [new_output("stream", name="stdout", text=kept)]
-    said = compare_golden(notebook(tmp_path, golden, "1 / 0  # not reached"))
+    path = notebook(tmp_path, golden, "1 / 0  # not reached by nbval")
+    said = by_nbval(path)
     assert said.returncode == code, said.stdout
+    done = course.run(path, tmp_path / "out" / path.name, SMOKE)
+    assert len(list(differences(path, done.executed))) == code
+
+
+def test_a_golden_cell_that_was_not_reached_is_found(tmp_path):
+    golden = cell('print("1.000")', "nbval-check-output", "keep_output")
+    golden.outputs = [new_output("stream", name="stdout", text="1.000\n")]
+    path = notebook(tmp_path, "1 / 0", golden)
+    done = course.run(path, tmp_path / "out" / path.name, SMOKE)
+    assert list(differences(path, done.executed))
+
+
+def test_nbval_agrees_on_a_notebook_of_the_course(notebooks):
+    said = by_nbval(notebooks / NOTEBOOKS[0].name)
+    assert said.returncode == 0, said.stdout
 
 
 def test_golden_outputs_are_stored_and_nothing_else(tmp_path):

@@ -1,16 +1,16 @@
-"""Every notebook runs at smoke scale, in time, memory and size, its exercises can be solved."""
+"""Every notebook runs at smoke scale: in time, memory and size, its exercises can be solved,
+its golden cells print what they keep. One run of each serves all of it."""
 
-import subprocess
-import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 
 from hyperlab.study import course, course_times
-from hyperlab.study.course import tags
-from tests.notebooks.files import SMOKE, each_notebook
+from tests.notebooks.files import NOTEBOOKS, SMOKE, mirror
+from tests.notebooks.golden import differences
 
 SECONDS = 60  # promised to the reader, two cores
 SLACK = 1.5  # a busy machine may take this much longer
@@ -21,6 +21,16 @@ SAVED_BYTES = 300_000
 pytestmark = pytest.mark.notebook
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """One notebook, run once in a folder that holds nothing else."""
+
+    source: Path
+    run: course.Run
+    left: set[str]  # names of what lies beside the notebooks afterwards and did not before
+    slowness: float  # of the machine at that time
+
+
 def slowness():
     """How many times as long as there a fixed piece of work takes here and now; 1 or more."""
     start, x = time.perf_counter(), torch.eye(64)
@@ -29,50 +39,29 @@ def slowness():
     return max(1.0, (time.perf_counter() - start) / REFERENCE_S)
 
 
-@each_notebook
-def test_runs_and_its_exercises_can_be_solved(path, notebooks, tmp_path, record_property):
-    before = {p.name for p in notebooks.iterdir()}
-    done = course.run(
-        notebooks / path.name, tmp_path / "out" / path.name, SMOKE, rehearse=True
-    )
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
+def ran(request, tmp_path_factory):
+    folder, name = tmp_path_factory.mktemp(request.param.stem), request.param.name
+    source = mirror(folder) / name
+    before = set(source.parent.iterdir())
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("HYPERLAB_DATA", raising=False)
+        done = course.run(source, folder / "out" / name, SMOKE, rehearse=True)
+    left = {path.name for path in set(source.parent.iterdir()) - before}
+    return Ran(source=source, run=done, left=left, slowness=slowness())
+
+
+def test_runs_and_its_exercises_can_be_solved(ran, record_property):
+    done = ran.run
     record_property("notebook", done.name)
     record_property("seconds", done.seconds)
     record_property("peak_bytes", done.peak_bytes)
     assert not done.faults
     assert 0 < done.peak_bytes <= PEAK_BYTES
-    assert done.seconds <= SECONDS * SLACK * slowness()
+    assert done.seconds <= SECONDS * SLACK * ran.slowness
     assert course_times.saved_bytes(done.executed) <= SAVED_BYTES
-    assert {p.name for p in notebooks.iterdir()} == before, "leaves files beside itself"
+    assert not ran.left, "leaves files beside itself"
 
 
-@each_notebook
-def test_golden_cells_print_what_they_keep(path, notebooks):
-    said = compare_golden(notebooks / path.name)
-    assert said.returncode == 0, said.stdout
-
-
-def compare_golden(path):
-    """nbval over a copy at smoke scale that ends with the last golden cell."""
-    copy = path.with_name(f"golden_{path.name}")
-    notebook = course.prepare(path, copy, SMOKE)
-    golden = [i for i, c in enumerate(notebook.cells) if "nbval-check-output" in tags(c)]
-    notebook.cells = notebook.cells[: golden[-1] + 1]
-    for place in golden:  # nbval compares only what claims to have been run
-        notebook.cells[place].execution_count = 1
-    nbformat.write(notebook, copy)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval-lax",
-        copy.name,
-        "-q",
-        "-c",
-        "none.ini",
-    ]
-    command += ["-p", "no:cacheprovider", "--nbval-cell-timeout=180"]
-    (path.parent / "none.ini").write_text("[pytest]\n", encoding="utf-8")
-    with course.environment(SMOKE):
-        return subprocess.run(
-            command, cwd=path.parent, capture_output=True, text=True, encoding="utf-8"
-        )
+def test_golden_cells_print_what_they_keep(ran):
+    assert not list(differences(ran.source, ran.run.executed))
