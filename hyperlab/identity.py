@@ -5,8 +5,10 @@ Whoever keeps a result keeps the checksum of each part that it depends on under 
 """
 
 import dataclasses
+import dis
 import functools
 import os
+import sys
 import types
 import zlib
 from collections.abc import Mapping, Sequence, Set
@@ -17,15 +19,38 @@ import torch
 from torch import Tensor, nn
 
 PLAIN = (str, bytes, int, float, bool, type(None))
+NUMBERS = (Tensor, np.ndarray, np.generic)
+Known = dict[int, int]  # id of a thing -> its number, 0 while that is being found
+WRAPPERS = (
+    functools.partial,
+    functools.cached_property,
+    type(functools.cache(len)),
+    types.MethodType,
+    classmethod,
+    property,
+    staticmethod,
+)
+WRAPPED = (
+    "func",
+    "args",
+    "keywords",
+    "__func__",
+    "__self__",
+    "fget",
+    "fset",
+    "__wrapped__",
+)
 
 
 def checksum(*things: object) -> str:
     """Eight hex digits that change with any number, name or setting inside these things.
 
     Of a network: its class, parameters, buffers (those that no file keeps, too) and settings; of
-    a function: its code and what it holds; of a file or folder: names, sizes and times of change.
+    a function: its code, defaults and what it holds; of a file or folder: names, sizes and times
+    of change. A reader's functions count with the globals that they read, a reader's classes with
+    their functions; classes of this package and of installed ones by their names.
     """
-    return f"{_crc(things, 0):08x}"
+    return f"{_crc(things, 0, {}):08x}"
 
 
 def files(path: Path | str) -> list[tuple[str, int, int, int]]:
@@ -55,21 +80,37 @@ def settings(network: nn.Module) -> dict[str, object]:
     }
 
 
-def _crc(thing: object, crc: int) -> int:
+def _crc(thing: object, crc: int, known: Known) -> int:
     if isinstance(thing, PLAIN):
         return zlib.crc32(repr(thing).encode(), crc)
-    if isinstance(thing, Tensor | np.ndarray | np.generic):
+    if isinstance(thing, NUMBERS):
         return _of_numbers(thing, crc)
     if isinstance(thing, Path):
-        return _crc([row[:3] for row in files(thing)], crc)
+        return _crc([row[:3] for row in files(thing)], crc, known)
     if isinstance(thing, Mapping):
-        return _crc([(str(k), thing[k]) for k in sorted(thing, key=str)], crc)
+        return _crc([(str(k), thing[k]) for k in sorted(thing, key=str)], crc, known)
     if isinstance(thing, Set):
-        return _crc(sorted(checksum(x) for x in thing), crc)
+        marks = sorted(f"{_crc((x,), 0, dict(known)):08x}" for x in thing)
+        return _crc(marks, crc, known)
     if isinstance(thing, Sequence):
         crc = zlib.crc32(str(len(thing)).encode(), crc)
-        return functools.reduce(lambda so_far, x: _crc(x, so_far), thing, crc)
-    return _of_object(thing, zlib.crc32(type(thing).__qualname__.encode(), crc))
+        return functools.reduce(lambda so_far, x: _crc(x, so_far, known), thing, crc)
+    return _once(thing, zlib.crc32(type(thing).__qualname__.encode(), crc), known)
+
+
+def _once(thing: object, crc: int, known: Known) -> int:
+    """What is in a circle with itself counts there by its kind alone."""
+    if isinstance(thing, types.FunctionType) or _of_reader(thing):
+        if id(thing) not in known:
+            known[id(thing)] = 0
+            known[id(thing)] = _crc(_code_of(thing), 0, known)
+        return zlib.crc32(b"%d" % known[id(thing)], crc)
+    if id(thing) in known:
+        return crc
+    known[id(thing)] = 0
+    crc = _of_object(thing, crc, known)
+    del known[id(thing)]
+    return crc
 
 
 def _of_numbers(thing: Tensor | np.ndarray | np.generic, crc: int) -> int:
@@ -81,26 +122,77 @@ def _of_numbers(thing: Tensor | np.ndarray | np.generic, crc: int) -> int:
     return zlib.crc32(np.ascontiguousarray(thing).reshape(-1).view(np.uint8), crc)
 
 
-def _of_object(thing: object, crc: int) -> int:
-    if isinstance(thing, functools.partial):
-        return _crc([thing.func, thing.args, thing.keywords], crc)
-    if isinstance(thing, types.MethodType):
-        return _crc([thing.__func__, thing.__self__], crc)
-    if isinstance(thing, types.FunctionType):
-        code, cells = thing.__code__, thing.__closure__ or ()
-        consts = [x for x in code.co_consts if isinstance(x, PLAIN)]
-        held = [cell.cell_contents for cell in cells]
-        said = [thing.__qualname__, code.co_names, consts, thing.__defaults__, held]
-        return _crc(said, zlib.crc32(code.co_code, crc))
+def _of_object(thing: object, crc: int, known: Known) -> int:
+    if isinstance(thing, WRAPPERS):
+        return _crc([getattr(thing, name, None) for name in WRAPPED], crc, known)
+    if isinstance(thing, types.CodeType):
+        said = [thing.co_code, thing.co_names, thing.co_consts, thing.co_exceptiontable]
+        return _crc(said, crc, known)
+    if _of_reader(type(thing)):
+        crc = _crc(type(thing), crc, known)
     if isinstance(thing, nn.Module):
         own = {**dict(thing.named_parameters()), **dict(thing.named_buffers())}
-        return _crc([own, settings(thing)], crc)
+        kinds = dict.fromkeys(type(m) for m in thing.modules() if _of_reader(type(m)))
+        return _crc([own, settings(thing), *kinds], crc, known)
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        return _crc(
-            {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing)}, crc
-        )
+        fields = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing)}
+        return _crc(fields, crc, known)
+    if _of_reader(type(thing)):
+        return _crc(object.__getstate__(thing), crc, known)
     name = getattr(thing, "__qualname__", None)
-    return _crc(name or getattr(thing, "__dict__", None) or repr(thing), crc)
+    return _crc(name or getattr(thing, "__dict__", None) or repr(thing), crc, known)
+
+
+def _of_reader(thing: object) -> bool:
+    """Whether it is a function or class that is neither of this package nor installed."""
+    if not isinstance(thing, types.FunctionType | type):
+        return False
+    top = (thing.__module__ or "__main__").partition(".")[0]
+    file = Path(getattr(sys.modules.get(top), "__file__", None) or "")
+    installed = {"site-packages", "dist-packages"} & {*file.parts}
+    ours = (__name__.partition(".")[0], *sys.stdlib_module_names)
+    return top == "__main__" or not (installed or top in ours)
+
+
+def _code_of(thing: types.FunctionType | type) -> list[object]:
+    """What counts of a function, or of a class with the reader's classes that it inherits from."""
+    if isinstance(thing, type):
+        bodies = [vars(kind) for kind in thing.__mro__ if _of_reader(kind)]
+        return [thing.__qualname__, *map(_members, bodies)]
+    held = [cell.cell_contents for cell in thing.__closure__ or ()]
+    defaults = thing.__defaults__, thing.__kwdefaults__
+    read = _read(thing.__code__, thing.__globals__) if _of_reader(thing) else {}
+    return [thing.__qualname__, thing.__code__, defaults, held, read]
+
+
+def _members(body: Mapping[str, object]) -> dict[str, object]:
+    """The functions and values of a class; as in `settings` no value called `_...`."""
+    functions = (types.FunctionType, *WRAPPERS)
+    own = [n for n, x in body.items() if isinstance(x, functions) or not n.startswith("_")]
+    return {name: _countable(body[name]) for name in own}
+
+
+def _read(code: types.CodeType, scope: Mapping[str, object]) -> dict[str, object]:
+    """The globals that a function and those inside it read; of modules the names alone."""
+    loads = (
+        x for x in dis.get_instructions(code) if x.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    )
+    read = {x.argval: _countable(scope[x.argval]) for x in loads if x.argval in scope}
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            read |= _read(inner, scope)
+    return read
+
+
+def _countable(thing: object) -> object:
+    """A thing with numbers or code of the reader's; of another its name."""
+    kinds = (*PLAIN, *NUMBERS, *WRAPPERS, Mapping, Sequence, Set, nn.Module)
+    counts = isinstance(thing, kinds) or dataclasses.is_dataclass(thing)
+    if counts or _of_reader(thing) or _of_reader(type(thing)):
+        return thing
+    if isinstance(thing, Path):
+        return str(thing)
+    return getattr(thing, "__qualname__", type(thing).__qualname__)
 
 
 def _is_setting(value: object) -> bool:

@@ -13,14 +13,17 @@ _KNOWN: WeakKeyDictionary[Target, tuple[object, str]] = WeakKeyDictionary()
 
 
 def weights_fingerprint(target: Target) -> str:
-    """Changes with any frozen weight and with the subset that moves."""
-    moving = target.subset.names, target.subset.thirds
-    return f"{target.name}-{checksum(moving, target.model.state_dict())}"
+    """Changes with any frozen weight, with the subset that moves and with where it starts."""
+    subset, state = target.subset, target.model.state_dict()
+    moving = subset.names, subset.thirds
+    own = checksum({name: state[name] for name in subset.names})
+    start = [] if checksum(subset.base) == own else [subset.base]  # mostly the model's own
+    return f"{target.name}-{checksum(moving, state, *start)}"
 
 
 def described(target: Target) -> str:
     """Backbone, inputs and subset in words that begin with their fingerprints."""
-    state = target.model.state_dict().values()
+    state = [*target.model.state_dict().values(), *target.subset.base.values()]
     versions = [(x.data_ptr(), x._version) for x in state]
     if target not in _KNOWN or _KNOWN[target][0] != versions:
         subset = target.subset

@@ -33,7 +33,14 @@ def other_subset():
     return TARGET.moving(lambda name: name.startswith("blocks") and name.endswith(names))
 
 
+def other_start():
+    """The same backbone and subset from another theta0."""
+    base = {name: x + 0.1 for name, x in TARGET.subset.base.items()}
+    return replace(TARGET, subset=replace(TARGET.subset, base=base))
+
+
 FOREIGN = {
+    "other start": other_start(),
     "other biases": tiny_target(seed=1),
     "other weights": other_weights(),
     "other subset of the same size": other_subset(),
@@ -128,6 +135,15 @@ def test_a_weight_that_changes_in_place_changes_the_description():
     with torch.no_grad():
         changed.model.norm.weight.add_(1)
     assert belonging.described(changed) != before
+
+
+def test_rows_know_where_a_trajectory_starts():
+    method = adapt.NoAdaptation()
+    assert experiments.parts(TARGET, method) != experiments.parts(other_start(), method)
+    other = other_start()
+    before = belonging.described(other)
+    other.subset.base[other.subset.names[0]].add_(1)
+    assert belonging.described(other) != before
 
 
 def test_a_drift_network_is_fitted_to_trajectories_and_a_jacobian_of_one_target():

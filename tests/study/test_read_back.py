@@ -49,19 +49,19 @@ class Watched(NoAdaptation):
     """No adaptation that counts how often it is asked."""
 
     name: str = "no adaptation"
-    asked = 0
+    _asked = 0
 
     def __call__(self, target, support):
-        type(self).asked += 1
+        type(self)._asked += 1
         return target.theta0
 
 
 @pytest.fixture(autouse=True)
 def asked():
     """How often `Watched` was asked."""
-    Watched.asked = 0
+    Watched._asked = 0
     roles.kept.cache_clear()
-    yield lambda: Watched.asked
+    yield lambda: Watched._asked
     roles.kept.cache_clear()
 
 
