@@ -5,6 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..base import ConfigError
+
 
 def prototypes(
     features: Float[Tensor, " n dim"], labels: Int[Tensor, " n"], n_way: int
@@ -18,6 +20,20 @@ def cosine(
     x: Float[Tensor, " n dim"], y: Float[Tensor, " way dim"]
 ) -> Float[Tensor, " n way"]:
     return F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).T
+
+
+def largest(scores: Float[Tensor, " n way"]) -> Int[Tensor, " n"]:
+    """The class of largest score of every image.
+
+    Raises:
+        ConfigError: scores that are not finite name no class: theta has diverged.
+    """
+    if lost := int((~scores.isfinite().all(1)).sum()):
+        raise ConfigError(
+            f"scores of {lost} of {len(scores)} queries are not finite: the adaptation has "
+            "diverged; take a smaller learning rate, fewer steps or a shorter flow"
+        )
+    return scores.argmax(1)
 
 
 def leave_one_out(

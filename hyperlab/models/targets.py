@@ -24,7 +24,7 @@ from ..base import (
 )
 from ..params import ParamSubset, Predicate, qkv_biases
 from ..tasks.episodes import Episode, LabelledImages, require_images
-from .head import cosine, leave_one_out_loss, prototypes
+from .head import cosine, largest, leave_one_out_loss, prototypes
 from .inputs import Inputs
 from .rows import RowLayerNorm, RowLinear, row_layers
 from .stem import ConvStem
@@ -314,7 +314,7 @@ class Target:
         episode.require()
         with torch.no_grad():
             centres = self.centres(theta, episode.support) if centres is None else centres
-            named = self.scores(theta, centres, episode.query.images).argmax(1)
+            named = largest(self.scores(theta, centres, episode.query.images))
         return (named == episode.query.labels.to(named.device)).float().mean().item()
 
 

@@ -137,6 +137,11 @@ def _row(
     method = _bound(method, trial)
     view = method.view(target)
     theta, centres = classifier(method, view, trial.episode.support)
+    try:
+        accuracy = view.accuracy(theta, trial.episode, centres)
+    except ConfigError as error:
+        what = f"{method.name}, {trial.domain}, task {trial.number}"
+        raise ConfigError(f"{what}: {error}") from error
     return {
         "role": role,
         "domain": trial.domain,
@@ -147,7 +152,7 @@ def _row(
         "made_by": checksum(made_of),
         "made_of": made_of,
         "lender": trial.lender if isinstance(method, WrongSupport) else "",
-        "accuracy": view.accuracy(theta, trial.episode, centres),
+        "accuracy": accuracy,
     }
 
 

@@ -117,6 +117,16 @@ def test_raw_images_are_checked_too():
         TARGET.logits(TARGET.theta0, TASK, 255 * TASK.images)
 
 
+def test_what_has_diverged_names_no_class(monkeypatch):
+    in_world(monkeypatch)
+    lost = torch.full_like(TARGET.theta0, torch.nan)
+    with pytest.raises(ConfigError, match="6 of 6 queries are not finite.*smaller"):
+        TARGET.accuracy(lost, Episode(TASK, TASK, "", tuple("abc")))
+    (fast,) = methods.named(["20x1e12"])
+    with pytest.raises(ConfigError, match="20 steps of 1e.12, sand, task 0: .*diverged"):
+        experiments.evaluate(TARGET, [fast], SHORT)
+
+
 @pytest.fixture(scope="module")
 def ends():
     half = adapt.FewerImages(**HALF | {"method": of("bias-tuning"), "name": "fewer"})

@@ -198,7 +198,12 @@ def _judge(
         features = view.features(theta, support.images)
     labels, n_way = support.labels.to(features.device), support.n_way
     loss = leave_one_out_loss(features, labels, n_way, view.logit_scale)
-    return view.accuracy(theta, episode, prototypes(features, labels, n_way)), loss.item()
+    try:
+        return view.accuracy(
+            theta, episode, prototypes(features, labels, n_way)
+        ), loss.item()
+    except ConfigError:  # theta is finite, what it gives is not
+        return math.nan, math.nan
 
 
 def figure_of(state: SubsetExplorer) -> go.Figure:
