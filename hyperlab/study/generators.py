@@ -182,7 +182,7 @@ def learned(
 
 def unlearned(originals: Originals) -> dict[str, Sampler]:
     """Every baseline, and untrained networks where all of a network is generated."""
-    made = dict(baselines.BASELINES)
+    made = baselines.possible(len(originals.train))
     if isinstance(network := originals.architecture, Architecture):
         made["untrained"] = baselines.RandomInit(network)
     return {
@@ -382,11 +382,11 @@ def of_seeds(
         raw: the originals before they were aligned.
         epochs: of equal compute.
     """
-    w = baselines.averages(raw.train, config.n, stream(seed, "raw"), of=16)
-    mean, g = originals.train.mean(0), stream(seed, "align")
-    ways = {
-        "average of 16, not aligned": align.align(zoo.architecture, w, mean, generator=g)
-    }
+    ways, g = {}, stream(seed, "align")
+    if len(raw.train) > 16:
+        w = baselines.averages(raw.train, config.n, stream(seed, "raw"), of=16)
+        same = align.align(zoo.architecture, w, originals.train.mean(0), generator=g)
+        ways["average of 16, not aligned"] = same
     if zoo.epochs[0] <= epochs:
         same = trained(zoo, originals, epochs, generator=stream(seed, "split"))
         ways["training, equal compute"] = same

@@ -75,7 +75,7 @@ class Learned:
 
     Args:
         nets: name -> drift network, e.g. {"HyperFlow-C": ...}; the last lends itself to controls,
-            and has a row without its correction ("HyperFlow-C guess alone").
+            and, where it has a correction, a row without ("HyperFlow-C guess alone").
         data: the recorded trajectories, for the mean displacements.
         own: of each test domain the mean displacement of other tasks, see `experiments.own_means`.
         length: factor on the drift, chosen on validation domains.
@@ -103,9 +103,10 @@ class Learned:
         if flows:
             last = list(flows.values())[-1]
             size = last.net.shape.token_size
-            name, alone = f"{last.name} guess alone", drift.guess_alone(last.net)
+            if last.net.out.any():  # else without a correction, and alone already
+                name, alone = f"{last.name} guess alone", drift.guess_alone(last.net)
+                made.append(replace(last, net=alone, name=name))
             made += [
-                replace(last, net=alone, name=name),
                 controls.WrongSupport(method=last),
                 controls.RandomDirection(method=last, token_size=size),
             ]

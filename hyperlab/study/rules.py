@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from ..base import ConfigError, Progress, silent
@@ -56,15 +57,19 @@ def held_out_loss(
 
 
 def halves(support: LabelledImages) -> list[tuple[LabelledImages, LabelledImages]]:
-    """Every second image of each class against the others; a lone image is in both halves."""
+    """Every second image of each class against the others: (seen, unseen), both ways round.
+
+    A lone image is seen both times, for its class would be missing, and never among the unseen.
+    """
     labels, rank = support.labels, support.rank
     alone = torch.bincount(labels, minlength=support.n_way)[labels] == 1
-    even, odd = (rank % 2 == 0) | alone, (rank % 2 == 1) | alone
-    one, two = (
-        replace(support, images=support.images[keep], labels=labels[keep])
-        for keep in (even, odd)
-    )
-    return [(one, two), (two, one)]
+
+    def part(keep: Bool[Tensor, " n"]) -> LabelledImages:
+        return replace(support, images=support.images[keep], labels=labels[keep])
+
+    even = rank % 2 == 0
+    sides = (even, ~even)
+    return [(part(one | alone), part(~one & ~alone)) for one in sides]
 
 
 RULES: Mapping[str, Score] = {

@@ -48,14 +48,17 @@ def noisy(
 def averages(
     w: Float[Tensor, " n params"], k: int, generator: torch.Generator, *, of: int
 ) -> Float[Tensor, " k params"]:
-    """Means of `of` different training networks; of all, if there are fewer.
+    """Means of `of` different training networks.
 
     Raises:
-        ConfigError: one network alone: its mean is the copy.
+        ConfigError: no more networks than that: every such mean is the mean of all.
     """
     _require(w)
-    if len(w) == 1:
-        raise ConfigError("the average of one network is a copy; want two or more")
+    if len(w) <= of:
+        raise ConfigError(
+            f"averages of {of} of {len(w)} networks are all one network, the mean; want more "
+            "networks or leave them out"
+        )
     rows = torch.rand(k, len(w), generator=generator).argsort(1)[:, :of]
     return w[rows].mean(1)
 
@@ -131,6 +134,14 @@ def _deviations(w: Float[Tensor, " n params"]) -> Float[Tensor, " n params"]:
 
 def _normal(w: Tensor, k: int, dim: int, generator: torch.Generator) -> Tensor:
     return torch.randn(k, dim, generator=generator).to(w)
+
+
+def possible(n: int) -> dict[str, Baseline]:
+    """The baselines by name, without averages of as many as the `n` networks or more."""
+    of = {
+        name: getattr(made, "keywords", {}).get("of", 0) for name, made in BASELINES.items()
+    }
+    return {name: made for name, made in BASELINES.items() if of[name] < n}
 
 
 BASELINES = MappingProxyType(  # without RandomInit, which needs the architecture

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hyperlab.base import ConfigError
+from hyperlab.base import ConfigError, stream
 from hyperlab.hyperflow import adapt, controls
 from hyperlab.study import (
     experiments,
@@ -20,6 +20,7 @@ from hyperlab.study.experiments import EvalConfig
 from hyperlab.study.methods import TEACHER
 from hyperlab.tasks import roles
 from hyperlab.tasks.episodes import Episode
+from hyperlab.weights import baselines
 from hyperlab.weights.context import DatasetId, MeanFeatures
 from hyperlab.weights.zoo_store import shipped
 from tests.hyperflow.test_adapt import recorded
@@ -174,6 +175,20 @@ DEGENERATE = {
     "all of the images": (
         lambda: adapt.FewerImages(**HALF | {"share": 1.0}),
         "'no adaptation' itself",
+    ),
+    "half of one image a class": (
+        lambda: adapt.FewerImages(**HALF)(TARGET, support(n_shot=1)),
+        "'no adaptation' itself; take tasks of two shots",
+    ),
+    "the guess alone of a network without a correction": (
+        lambda: methods.named(
+            ["X guess alone"], methods.Learned(nets={"X": tiny_net(TARGET)})
+        ),
+        r"no method \['X guess alone'\]",
+    ),
+    "averages of all networks": (
+        lambda: baselines.averages(torch.eye(2), 3, stream(0), of=2),
+        "averages of 2 of 2 networks are all one",
     ),
     "two methods of one name": (
         lambda: experiments.evaluate(TARGET, [of("bias-tuning")] * 2, SHORT),

@@ -14,7 +14,7 @@ from hyperlab.weights.recipes import RECIPES
 from hyperlab.weights.zoo import TailConfig, ZooConfig
 
 CONFIG = GeneratorsConfig.at("smoke")
-FIXED = {"copy", "average of 16", "Gaussian", "untrained", "FLoWN", "AE-DDPM", "VAE prior"}
+FIXED = {"copy", "average of 2", "Gaussian", "untrained", "FLoWN", "AE-DDPM", "VAE prior"}
 
 
 @pytest.fixture(scope="module")

@@ -137,7 +137,7 @@ def test_common_and_own_parts_are_compared_apart():
     assert common == pytest.approx(1.0) and rest == pytest.approx(-1.0)
 
 
-def test_halves_hold_every_class_and_share_no_image_unless_it_is_alone():
+def test_halves_see_every_class_share_no_image_and_do_not_ask_about_a_lone_one():
     task = support(n_shot=3)
     for seen, unseen in rules.halves(task):
         assert set(seen.labels.tolist()) == set(range(task.n_way))
@@ -145,7 +145,12 @@ def test_halves_hold_every_class_and_share_no_image_unless_it_is_alone():
         assert total == len(task.labels)
     lone = support(n_shot=1)
     for seen, unseen in rules.halves(lone):
-        assert len(seen.labels) == len(unseen.labels) == lone.n_way
+        assert len(seen.labels) == lone.n_way and not len(unseen.labels)
+    images, labels = torch.cat([task.images, lone.images[:1]]), torch.tensor([3])
+    some = replace(task, images=images, labels=torch.cat([task.labels, labels]), n_way=4)
+    for seen, unseen in rules.halves(some):
+        assert len(seen.labels) + len(unseen.labels) == len(some.labels)
+        assert 3 in seen.labels and 3 not in unseen.labels
     with pytest.raises(ConfigError, match="no other half"):
         rules.other_half(TARGET, adapt.NoAdaptation(), lone)
 
