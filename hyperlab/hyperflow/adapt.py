@@ -112,6 +112,17 @@ class FineTuning:
         return target.moving(self.match)
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
+        """theta after the last step.
+
+        Raises:
+            ConfigError: the target moves other parameters than this method.
+        """
+        own, wanted = target.subset, target.moving(self.match).subset
+        if (own.names, own.thirds) != (wanted.names, wanted.thirds):
+            raise ConfigError(
+                f"{self.name!r} moves {wanted.n_params} numbers ({wanted.names[0]}, ...), the "
+                f"target {own.n_params} ({own.names[0]}, ...); call it with method.view(target)"
+            )
         generators = [stream(self.seed, "views")]
         for theta, _ in fine_tune(
             target, Supports.join([support]), self.config, generators

@@ -26,7 +26,8 @@ ORACLE = "oracle (sees the queries)"
 
 def support_loss(target: Target, method: Method, support: LabelledImages) -> float:
     """Leave-one-out loss of the support images themselves, after adapting to them."""
-    return target.support_loss(method(target, support), support)
+    view = method.view(target)
+    return view.support_loss(method(view, support), support)
 
 
 def other_half(target: Target, method: Method, support: LabelledImages) -> float:
@@ -40,8 +41,9 @@ def other_half(target: Target, method: Method, support: LabelledImages) -> float
             f"{support.n_way} classes of one image each have no other half; take a protocol of "
             "two shots or more"
         )
+    view = method.view(target)
     losses = [
-        held_out_loss(target, method(target, seen), seen, unseen)
+        held_out_loss(view, method(view, seen), seen, unseen)
         for seen, unseen in halves(support)
     ]
     return sum(losses) / len(losses)
@@ -111,4 +113,5 @@ def pick(
 
 def judged(target: Target, method: Method, episode: Episode) -> float:
     """Accuracy of a method on the queries of an episode."""
-    return target.accuracy(method(target, episode.support), episode)
+    view = method.view(target)
+    return view.accuracy(method(view, episode.support), episode)

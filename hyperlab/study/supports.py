@@ -75,12 +75,13 @@ def grow(
         for n_shot in shots:
             episode = first_shots(whole, n_shot)
             for method in methods:
-                theta = method(target, episode.support)
+                view = method.view(target)
+                theta = method(view, episode.support)
                 told = {"domain": name, "task": i, "n_support": 5 * n_shot}
-                told |= {"method": method.name, "accuracy": target.accuracy(theta, episode)}
+                told |= {"method": method.name, "accuracy": view.accuracy(theta, episode)}
                 rows.append(told)
                 here = moved.setdefault((method.name, 5 * n_shot), {}).setdefault(name, [])
-                here.append(theta - target.theta0)
+                here.append(theta - view.theta0)
     stacked = {k: {d: torch.stack(x) for d, x in by.items()} for k, by in moved.items()}
     return Sizes(pd.DataFrame(rows), stacked)
 

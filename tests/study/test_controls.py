@@ -186,6 +186,10 @@ DEGENERATE = {
         ),
         r"no method \['X guess alone'\]",
     ),
+    "a method on numbers that are not its own": (
+        lambda: methods.GRADIENT["norms"](TARGET, TASK),
+        r"'norms' moves \d+ numbers .*the target 192 .*view\(target\)",
+    ),
     "averages of all networks": (
         lambda: baselines.averages(torch.eye(2), 3, stream(0), of=2),
         "averages of 2 of 2 networks are all one",

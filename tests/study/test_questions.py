@@ -10,6 +10,7 @@ from hyperlab import params
 from hyperlab.base import ConfigError
 from hyperlab.hyperflow import adapt, controls
 from hyperlab.hyperflow.jacobian import Examples
+from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.study import bases, experiments, rules, subsets, supports, training_tasks
 from hyperlab.tasks.episodes import Episode
 from tests.hyperflow.test_adapt import recorded
@@ -135,6 +136,18 @@ def test_common_and_own_parts_are_compared_apart():
     own = own - own.mean(0)
     common, rest = supports.foretold({"a": mean - own}, {"a": mean + own})
     assert common == pytest.approx(1.0) and rest == pytest.approx(-1.0)
+
+
+def test_rules_and_support_sizes_move_what_a_method_names():
+    config = experiments.EvalConfig(protocol="5-way 5-shot", n_tasks=2, only=("digits",))
+    norms = adapt.FineTuning(
+        name="norms", match=params.norms, config=TeacherConfig(steps=1)
+    )
+    candidates = [adapt.NoAdaptation(), norms]
+    table, _ = rules.pick(TARGET, candidates, config)
+    assert "norms" in set(table["method"])
+    moved = supports.grow(TARGET, [norms], config, (1,)).moved["norms", 5]["digits"]
+    assert moved.shape[1] == norms.view(TARGET).subset.n_params
 
 
 def test_halves_see_every_class_share_no_image_and_do_not_ask_about_a_lone_one():
