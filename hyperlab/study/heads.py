@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from ..base import ConfigError, Progress, choose, distinct, silent, stream
 from ..hyperflow.adapt import Method, classifier
+from ..hyperflow.controls import n_shared
 from ..models.targets import LOGIT_SCALE, Target
 from ..tasks import roles
 from ..tasks.episodes import LabelledImages
@@ -166,16 +167,20 @@ def see(target: Target, met: Iterable[Trial]) -> Seen:
     """The features of all images of some tasks.
 
     Raises:
-        ConfigError: a task that would lend its support set to itself.
+        ConfigError: a task whose wrong support set holds images of its own.
     """
+    met = list(met)
+    for t in met:
+        if n := n_shared(t.other.support, t.episode.support):
+            raise ConfigError(
+                f"{t.domain}, task {t.number}: of its wrong support each of {n} images is its "
+                "own; give another task's"
+            )
     rows = [
         [look(target, x) for x in (t.episode.support, t.episode.query, t.other.support)]
         for t in met
     ]
-    seen = Seen(*map(torch.stack, zip(*rows, strict=True)))
-    if (seen.other == seen.support).flatten(1).all(1).any():
-        raise ConfigError("the wrong support of a task is its own; give another task's")
-    return seen
+    return Seen(*map(torch.stack, zip(*rows, strict=True)))
 
 
 def correct(

@@ -160,6 +160,19 @@ DEGENERATE = {
         )(TARGET, TASK),
         "task's own images",
     ),
+    "the wrong support is a part of the right one": (
+        lambda: controls.WrongSupport(method=of("bias-tuning"), support=TASK.at_most(3))(
+            TARGET, TASK
+        ),
+        "3 of the task's own images",
+    ),
+    "the wrong support has one image of the right one": (
+        lambda: controls.WrongSupport(
+            method=of("bias-tuning"),
+            support=replace(OTHER, images=torch.cat([OTHER.images[1:], TASK.images[:1]])),
+        )(TARGET, TASK),
+        "1 of the task's own images",
+    ),
     "a random direction of length 0": (
         lambda: controls.RandomDirection(method=unmoved(), token_size=32)(TARGET, TASK),
         "moves nothing",
@@ -322,3 +335,8 @@ def test_heads_are_given_another_tasks_support_too(monkeypatch):
     itself = replace(met[0], lend=lambda: met[0].episode)
     with pytest.raises(ConfigError, match="is its own"):
         heads.see(TARGET, [met[1], itself])
+    mixed = met[1].episode.support
+    images = torch.cat([mixed.images[1:], met[0].episode.support.images[:1]])
+    other = replace(met[1].episode, support=replace(mixed, images=images))
+    with pytest.raises(ConfigError, match="each of 1 images is its own"):
+        heads.see(TARGET, [replace(met[0], lend=lambda: other)])
