@@ -33,12 +33,10 @@ from ..tasks.episodes import Episode
 from .methods import BASELINE, GRADIENT, TEACHER
 from .tables import fraction, interval, spread
 from .trials import (
-    OTHER_CLASSES,
     EvalConfig,
     Trial,
     chosen,
     episode,
-    lenders,
     open_domains,
     trials,
 )
@@ -177,10 +175,12 @@ def _require_others(
         ConfigError: so, or two methods have one name.
     """
     distinct([m.name for m in methods], "methods")
-    borrows = any(isinstance(m, WrongSupport) for m in methods)
-    if borrows and any(x.startswith(OTHER_CLASSES) for x in lenders(config, root).values()):
+    classes = {name: {*domain.class_names} for name, domain in opened.items()}
+    alone = {n for n, x in classes.items() if all(x & other for other in classes.values())}
+    if alone and any(isinstance(m, WrongSupport) for m in methods):
         for trial in trials(config, opened, root=root):
-            trial.lend()
+            if trial.domain in alone:
+                trial.lend()
 
 
 def own_means(

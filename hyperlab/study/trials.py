@@ -13,7 +13,7 @@ from ..tasks.domains import Domain
 from ..tasks.episodes import Episode, sample
 from ..tasks.protocols import PROTOCOLS
 
-OTHER_CLASSES = "other classes of "  # the lender of a domain that is alone in its role
+OTHER_CLASSES = "other classes of "  # of a lender that has classes of the task, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +39,12 @@ class Trial:
     """One task of a table, and the task that lends its support set as a control.
 
     Args:
-        lender: whose task that is, see `lenders`.
-        lend: samples it.
+        lend: samples that one; its domain is the lender, see `lenders`.
     """
 
     domain: str
     number: int
     episode: Episode
-    lender: str
     lend: Callable[[], Episode] = field(repr=False)
 
     @cached_property
@@ -57,6 +55,10 @@ class Trial:
             ConfigError: the only domain has too few classes that are not in the task.
         """
         return self.lend()
+
+    @property
+    def lender(self) -> str:
+        return self.other.domain
 
 
 def trials(
@@ -71,41 +73,45 @@ def trials(
         opened: the table's domains by name, where they were opened before.
     """
     opened = opened or dict(open_domains(config, root=root))
-    lends, there = lenders(config, root), dict(opened)
+    ring, there = lenders(config, root), dict(opened)
 
     def lend(name: str, number: int, row: Mapping[str, Episode]) -> Episode:
-        if (lender := lends[name]) in row:
-            return row[lender]
-        if lender.startswith(OTHER_CLASSES):
-            g = stream(config.seed, "lend", config.protocol, name, number)
-            return other_classes(there[name], row[name], generator=g)
-        if lender not in there:
-            there.update(open_domains(replace(config, only=(lender,)), root=root))
-        return episode(config, lender, there[lender], number)
+        for lender in ring[name]:
+            if lender not in there:
+                there.update(open_domains(replace(config, only=(lender,)), root=root))
+            if not {*there[lender].class_names} & {*row[name].classes}:
+                found = row.get(lender) or episode(config, lender, there[lender], number)
+                return replace(found, domain=lender)
+        first = (*ring[name], name)[0]
+        g = stream(config.seed, "lend", config.protocol, name, number)
+        found = other_classes(there[first], row[name], generator=g)
+        return replace(found, domain=OTHER_CLASSES + first)
 
     for i in range(config.n_tasks):
         row = {name: episode(config, name, domain, i) for name, domain in opened.items()}
         for name, task in row.items():
-            yield Trial(name, i, task, lends[name], partial(lend, name, i, row))
+            yield Trial(name, i, task, partial(lend, name, i, row))
 
 
-def lenders(config: EvalConfig, root: Path | str | None = None) -> dict[str, str]:
-    """Of every domain of a table the one whose tasks lend their support sets to its controls.
+def lenders(
+    config: EvalConfig, root: Path | str | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Of every domain of a table those whose tasks may lend their support sets to its controls.
 
-    The next one of the table; for a table of one domain the next of the role. A domain that is
-    alone in its role lends to itself, from classes that are not in the task.
+    The next ones of the table; for a table of one domain the next of the role. The first one lends
+    that has no class of the task. Where there is none, the very first does so from classes that are
+    not in the task; a domain that is alone in its role lends like that to itself.
     """
     names = [source.name for source in chosen(config, root)]
     ring = names
     if len(names) == 1:
         ring = [source.name for source in roles.present(config.role, root=root)]
-    if len(ring) == 1:
-        return {name: OTHER_CLASSES + name for name in names}
-    return {name: ring[(ring.index(name) + 1) % len(ring)] for name in names}
+    at = {name: ring.index(name) for name in names}
+    return {name: (*ring[k + 1 :], *ring[:k]) for name, k in at.items()}
 
 
 def other_classes(domain: Domain, task: Episode, *, generator: torch.Generator) -> Episode:
-    """A task of the same domain that shares no class with another one.
+    """A task of a domain that shares no class with another task.
 
     As many classes and support images as that one has, or as there are.
 
@@ -116,9 +122,9 @@ def other_classes(domain: Domain, task: Episode, *, generator: torch.Generator) 
     left = [k for k, (name, n) in pairs if name not in task.classes and n > 1]
     if len(left) < 2:
         raise ConfigError(
-            f"{domain.name} is the only domain and has {domain.n_classes} classes; a task uses "
-            f"{len(task.classes)} of them, which leaves {len(left)} to lend a wrong support set "
-            "and takes two; leave the control out, add classes or ask for fewer ways"
+            f"{domain.name} is the only domain to lend and has {domain.n_classes} classes; a task "
+            f"of {len(task.classes)} leaves {len(left)} of them for a wrong support set, which "
+            "takes two; leave the control out, add classes or ask for fewer ways"
         )
     n_way = min(task.support.n_way, len(left))
     order = torch.randperm(len(left), generator=generator)[:n_way].tolist()

@@ -314,6 +314,45 @@ def test_a_table_of_one_domain_borrows_from_the_next_of_the_role(monkeypatch):
             assert torch.equal(trial.other.support.images, same)
 
 
+def named(name, labels):
+    """A domain of noise whose classes have these names."""
+    return replace(noise_domain(name, [20] * len(labels)), class_names=tuple(labels))
+
+
+def together(monkeypatch, **labels):
+    """A role of domains whose classes have these names."""
+    domains = {name: named(name, classes) for name, classes in labels.items()}
+    sources = tuple(map(roles.Source, domains))
+    monkeypatch.setattr(roles, "present", lambda role, root=None: sources)
+    monkeypatch.setattr(roles, "open_source", lambda s, role, **looks: domains[s.name])
+
+
+@pytest.mark.parametrize("only", [(), ("usps",)])
+@pytest.mark.parametrize("third", ["abcdefg", "0abcdefg"])
+def test_the_lender_shares_no_class_name_with_the_task(monkeypatch, only, third):
+    digits = "0123456789"
+    together(monkeypatch, usps=digits, mnist=digits, letters=third)
+    lenders = set()
+    for trial in experiments.trials(replace(SHORT, n_tasks=4, only=only)):
+        assert not {*trial.other.classes} & {*trial.episode.classes}
+        lenders |= {trial.lender} if trial.domain == "usps" else set()
+    assert "letters" in lenders and "mnist" not in lenders
+
+
+def test_two_domains_of_the_same_classes_lend_what_is_not_in_the_task(monkeypatch):
+    together(monkeypatch, usps="0123456789", mnist="0123456789")
+    for trial in experiments.trials(SHORT):
+        assert not {*trial.other.classes} & {*trial.episode.classes}
+        assert (
+            trial.lender.startswith("other classes of") and trial.domain not in trial.lender
+        )
+    together(monkeypatch, usps="012345", mnist="012345")
+    with pytest.raises(
+        ConfigError, match="has 6 classes.*leaves 1 .*leave the control out"
+    ):
+        experiments.evaluate(TARGET, FLOW, SHORT)
+
+
 def test_rows_of_another_lender_are_measured_anew(monkeypatch, tmp_path):
     alone(monkeypatch, 12)
     experiments.evaluate(TARGET, FLOW, SHORT, folder=tmp_path)
