@@ -19,6 +19,8 @@ A notebook is notebooks/NN_topic.ipynb, its outputs stripped, its cells in this 
 Golden cells, at least one, carry the tags `nbval-check-output` and `keep_output`, print
 rounded numbers, and keep what they print at smoke scale, seed 0, as stored by
 `run_notebooks.py --golden`. `make format` strips and formats.
+
+The title of an axis takes the number of units from `n_units`; `n` counts tasks, of one domain.
 """
 
 import ast
@@ -199,6 +201,12 @@ def hides_nothing_from_the_harness(path, notebook):
                 yield f"uses {what}: {cell.source[:60]!r}"
 
 
+def titles_an_interval_by_its_units(path, notebook):
+    for cell in code(notebook):
+        for found in re.findall(r"\.n\.[^}]*\} tasks\b(?! a domain)", cell.source):
+            yield f"counts tasks in a title, {found!r}: the unit of a role is its domains"
+
+
 RULES = [
     is_plain_json_with_the_kernel_everyone_has,
     is_stripped,
@@ -212,6 +220,7 @@ RULES = [
     links_only_what_is_there,
     has_golden_cells_that_keep_their_output,
     hides_nothing_from_the_harness,
+    titles_an_interval_by_its_units,
 ]
 
 
@@ -295,6 +304,7 @@ BROKEN = [
     ("hidden", HIDDEN + "\n[more](more.md)", RULES[9]),
     ("golden", None, RULES[10]),
     ("hand", "assert_close()\n@interact(x=1)\ndef f(x): ...", RULES[11]),
+    ("hand", 'assert_close()\ntitle = f"gain, 95 %, {many.n.max()} tasks"', RULES[12]),
 ]
 
 
