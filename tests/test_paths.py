@@ -10,13 +10,15 @@ import pytest
 import typer
 
 from hyperlab.base import DataMissingError, expanded, whole_file
-from hyperlab.hyperflow import drift
+from hyperlab.hyperflow import drift, jacobian
 from hyperlab.hyperflow.trajectories import TrajectoryStore
+from hyperlab.models import targets
 from hyperlab.store import whole_address
-from hyperlab.study import script
+from hyperlab.study import claims, script
 from hyperlab.tasks import domains, own
 from hyperlab.weights import zoo_store
 from tests.hyperflow.test_trajectories import new
+from tests.tiny import tiny_jacobian, tiny_target
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -43,10 +45,24 @@ def test_stores_and_files_below_the_home_folder_lie_there(home):
     assert expanded("s3://runs/~/store") == "s3://runs/~/store"
 
 
-@pytest.mark.parametrize("look", [drift.load, zoo_store.find_zoo, own.read])
+@pytest.mark.parametrize(
+    "look",
+    [
+        drift.load,
+        zoo_store.find_zoo,
+        own.read,
+        claims.read,
+        lambda path: targets.load(weights=Path(path)),
+    ],
+)
 def test_what_is_not_below_the_home_folder_is_missed_there(home, look):
     with pytest.raises(DataMissingError, match="home/nothing"):
         look("~/nothing")
+
+
+def test_what_is_kept_of_a_jacobian_below_the_home_folder_is_read_there(home):
+    jacobian.save(tiny_jacobian(tiny_target()), "~/j.safetensors", {"command": "x"})
+    assert jacobian.about("~/j.safetensors")["command"] == "x"
 
 
 def test_data_may_lie_below_the_home_folder(home, monkeypatch):

@@ -84,7 +84,7 @@ def check_coupling(couple: Callable[[Tensor, Tensor], Tensor]) -> None:
         x0, x1 = torch.randn(2, n, dim, generator=generator)
         hint = (
             f"({n} points: scipy.optimize.linear_sum_assignment of the {n} x {n} squared "
-            "distances gives for each start the target that it belongs to.)"
+            "distances, a row of each target, gives for each target the start that it keeps.)"
         )
         expect(couple(x0, x1), optimal(x0, x1), hint)
 

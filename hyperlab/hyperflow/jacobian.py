@@ -303,5 +303,5 @@ def load(path: Path | str) -> LearnedJacobian:
 
 def about(path: Path | str) -> dict[str, str]:
     """What `save` was told about a learned Jacobian: how it was made."""
-    with safe_open(path, "pt") as file:
+    with safe_open(expanded(Path(path)), "pt") as file:
         return file.metadata() or {}

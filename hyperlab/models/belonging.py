@@ -1,5 +1,8 @@
 """Which backbone and which subset: asked before what was trained for one is used with another."""
 
+import copy
+import re
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -46,8 +49,8 @@ def require(target: Target, known: str, what: str, *, theta0: Tensor | None = No
         return
     own = target.theta0
     same = theta0 is None or _equal(own, theta0)
-    if same and known and own.dtype == torch.float32:
-        same = _mark(described(target)) == _mark(known)
+    if same and known:
+        same = _describes(known, target)
     if not same:
         made_for = known or f"a subset of {len(theta0)} numbers that starts elsewhere"
         raise ConfigError(
@@ -67,6 +70,28 @@ def require_same(known: str, other: str, what: str) -> None:
 def _mark(made_for: str) -> str:
     """The fingerprint with which a description begins."""
     return made_for.partition(",")[0]
+
+
+def _describes(known: str, target: Target) -> bool:
+    """Whether a description is of this target, in its precision or in single.
+
+    Of a precision that is coarser than single only inputs and subset are compared: what was
+    described had other weights.
+    """
+    own = described(target)
+    if _mark(own) == _mark(known) or target.theta0.dtype == torch.float32:
+        return _mark(own) == _mark(known)
+    if target.theta0.dtype == torch.float64:
+        return _mark(described(_single(target))) == _mark(known)
+    rest = (re.sub("-[0-9a-f]{8}-", "-", words, count=1) for words in (own, known))
+    return next(rest) == next(rest)
+
+
+def _single(target: Target) -> Target:
+    """A copy in single precision."""
+    base = {name: tensor.float() for name, tensor in target.subset.base.items()}
+    model = copy.deepcopy(target.model).float()
+    return replace(target, model=model, subset=replace(target.subset, base=base))
 
 
 def _equal(own: Tensor, theta0: Tensor) -> bool:

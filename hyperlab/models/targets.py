@@ -19,6 +19,7 @@ from ..base import (
     ArtifactError,
     ConfigError,
     DataMissingError,
+    expanded,
     find_device,
     stream,
 )
@@ -383,10 +384,8 @@ def read_weights(path: Path, model: nn.Module) -> dict[str, Tensor]:
         DataMissingError: no such file.
         ArtifactError: the file is damaged or belongs to another model.
     """
-    if not path.exists():
-        raise DataMissingError(
-            f"no {path.name}; run: python data_scripts/pretrain_backbone.py"
-        )
+    if not (path := expanded(path)).exists():
+        raise DataMissingError(f"no {path}; run: python data_scripts/pretrain_backbone.py")
     try:
         state = load_file(path)
     except Exception as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ..base import DataMissingError, Progress, silent, whole_file
+from ..base import DataMissingError, Progress, expanded, silent, whole_file
 from ..hyperflow.adapt import Method
 from ..models.targets import Target
 from . import script
@@ -100,7 +100,7 @@ def read(stem: Path | str) -> tuple[pd.DataFrame, dict[str, object]]:
     Raises:
         DataMissingError: there is no such table.
     """
-    path = Path(stem).with_suffix(".json")
+    path = expanded(Path(stem)).with_suffix(".json")
     if not path.exists():
         raise DataMissingError(f"no table {path}; run: python data_scripts/evaluate.py")
     found = json.loads(path.read_text(encoding="utf-8"))

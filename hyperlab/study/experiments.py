@@ -200,7 +200,7 @@ def own_means(
     Raises:
         ArtifactError: the file is damaged.
     """
-    path, teacher = Path(path), GRADIENT[TEACHER]
+    path, teacher = expanded(Path(path)), GRADIENT[TEACHER]
     marks, found = {}, {}
     if path.exists():
         with whole_tensors(path, "file of own means", "remove it") as (marks, found):

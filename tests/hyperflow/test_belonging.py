@@ -110,6 +110,22 @@ def test_the_same_target_in_another_precision_is_the_same(dtype):
         net().require(worse.moving(params.qkv_biases))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "refused"),
+    [(torch.float64, FOREIGN), (torch.float16, ["other subset of the same size"])],
+)
+def test_a_displacement_belongs_to_its_target_in_every_precision(dtype, refused):
+    for name, foreign in {"own": TARGET, **FOREIGN}.items():
+        model = copy.deepcopy(foreign.model).to(dtype)
+        base = {k: x.to(dtype) for k, x in foreign.subset.base.items()}
+        other = replace(foreign, model=model, subset=replace(foreign.subset, base=base))
+        if name in refused:
+            with pytest.raises(ConfigError, match="was made for"):
+                MADE["displacement"].view(other)
+        else:
+            MADE["displacement"].view(other)
+
+
 def test_the_shipped_networks_belong_to_the_shipped_backbone(tmp_path):
     micro = targets.load("vit_micro")
     shipped = drift.load("cubic")

@@ -136,13 +136,14 @@ def test_rows_of_another_lender_are_made_anew():
     assert lent[0] != lent[1] and not experiments._lent(Watched(), trial)
 
 
-def test_another_backbone_or_other_images_have_other_own_means(tmp_path):
-    file = tmp_path / "own.safetensors"
+def test_another_backbone_or_other_images_have_other_own_means(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file, named = tmp_path / "own.safetensors", "~/own.safetensors"
     paths = [pack(tmp_path / str(seed), seed=seed) for seed in range(2)]
     seen = []
 
     def means(target, path):
-        return experiments.own_means(target, CONFIG, file, n_tasks=1, root=path)["data"]
+        return experiments.own_means(target, CONFIG, named, n_tasks=1, root=path)["data"]
 
     for seed, path in ((0, paths[0]), (1, paths[0]), (1, paths[1])):
         seen.append(means(tiny_target(seed=seed), path))
