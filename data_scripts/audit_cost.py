@@ -28,6 +28,8 @@ def main(
     ] = None,
 ) -> None:
     """Counts everything, times what a processor can run. CPU, one core: 10 minutes."""
+    given = ("--scale", "--device", "--repeats", "--workers")
+    script.no_effect(*given, when=again, why="--again runs nothing")
     device = str(script.place(device))
     gains = ledger.gains(accuracy)
     if again:

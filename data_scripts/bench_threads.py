@@ -24,6 +24,7 @@ def main(
     out: Annotated[Path, typer.Option(help="the .json to write, .md beside it")] = OUT,
 ) -> None:
     """Both checkouts take turns; wants a machine that does nothing else."""
+    script.no_effect("--scale", "--seed", when=not only, why="solver steps have neither")
     trees = {"before": before} if before else {}
     trees |= {"now": ROOT}
     notebook = ["--scale", scale, "--seed", str(seed), "--only", only, "--out"]

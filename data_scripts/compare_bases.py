@@ -27,6 +27,7 @@ def main(
     only: Annotated[str, typer.Option(help="domains, with commas; empty: all here")] = "",
 ) -> None:
     """Eleven networks of 4 minutes each on one core, then 4 s a task. Goes on where it stopped."""
+    n = script.n_tasks(n_tasks, scale, 20)
     config = jacobian.JacobianConfig(steps=steps or (30 if scale == "smoke" else 1_500))
     target = targets.load("vit_micro")
     opened = collect.reopen(store, target)
@@ -45,7 +46,6 @@ def main(
         make = partial(bases.network, recorded, looks, rows, config, **made)
         net = bases.kept(path, make, (recorded.of(rows), config, seed))
         flows.append(adapt.HyperFlow(net=net, name=name))
-    n = script.n_tasks(n_tasks, scale, 20)
     chosen = {"n_tasks": n, "seed": seed, "only": script.words(only)}
     tasks = experiments.EvalConfig(**chosen)
     where = {"folder": folder, "root": data, "progress": tqdm}

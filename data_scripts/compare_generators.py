@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.base import ConfigError
 from hyperlab.study import generator_tables, generators, kept, script, timing
 
 import typer
@@ -32,13 +33,15 @@ def main(
     found = script.joined(out, "zoos")
     script.no_effect("--encoders", when=again, why="--again names those to measure")
     for path in script.words(zoos):
+        if again and (name := Path(path).stem) not in found["zoos"]:
+            raise ConfigError(f"{out} has no rows of {name}: leave out --again")
         generators.opened(path)  # all are there before the first is measured
     for path in tqdm(script.words(zoos), desc="zoos"):
         key, same = Path(path).stem, {"seed": seed, "root": data}
         told, (zoo, _) = found["zoos"].get(key), generators.opened(path)
         images = {zoo.dataset: generators.images_of(zoo, config.n_eval, root=data)}
         made_of = kept.made_of(zoo, images, config, seed=seed, encoders=encoders)
-        if again and told:
+        if again:
             kept.require_same(told, made_of, key)
             names = again.split(";")
             rows = generators.again(path, told, config, names, **same)

@@ -1,6 +1,5 @@
 """Every method on the same tasks of domains that were never seen: one table, with controls."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,6 @@ import torch
 import typer
 from tqdm import tqdm
 
-ROWS = Path("artifacts/evaluate")
 NETS = "HyperFlow-L=linear,HyperFlow-C=cubic"
 
 
@@ -20,7 +18,7 @@ def main(
     scale: script.Scale = "laptop",
     seed: script.Seed = 0,
     out: Annotated[Path, typer.Option(help="stem of the table")] = Path("results/held_out"),
-    rows: Annotated[Path, typer.Option(help="folder of the rows")] = ROWS,
+    rows: Annotated[Path, typer.Option(help="their folder")] = Path("artifacts/evaluate"),
     data: script.Data = None,
     store: Annotated[str, typer.Option(help="trajectories: adds controls")] = "",
     role: Annotated[str, typer.Option(help="of the domains: tasks/roles.py")] = "held_out",
@@ -43,10 +41,12 @@ def main(
     config = experiments.EvalConfig(**which)
     paths = collect.reopen(store, target).read().to(place) if store else None
     learned = methods.Learned(nets=methods.networks(script.words(nets), place), data=paths)
-    if methods.OWN in methods.checked(script.words(compared), learned):
+    asked = methods.checked(script.words(compared), learned)
+    script.no_effect("--nets", when=not learned.lends(asked), why="no method uses them")
+    if methods.OWN in asked:
         kept = rows / f"own-{config.stem}.safetensors"
         own = experiments.own_means(target, config, kept, root=data)
-        learned = replace(learned, own=own)
+        learned = methods.Learned(nets=learned.nets, data=paths, own=own)
     chosen = methods.named(script.words(compared), learned)
     if config.share[1] > 1:
         torch.set_num_threads(1)

@@ -67,11 +67,41 @@ def said(monkeypatch, tmp_path, capsys):
         ("compare_supports.py", ["--shots", "5,5"], "--shots takes different numbers"),
         ("compare_supports.py", ["--n-tasks", "1"], "two tasks of it or more"),
         ("download_data.py", ["--all", "dtd"], "one of these"),
+        ("audit_cost.py", ["--again", "a.json", "--scale", "smoke"], "--scale would"),
+        ("audit_cost.py", ["--again", "a.json", "--device=cpu"], "--device would"),
+        ("audit_cost.py", ["--again", "a.json", "--repeats", "2"], "--repeats would"),
+        ("audit_cost.py", ["--again", "a.json", "--workers", "2"], "--workers would"),
+        ("bench_threads.py", ["--scale", "laptop", "--seed", "1"], "--scale, --seed would"),
+        (
+            "evaluate.py",
+            ["--nets", "HyperFlow-C=cubic", "--methods", "no adaptation,LoRA"],
+            "--nets would change nothing",
+        ),
+        ("compare_generators.py", ["--zoos", "zoo", "--again", "graph"], "no rows of zoo"),
         ("finetune_through.py", ["--pairs", "digits:digits,digits:mars"], "'mars'"),
     ],
 )
 def test_it_is_refused_before_the_work(said, name, arguments, words):
     assert words in said(name, *arguments)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "compare_bases.py",
+        "compare_contexts.py",
+        "compare_rules.py",
+        "compare_solvers.py",
+        "compare_subsets.py",
+        "compare_supports.py",
+        "compare_teachers.py",
+        "evaluate.py",
+        "recover_training.py",
+    ],
+)
+def test_a_scale_that_has_no_tasks_of_its_own_is_refused(said, name):
+    store = ["store"] if name in ("compare_bases.py", "recover_training.py") else []
+    assert "--scale would change nothing" in said(name, *store, "--scale", "paper")
 
 
 @pytest.mark.parametrize(

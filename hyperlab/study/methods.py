@@ -112,6 +112,10 @@ class Learned:
             ]
         return {method.name: method for method in made}
 
+    def lends(self, names: Sequence[str]) -> bool:
+        """Whether a method of these names is made of a network."""
+        return not {*names}.isdisjoint(replace(self, data=None, own={}).methods())
+
 
 def named(names: Sequence[str], learned: Learned | None = None) -> list[Method]:
     """The methods of these names, in this order; all there are if there is no name.

@@ -156,7 +156,13 @@ def share(text: str) -> tuple[int, int]:
 
 
 def n_tasks(given: int, scale: str, usual: int) -> int:
-    """Tasks per domain: those asked for, else two at smoke scale, else the usual number."""
+    """Tasks per domain: those asked for, else two at smoke scale, else the usual number.
+
+    Raises:
+        ConfigError: scale "paper", at which nothing would be other than at "laptop".
+    """
+    why = "laptop has as many tasks; --n-tasks asks for more"
+    no_effect("--scale", when=scale == "paper", why=why)
     return given or (2 if scale == "smoke" else usual)
 
 
