@@ -44,7 +44,7 @@ def main(
     after = tail.accuracy[0]
     print(
         f"wrote {path}: {len(tail.epochs)} checkpoints of {network.n_params} numbers, test "
-        f"accuracy {after.mean():.4f} +- {after.std():.4f}, of the host {before[0]:.4f}; "
+        f"accuracy {after.mean():.4f} (sd {after.std():.4f}), of the host {before[0]:.4f}; "
         f"{seconds:.0f} s"
     )
 

@@ -269,6 +269,16 @@ def test_text_is_utf_8_on_every_machine(folder):
     assert not {path: found for path, found in faults.items() if found}
 
 
+def test_a_deviation_is_never_written_as_an_interval():
+    notebooks = {
+        p.name: p.read_text(encoding="utf-8") for p in (ROOT / "notebooks").glob("*.ipynb")
+    }
+    texts = MODULES | SCRIPTS | notebooks
+    written = re.compile(r"(\+-|±)[^\n]{0,9}\{[^}\n]*\.std\(")
+    assert written.search('f"{x.mean():.4f} +- {x.std():.4f}"')
+    assert not [name for name, text in texts.items() if written.search(text)]
+
+
 @each_module
 def test_files_functions_and_configs_are_small(name):
     assert not [*oversize(MODULES[name]), *loose_configs(MODULES[name])]
