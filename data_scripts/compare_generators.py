@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.base import ConfigError
+from hyperlab.base import ConfigError, distinct
 from hyperlab.study import generator_tables, generators, kept, script, timing
 
 import typer
@@ -32,6 +32,7 @@ def main(
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch", "scipy"])}
     found = script.joined(out, "zoos")
     script.no_effect("--encoders", when=again, why="--again names those to measure")
+    distinct([Path(path).stem for path in script.words(zoos)], "names of zoos")
     for path in script.words(zoos):
         if again and (name := Path(path).stem) not in found["zoos"]:
             raise ConfigError(f"{out} has no rows of {name}: leave out --again")

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.base import distinct
 from hyperlab.study import kept, script, start_tables, starts, timing
 
 import typer
@@ -35,6 +36,7 @@ def main(
     about = {"command": script.command(), "seed": seed, "config": repr(config)}
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch", "scipy"])}
     found = script.joined(out, "zoos")
+    distinct([Path(path).stem for path in script.words(zoos)], "names of zoos")
     for path in script.words(zoos):
         starts.opened(path)  # all are there before the first is measured
     for path in script.words(zoos):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.base import ConfigError
+from hyperlab.base import ConfigError, distinct
 from hyperlab.study import generators, kept, script, through, through_tables, timing
 from hyperlab.weights import zoo_store
 
@@ -33,9 +33,12 @@ def main(
         if not colon:
             raise ConfigError(f"a pair is base:target, e.g. digits:glyphs; got {pair!r}")
         zoo = zoo_store.find_zoo(base)
-        asked.append((base, zoo, target, through.images_for(zoo, target, root=data)))
-    for base, zoo, target, theirs in tqdm(asked, desc="pairs"):
+        if target == zoo.dataset:
+            raise ConfigError(f"{pair}: its networks know {target}; name another data set")
         name = f"{Path(base).stem.removeprefix('zoo_')} to {target}"
+        asked.append((name, base, zoo, target, through.images_for(zoo, target, root=data)))
+    distinct([name for name, *_ in asked], "pairs")
+    for name, base, zoo, target, theirs in tqdm(asked, desc="pairs"):
         images = {target: theirs}
         images[zoo.dataset] = generators.images_of(zoo, config.n_eval, root=data)
         made_of = kept.made_of(zoo, images, config, stops=stops)

@@ -78,7 +78,11 @@ def said(monkeypatch, tmp_path, capsys):
             "--nets would change nothing",
         ),
         ("compare_generators.py", ["--zoos", "zoo", "--again", "graph"], "no rows of zoo"),
-        ("finetune_through.py", ["--pairs", "digits:digits,digits:mars"], "'mars'"),
+        ("finetune_through.py", ["--pairs", "digits:glyphs,digits:mars"], "'mars'"),
+        ("finetune_through.py", ["--pairs", "digits:digits"], "name another data set"),
+        ("finetune_through.py", ["--pairs", "digits:glyphs,digits:glyphs"], "come twice"),
+        ("compare_generators.py", ["--zoos", "a/zoo,b/zoo"], "['zoo'] come twice"),
+        ("compare_starts.py", ["--zoos", "digits,a/digits"], "['digits'] come twice"),
     ],
 )
 def test_it_is_refused_before_the_work(said, name, arguments, words):
