@@ -33,23 +33,22 @@ def main(
     found = script.joined(out, "zoos")
     script.no_effect("--encoders", when=again, why="--again names those to measure")
     distinct([Path(path).stem for path in script.words(zoos)], "names of zoos")
-    for path in script.words(zoos):
+    names, parts = again.split(";") if again else script.words(encoders), {}
+    for path in script.words(zoos):  # all is there before the first is measured
         if again and (name := Path(path).stem) not in found["zoos"]:
             raise ConfigError(f"{out} has no rows of {name}: leave out --again")
-        generators.opened(path)  # all are there before the first is measured
-    for path in tqdm(script.words(zoos), desc="zoos"):
-        key, same = Path(path).stem, {"seed": seed, "root": data}
-        told, (zoo, _) = found["zoos"].get(key), generators.opened(path)
+        zoo, _ = generators.opened(path)
         images = {zoo.dataset: generators.images_of(zoo, config.n_eval, root=data)}
-        made_of = kept.made_of(zoo, images, config, seed=seed, encoders=encoders)
+        parts[path] = kept.made_of(zoo, images, config, seed=seed, encoders=encoders)
+    for path, made_of in tqdm(parts.items(), desc="zoos"):
+        key, same = Path(path).stem, {"seed": seed, "root": data}
+        told = found["zoos"].get(key)
         if again:
             kept.require_same(told, made_of, key)
-            names = again.split(";")
             rows = generators.again(path, told, config, names, **same)
             rows["again"] = told.get("again", {}) | dict.fromkeys(names, about)
             found["zoos"][key] = rows
         elif not kept.current(told, made_of, key):
-            names = script.words(encoders)
             rows = generators.study(path, config, names, **same, progress=tqdm)
             found["zoos"][key] = {"about": about, "made_of": made_of, **rows}
         script.keep(out, found, generator_tables.markdown(found["zoos"]))

@@ -37,15 +37,15 @@ def main(
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch", "scipy"])}
     found = script.joined(out, "zoos")
     distinct([Path(path).stem for path in script.words(zoos)], "names of zoos")
-    for path in script.words(zoos):
-        starts.opened(path)  # all are there before the first is measured
-    for path in script.words(zoos):
-        name = f"{Path(path).stem}, {starts.named(config)}"
-        others = () if unseen == "none" else script.words(unseen) or None
-        same = {"seed": seed, "root": data}
+    others, parts = () if unseen == "none" else script.words(unseen) or None, {}
+    for path in script.words(zoos):  # all is there before the first is measured
         zoo, trained = starts.opened(path)
+        starts.at(zoo, place)  # an error for one run's checkpoints
         images = starts.images(zoo, trained.recipe, config, others, root=data)
-        made_of = kept.made_of(zoo, images, config, seed=seed)
+        parts[path] = kept.made_of(zoo, images, config, seed=seed)
+    for path, made_of in parts.items():
+        name = f"{Path(path).stem}, {starts.named(config)}"
+        same = {"seed": seed, "root": data}
         if not kept.current(found["zoos"].get(name), made_of, name):
             rows = starts.study(path, config, others, **same, progress=tqdm)
             found["zoos"][name] = {"about": about, "made_of": made_of, **rows}

@@ -36,12 +36,11 @@ def main(
         if target == zoo.dataset:
             raise ConfigError(f"{pair}: its networks know {target}; name another data set")
         name = f"{Path(base).stem.removeprefix('zoo_')} to {target}"
-        asked.append((name, base, zoo, target, through.images_for(zoo, target, root=data)))
-    distinct([name for name, *_ in asked], "pairs")
-    for name, base, zoo, target, theirs in tqdm(asked, desc="pairs"):
-        images = {target: theirs}
+        images = {target: through.images_for(zoo, target, root=data)}
         images[zoo.dataset] = generators.images_of(zoo, config.n_eval, root=data)
-        made_of = kept.made_of(zoo, images, config, stops=stops)
+        asked.append((name, base, target, kept.made_of(zoo, images, config, stops=stops)))
+    distinct([name for name, *_ in asked], "pairs")
+    for name, base, target, made_of in tqdm(asked, desc="pairs"):
         if not kept.current(found["pairs"].get(name), made_of, name):
             how = {"stops": stops, "root": data, "progress": tqdm}
             rows = through.study(base, target, config, **how)

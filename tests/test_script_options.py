@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from hyperlab.base import ConfigError
 from hyperlab.hyperflow import collect
 from hyperlab.study import experiments, generators, methods, script, starts, through
+from hyperlab.weights import zoo_store
+from hyperlab.weights.zoo import ZooConfig
 
 SCRIPTS = Path(__file__).parents[1] / "data_scripts"
 
@@ -87,6 +90,29 @@ def said(monkeypatch, tmp_path, capsys):
 )
 def test_it_is_refused_before_the_work(said, name, arguments, words):
     assert words in said(name, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("compare_generators.py", ["--zoos", "digits,other"]),
+        ("compare_starts.py", ["--zoos", "digits,other"]),
+        ("finetune_through.py", ["--pairs", "digits:glyphs,other:glyphs"]),
+    ],
+)
+def test_images_of_all_zoos_are_there_before_the_first_is_measured(
+    said, monkeypatch, tmp_path, name, arguments
+):
+    def opened(path):
+        zoo = zoo_store.shipped("digits")
+        zoo = replace(zoo, dataset="mnist") if path == "other" else zoo
+        return zoo, ZooConfig.at("laptop", "digits")
+
+    for module in (generators, starts):
+        monkeypatch.setattr(module, "opened", opened)
+    monkeypatch.setattr(zoo_store, "find_zoo", lambda path: opened(path)[0])
+    words = said(name, *arguments, "--scale", "smoke", "--data", tmp_path)
+    assert "mnist" in words and "download_data.py" in words
 
 
 @pytest.mark.parametrize(
