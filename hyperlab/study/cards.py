@@ -4,7 +4,8 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from ..tasks import domains, roles, synthetic
+from ..tasks import domains, roles
+from ..tasks.drawn import synthetic
 
 WHAT = {
     "vit_micro": "The course's frozen backbone: a timm vision transformer of 17 tokens for 32 px "

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from ..base import DataMissingError, Progress, choose, silent
 from ..identity import checksum, files
-from . import domains, own, synthetic
+from . import domains, own
 from .domains import Domain
+from .drawn import synthetic
 
 
 @dataclass(frozen=True)

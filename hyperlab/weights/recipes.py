@@ -16,8 +16,9 @@ from ..base import ConfigError, DataMissingError, choose, stream
 from ..identity import checksum
 from ..models.cnn import ARCHITECTURES, Architecture
 from ..models.own import OwnNetwork
-from ..tasks import domains, synthetic
+from ..tasks import domains
 from ..tasks.domains import Domain
+from ..tasks.drawn import synthetic
 
 LOG = logging.getLogger(__name__)
 BIAS = 0.01  # every bias of an untrained network

@@ -7,14 +7,7 @@ import pytest
 import torch
 
 from hyperlab.base import ConfigError, stream
-from hyperlab.tasks import synthetic
-from hyperlab.tasks.synthetic import (
-    FAMILIES,
-    HELD_OUT,
-    TRAIN_FAMILIES,
-    contact_sheet,
-    render,
-)
+from hyperlab.tasks.drawn.synthetic import FAMILIES, HELD_OUT, TRAIN_FAMILIES, render
 
 EVERY_FAMILY = pytest.mark.parametrize("name", FAMILIES)
 
@@ -118,15 +111,7 @@ def test_impossible_counts_are_refused(wrong):
         render("runes", **wrong)
 
 
-def test_the_contact_sheet_has_a_row_per_class_and_shows_the_pictures():
-    domain = render("characters", n_classes=3, n_per_class=2)
-    sheet = contact_sheet(domain, n_classes=2, n_per_class=4)
-    assert sheet.dtype == np.uint8
-    assert sheet.shape == (2 * 34, 4 * 34, 3)
-    assert np.array_equal(sheet[35:67, 1:33, 0], domain.images[2, 0])
-
-
 def test_a_domain_carries_its_origin():
-    domain = synthetic.render("land_cover", n_classes=1, n_per_class=1, seed=4)
+    domain = render("land_cover", n_classes=1, n_per_class=1, seed=4)
     assert domain.name == "land_cover-4"
     assert "EuroSAT" in domain.source

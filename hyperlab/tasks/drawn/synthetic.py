@@ -1,4 +1,4 @@
-"""Procedural image domains: seeded families of classes that resemble real data sets."""
+"""Domains of seeded classes that resemble real data sets, drawn family by family."""
 
 import zlib
 from collections.abc import Callable
@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.random import Generator, default_rng
 
-from ..base import ConfigError, choose
+from ...base import ConfigError, choose
+from ..domains import Domain
 from . import organics, strokes, textures, things
-from .domains import Domain
+from .canvas import Painter
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Family:
 
     name: str
     cousin: str
-    recipe: Callable[[Generator, Generator], strokes.Painter]
+    recipe: Callable[[Generator, Generator], Painter]
 
 
 FAMILIES: dict[str, Family] = {
@@ -80,10 +81,7 @@ def render(
             f"got {n_classes}, {n_per_class}, {size}, {seed}, {first_class}"
         )
     numbers = range(first_class, first_class + n_classes)
-    classes = [
-        _draw_class(family, number, n_per_class=n_per_class, size=size, seed=seed)
-        for number in numbers
-    ]
+    classes = [_draw_class(family, k, n_per_class, size, seed) for k in numbers]
     return Domain(
         name=name if seed == 0 else f"{name}-{seed}",
         images=np.concatenate(classes),
@@ -94,26 +92,10 @@ def render(
     )
 
 
-def _draw_class(
-    family: Family, number: int, *, n_per_class: int, size: int, seed: int
-) -> np.ndarray:
+def _draw_class(family: Family, number: int, n: int, size: int, seed: int) -> np.ndarray:
     """The images of one class, uint8 n x channels x size x size."""
     root = (zlib.crc32(family.name.encode()), seed)
     paint = family.recipe(default_rng([*root, 1, number]), default_rng([*root, 0]))
-    pictures = [paint(default_rng([*root, 2, number, j]), size) for j in range(n_per_class)]
+    pictures = [paint(default_rng([*root, 2, number, j]), size) for j in range(n)]
     stack = (np.stack(pictures) * 255 + 0.5).clip(0, 255).astype(np.uint8)
     return stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
-
-
-def contact_sheet(
-    domain: Domain, *, n_classes: int = 8, n_per_class: int = 8
-) -> np.ndarray:
-    """One row per class, uint8 height x width x 3, with thin grey gaps."""
-    rows = []
-    for members in domain.members[:n_classes]:
-        images = np.asarray(domain.images[members[:n_per_class].numpy()])
-        images = np.broadcast_to(images, (len(images), 3, *images.shape[2:]))
-        framed = np.pad(images, ((0, n_per_class - len(images)), (0, 0), (1, 1), (1, 1)),
-                        constant_values=128)  # fmt: skip
-        rows.append(np.concatenate(framed.transpose(0, 2, 3, 1), axis=1))
-    return np.concatenate(rows)

@@ -6,6 +6,7 @@ from numpy.random import Generator
 from .canvas import (
     Array,
     Canvas,
+    Painter,
     Pose,
     between,
     blob,
@@ -19,7 +20,6 @@ from .canvas import (
     turned,
     wobble,
 )
-from .strokes import Painter
 
 BARK = np.array([0.3, 0.2, 0.1])
 MIDRIB = np.stack([np.zeros(9), np.linspace(-0.7, 1.0, 9)], 1)
@@ -36,9 +36,8 @@ def _nucleus(klass: Generator) -> Array:
     if kind == 2:
         angles = np.linspace(0, klass.uniform(2, 4.5), 8)
         return np.stack([0.45 * np.cos(angles), 0.45 * np.sin(angles), np.full(8, 0.28)], 1)
-    return np.concatenate(
-        [klass.uniform(-0.4, 0.4, (n, 2)), klass.uniform(0.1, 0.35, (n, 1))], 1
-    )
+    centres, radii = klass.uniform(-0.4, 0.4, (n, 2)), klass.uniform(0.1, 0.35, (n, 1))
+    return np.concatenate([centres, radii], 1)
 
 
 def cells(klass: Generator, theme: Generator) -> Painter:

@@ -6,6 +6,7 @@ from numpy.random import Generator
 from .canvas import (
     Array,
     Canvas,
+    Painter,
     Pose,
     between,
     blob,
@@ -21,21 +22,13 @@ from .canvas import (
     turned,
     wobble,
 )
-from .strokes import Painter
 from .textures import scenery
 
-PAINTS = ("red", "blue", "yellow", "white", "green", "black", "orange")
-PAINT = dict(
-    zip(
-        PAINTS,
-        np.array(
-            [
-                [0.8, 0.1, 0.12], [0.1, 0.25, 0.7], [0.95, 0.8, 0.15], [0.95, 0.95, 0.95],
-                [0.1, 0.5, 0.25], [0.08, 0.08, 0.1], [0.95, 0.5, 0.1],
-            ]
-        ),
-        strict=True,
-    )
+PAINTS = np.array(  # red, blue, yellow, white, green, black, orange
+    [
+        [0.8, 0.1, 0.12], [0.1, 0.25, 0.7], [0.95, 0.8, 0.15], [0.95, 0.95, 0.95],
+        [0.1, 0.5, 0.25], [0.08, 0.08, 0.1], [0.95, 0.5, 0.1],
+    ]
 )  # fmt: skip
 SHAPES = (ring(24), star(3, 1.0), turned(star(3, 1.0), np.pi), star(4, 1.0), star(8, 1.0))
 SHAPES += (turned(star(4, 1.0), np.pi / 4), star(5, 0.5), star(6, 1.0), star(8, 0.7))
@@ -45,10 +38,8 @@ def _symbol(klass: Generator) -> list[Array]:
     """Polygons of a pictogram within about half the unit square."""
     kind = klass.integers(4)
     if kind == 0:
-        tip = np.array(
-            [[0, -1], [0.7, -0.2], [0.25, -0.2], [0.25, 1], [-0.25, 1], [-0.25, -0.2]]
-        )
-        arrow = np.concatenate([tip, [[-0.7, -0.2]]])
+        x = [0, 0.7, 0.25, 0.25, -0.25, -0.25, -0.7]
+        arrow = np.stack([x, [-1, -0.2, -0.2, 1, 1, -0.2, -0.2]], 1)
         return [turned(arrow, klass.integers(8) * np.pi / 4) * 0.6]
     if kind == 1:
         bar = np.array([[-1, -0.2], [1, -0.2], [1, 0.2], [-1, 0.2]])
@@ -63,19 +54,14 @@ def _symbol(klass: Generator) -> list[Array]:
 def signs(klass: Generator, theme: Generator) -> Painter:
     """Traffic signs: a shape, its border and pictogram, in every light and place."""
     shape, symbol = SHAPES[klass.integers(len(SHAPES))], _symbol(klass)
-    rim, face, mark = (
-        PAINT[PAINTS[i]] for i in klass.choice(len(PAINTS), 3, replace=False)
-    )
-    border, street = (
-        klass.choice([0.0, 0.12, 0.22]),
-        between(theme, [0.0, 0.1, 0.3], [1.0, 0.4, 0.7]),
-    )
+    rim, face, mark = (PAINTS[i] for i in klass.choice(len(PAINTS), 3, replace=False))
+    border = klass.choice([0.0, 0.12, 0.22])
+    street = between(theme, [0.0, 0.1, 0.3], [1.0, 0.4, 0.7])
 
     def paint(rng: Generator, size: int) -> Array:
         pose = Pose(rng, 0.1, 0.15, 0.12, 0.15)
-        canvas = Canvas.over(
-            scenery(rng, size, tinted(rng, street, 0.3), rng.uniform(0.3, 1))
-        )
+        ground = tinted(rng, street, 0.3)
+        canvas = Canvas.over(scenery(rng, size, ground, rng.uniform(0.3, 1)))
         canvas.fill(pose(shape * 0.8), rim)
         canvas.fill(pose(shape * 0.8 * (1 - border)), face if border else rim)
         for polygon in symbol:
@@ -91,9 +77,8 @@ def _garment(klass: Generator) -> tuple[Array, Array | None, float]:
     """Half-widths from top to bottom, the end of a sleeve (or none), and the leg split."""
     kind = klass.integers(5)
     if kind == 0:  # trousers
-        widths = np.array([0.3, 0.36, 0.4, 0.42, 0.42]) * klass.uniform(
-            [0.8] * 5, [1.2] * 5
-        )
+        widths = np.array([0.3, 0.36, 0.4, 0.42, 0.42])
+        widths = widths * klass.uniform([0.8] * 5, [1.2] * 5)
         return widths, None, klass.uniform(0.15, 0.7)
     if kind == 1:  # dress or skirt
         widths = np.array([0.3, 0.32, 0.25, 0.4, 0.5]) * klass.uniform([0.6] * 5, [1.5] * 5)
@@ -117,15 +102,13 @@ def clothes(klass: Generator, theme: Generator) -> Painter:
     def paint(rng: Generator, size: int) -> Array:
         pose, canvas = Pose(rng, 0.07, 0.09, 0.07, 0.09), Canvas(size)
         half = spline((widths * np.exp(rng.normal(size=5) * 0.13))[:, None], 16)[:, 0]
-        height = np.linspace(
-            top * rng.uniform(0.8, 1.1), bottom * rng.uniform(0.8, 1.1), 16
-        )
+        ends = top * rng.uniform(0.8, 1.1), bottom * rng.uniform(0.8, 1.1)
+        height = np.linspace(*ends, 16)
         side = np.stack([half, height], 1)
         canvas.fill(pose(np.concatenate([side, side[::-1] * [-1, 1]])), 1.0)
         if toe:
-            canvas.fill(
-                pose(np.array([[0, 0.1], [toe, 0.35], [toe, 0.7], [-0.5, 0.7]])), 1.0
-            )
+            shoe = np.array([[0, 0.1], [toe, 0.35], [toe, 0.7], [-0.5, 0.7]])
+            canvas.fill(pose(shoe), 1.0)
         if sleeve is not None:
             hand = sleeve + rng.normal(size=2) * 0.12
             for mirror in ([1, 1], [-1, 1]):
@@ -157,17 +140,13 @@ def hands(klass: Generator, theme: Generator) -> Painter:
         pose, tone = Pose(rng, 0.1, 0.08, 0.06, 0.05), tinted(rng, skin, 0.08)
         canvas = Canvas(size, tinted(rng, wall, 0.05))
         shade, wide = tone * 0.75, rng.uniform(0.13, 0.17)
-        canvas.fill(
-            pose(np.array([[-0.2, 1.5], [-0.22, 0.4], [0.22, 0.4], [0.2, 1.5]])), tone
-        )
+        wrist = np.array([[-0.2, 1.5], [-0.22, 0.4], [0.22, 0.4], [0.2, 1.5]])
+        canvas.fill(pose(wrist), tone)
         canvas.fill(pose(blob(wobble(rng, 3, 0.03)) * [0.36, 0.38] + [0, 0.3]), tone)
-        fan = (
-            np.array([-3.2, -1.5, -0.5, 0.5, 1.5]) * spread * rng.uniform(0.8, 1.2)
-            + twist * 0.3
-        )
-        knuckles = np.array(
-            [[-0.3, 0.35], [-0.25, 0.02], [-0.09, -0.04], [0.08, -0.03], [0.24, 0.04]]
-        )
+        fan = np.array([-3.2, -1.5, -0.5, 0.5, 1.5]) * spread * rng.uniform(0.8, 1.2)
+        fan = fan + twist * 0.3
+        x = [-0.3, -0.25, -0.09, 0.08, 0.24]
+        knuckles = np.stack([x, [0.35, 0.02, -0.04, -0.03, 0.04]], 1)
         for root, angle, length in zip(knuckles, fan, reach, strict=True):
             angle, length = angle + rng.normal() * 0.06, length * rng.uniform(0.85, 1.1)
             tip = root + length * 0.75 * np.array([np.sin(angle), -np.cos(angle)])
@@ -225,10 +204,8 @@ def _ears(canvas: Canvas, pose: Pose, kind: int, head: Array, colour: Array) -> 
         if kind == 1:
             canvas.discs(pose(spot[None]), np.array([0.22]), colour)
         elif kind == 2:
-            canvas.fill(
-                pose(spot + np.array([[-0.2, 0.1], [0.2, 0.1], [side * 0.1, -0.35]])),
-                colour,
-            )
+            ear = np.array([[-0.2, 0.1], [0.2, 0.1], [side * 0.1, -0.35]])
+            canvas.fill(pose(spot + ear), colour)
         elif kind == 3:
             canvas.fill(pose(spot + ring(16) * [0.12, 0.45] + [0, -0.2]), colour)
 
@@ -237,11 +214,8 @@ def objects(klass: Generator, theme: Generator) -> Painter:
     """Vehicle- and animal-like bodies with wheels or legs, wings or heads, in a scenery."""
     length, tall = klass.uniform(0.45, 0.85), klass.uniform(0.2, 0.55)
     body = blob(wobble(klass, 4, 0.12), 32) * [length, tall]
-    n_feet, foot, wheel = (
-        int(klass.integers(0, 5)),
-        klass.uniform(0.12, 0.35),
-        klass.random() < 0.5,
-    )
+    n_feet, foot = int(klass.integers(0, 5)), klass.uniform(0.12, 0.35)
+    wheel = klass.random() < 0.5
     head, up = klass.uniform(0.0, 0.3), klass.uniform(-0.5, 0.1)
     fin = klass.uniform(-0.7, 0.7, (3, 2)) * [1, 0.9]
     paint_of = between(klass, [0.0, 0.1, 0.25], [1.0, 0.8, 0.95])
@@ -259,15 +233,13 @@ def objects(klass: Generator, theme: Generator) -> Painter:
         for x in np.linspace(-0.7, 0.7, n_feet) * length if n_feet else ():
             end = np.array([x + rng.normal() * 0.05, tall * 0.6 + foot])
             if wheel:
-                canvas.discs(
-                    pose(end[None] * flip - [0, foot / 2]), foot * 0.7, np.full(3, 0.1)
-                )
+                hub = pose(end[None] * flip - [0, foot / 2])
+                canvas.discs(hub, foot * 0.7, np.full(3, 0.1))
             else:
                 canvas.line(pose(np.stack([[x, 0], end]) * flip), trim, 0.12)
         canvas.fill(pose(body * flip), colour)
-        canvas.fill(
-            pose(body * [0.55, 0.5] * flip + [0, -0.25 * tall]), colour * 0.6 + 0.35
-        )
+        window = body * [0.55, 0.5] * flip + [0, -0.25 * tall]
+        canvas.fill(pose(window), colour * 0.6 + 0.35)
         if head > 0.1:
             canvas.discs(pose(np.array([[length, up]]) * flip), head, colour)
         return lit(rng, blurred(canvas.array(), 0.5), 0.15, 0.03)

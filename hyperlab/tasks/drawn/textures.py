@@ -5,8 +5,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from .canvas import Array, Canvas, between, blurred, clouds, grid, lit, spread, tinted
-from .strokes import Painter
+from .canvas import (
+    Array,
+    Canvas,
+    Painter,
+    between,
+    blurred,
+    clouds,
+    grid,
+    lit,
+    spread,
+    tinted,
+)
 
 Pattern = Callable[[Array, Array, Generator], Array]  # (u, v, image's generator) -> [0, 1]
 
@@ -16,11 +26,8 @@ def _smooth(x: Array, sharpness: float) -> Array:
 
 
 def _stripes(klass: Generator) -> Pattern:
-    duty, sharp, second = (
-        klass.uniform(-0.6, 0.6),
-        klass.uniform(2, 12),
-        klass.uniform(0, 0.5),
-    )
+    duty, sharp = klass.uniform(-0.6, 0.6), klass.uniform(2, 12)
+    second = klass.uniform(0, 0.5)
     return lambda u, v, _: _smooth(np.sin(u) + second * np.sin(2.5 * u) + duty, sharp)
 
 
@@ -43,11 +50,8 @@ def _dots(klass: Generator) -> Pattern:
 
 
 def _waves(klass: Generator) -> Pattern:
-    height, rate, sharp = (
-        klass.uniform(0.5, 2),
-        klass.uniform(0.5, 1.5),
-        klass.uniform(1, 8),
-    )
+    height, rate = klass.uniform(0.5, 2), klass.uniform(0.5, 1.5)
+    sharp = klass.uniform(1, 8)
     return lambda u, v, _: _smooth(np.sin(u + height * np.sin(rate * v)), sharp)
 
 
@@ -89,12 +93,8 @@ def _pebbles(klass: Generator) -> Pattern:
 
 
 def _cloudy(klass: Generator) -> Pattern:
-    fine, coarse, sharp = (
-        int(klass.integers(8, 26)),
-        int(klass.integers(3, 8)),
-        klass.uniform(2, 14),
-    )
-    stretch = int(klass.integers(1, 4))
+    fine, coarse = int(klass.integers(8, 26)), int(klass.integers(3, 8))
+    sharp, stretch = klass.uniform(2, 14), int(klass.integers(1, 4))
 
     def pattern(u: Array, _: Array, rng: Generator) -> Array:
         size = len(u)
@@ -158,10 +158,8 @@ def land_cover(klass: Generator, theme: Generator) -> Painter:
     colours = (colours + klass.normal(size=colours.shape) * 0.04 + tone).clip(0, 1)
     share = klass.dirichlet(np.full(len(colours), 0.8))
     n_parcels, regular = int(klass.integers(4, 30)), klass.random()
-    n_roads, n_roofs = (
-        int(klass.choice([0, 0, 1, 2, 4])),
-        int(klass.choice([0, 0, 0, 5, 14, 28])),
-    )
+    n_roads = int(klass.choice([0, 0, 1, 2, 4]))
+    n_roofs = int(klass.choice([0, 0, 0, 5, 14, 28]))
     river, grain = klass.random() < 0.25, klass.uniform(0.01, 0.12)
     roof = EARTH[[4, 6, 7][klass.integers(3)]] + 0.15
 
@@ -174,9 +172,8 @@ def land_cover(klass: Generator, theme: Generator) -> Painter:
         canvas = Canvas.over(land)
         if river:
             _river(canvas, rng)
-        for heading in (
-            angle + rng.choice([0, 1.57], n_roads) + rng.normal(size=n_roads) * 0.1
-        ):
+        headings = angle + rng.choice([0, 1.57], n_roads)
+        for heading in headings + rng.normal(size=n_roads) * 0.1:
             along = np.array([np.cos(heading), np.sin(heading)])
             middle = rng.uniform(-0.7, 0.7, 2)
             grey = np.full(3, rng.uniform(0.5, 0.75))
@@ -191,9 +188,8 @@ def land_cover(klass: Generator, theme: Generator) -> Painter:
 
 def _river(canvas: Canvas, rng: Generator) -> None:
     t = np.linspace(-1.2, 1.2, 24)
-    bend = rng.uniform(-0.4, 0.4) + rng.uniform(0.1, 0.4) * np.sin(
-        3 * t + rng.uniform(0, 6)
-    )
+    middle, height = rng.uniform(-0.4, 0.4), rng.uniform(0.1, 0.4)
+    bend = middle + height * np.sin(3 * t + rng.uniform(0, 6))
     path = np.stack([t, bend], 1)[:, :: rng.choice([-1, 1])]
     canvas.line(path, tinted(rng, EARTH[5], 0.15), rng.uniform(0.15, 0.35))
 
@@ -209,11 +205,8 @@ def _roof(canvas: Canvas, rng: Generator, colour: Array, angle: float) -> None:
 
 def radiographs(klass: Generator, theme: Generator) -> Painter:
     """Grey shadows of a body: two lungs, ribs, a heart, and soft opacities."""
-    gap, tall, wide = (
-        klass.uniform(0.3, 0.55),
-        klass.uniform(0.4, 0.9),
-        klass.uniform(0.15, 0.38),
-    )
+    gap, tall = klass.uniform(0.3, 0.55), klass.uniform(0.4, 0.9)
+    wide = klass.uniform(0.15, 0.38)
     heart, side = klass.uniform(0.1, 0.4), klass.uniform(-0.3, 0.3)
     n_ribs, rib = klass.uniform(8, 20), klass.uniform(0.05, 0.25)
     spots = klass.uniform(-0.6, 0.6, (int(klass.integers(0, 4)), 2))
@@ -222,15 +215,13 @@ def radiographs(klass: Generator, theme: Generator) -> Painter:
     def paint(rng: Generator, size: int) -> Array:
         x, y = grid(size) * np.exp(rng.normal() * 0.08) + rng.normal(size=(2, 1, 1)) * 0.06
         x = x + 0.1 * rng.normal() * y
-        picture = (
-            body - 0.25 * (x * x) ** 2 + rib * 0.5 * np.sin(n_ribs * (y + 0.5 * x * x))
-        )
+        picture = body - 0.25 * (x * x) ** 2
+        picture = picture + rib * 0.5 * np.sin(n_ribs * (y + 0.5 * x * x))
         for s in (-1, 1):
             depth = ((x - s * gap) / wide) ** 2 + ((y + 0.05) / tall) ** 2
             picture = picture - rng.uniform(0.3, 0.45) * _smooth(1 - depth, 6.0)
-        beat = ((x - side - rng.normal() * 0.04) / heart) ** 2 + (
-            (y - 0.3) / (heart * 1.3)
-        ) ** 2
+        beat = ((x - side - rng.normal() * 0.04) / heart) ** 2
+        beat = beat + ((y - 0.3) / (heart * 1.3)) ** 2
         picture = picture + 0.35 * _smooth(1 - beat, 5.0) + 0.3 * np.exp(-((x / 0.12) ** 2))
         for spot in spots + rng.normal(size=spots.shape) * 0.08:
             away = (x - spot[0]) ** 2 + (y - spot[1]) ** 2

@@ -3,6 +3,7 @@
 Points are k x 2 arrays in [-1, 1], x to the right, y down; colours are numbers in [0, 1].
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 Array = np.ndarray
+Painter = Callable[[Generator, int], Array]  # (image's generator, pixels) -> h w or h w 3
 OVERSAMPLING = 3  # drawn pixels per final pixel, along each axis
 
 
@@ -45,9 +47,8 @@ class Canvas:
     def brush(self, points: Array, colour: float | Array, widths: Array) -> None:
         """A stroke whose width changes from point to point."""
         ink = _ink(colour)
-        boxes = np.concatenate(
-            [points - widths[:, None] / 2, points + widths[:, None] / 2], 1
-        )
+        reach = widths[:, None] / 2
+        boxes = np.concatenate([points - reach, points + reach], 1)
         for box in self._pixels(boxes).tolist():
             self.pen.ellipse(box, fill=ink)
 
@@ -95,15 +96,9 @@ def _spline_matrix(n_controls: int, n_points: int) -> Array:
     place = np.linspace(0, n_controls - 1, n_points)
     left = np.minimum(place.astype(int), n_controls - 2)
     t = (place - left)[:, None]
-    basis = 0.5 * np.concatenate(
-        [
-            -t + 2 * t**2 - t**3,
-            2 - 5 * t**2 + 3 * t**3,
-            t + 4 * t**2 - 3 * t**3,
-            t**3 - t**2,
-        ],
-        axis=1,
-    )
+    before, at = -t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3
+    after, beyond = t + 4 * t**2 - 3 * t**3, t**3 - t**2
+    basis = 0.5 * np.concatenate([before, at, after, beyond], axis=1)
     matrix = np.zeros((n_points, n_controls))
     for shift in range(4):
         column = (left + shift - 1).clip(0, n_controls - 1)

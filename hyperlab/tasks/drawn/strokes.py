@@ -3,14 +3,13 @@
 Each recipe takes the class's and the domain's random generator and returns a painter.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.random import Generator
 
 from .canvas import (
     Array,
     Canvas,
+    Painter,
     Pose,
     blurred,
     hsv,
@@ -22,14 +21,11 @@ from .canvas import (
     turned,
 )
 
-Painter = Callable[[Generator, int], Array]  # (image's generator, pixels) -> h w or h w 3
-
 
 def _walk(klass: Generator, n: int, cells: int = 4) -> Array:
     """n different lattice points, each near the one before it more often than not."""
-    lattice = np.stack(np.meshgrid(*[np.linspace(-0.65, 0.65, cells)] * 2), -1).reshape(
-        -1, 2
-    )
+    line = np.linspace(-0.65, 0.65, cells)
+    lattice = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
     path = [int(klass.integers(len(lattice)))]
     while len(path) < n:
         distance = np.linalg.norm(lattice - lattice[path[-1]], axis=1)
@@ -108,10 +104,8 @@ def _segments(klass: Generator) -> list[tuple[Array, bool]]:
     if klass.random() < 0.5:
         top, side = klass.choice([-0.75, 0.0]), klass.choice([-1, 1])
         angles = np.linspace(0, np.pi, 9)
-        bowl = np.stack(
-            [side * (np.sin(angles) - 0.5), top + (1 - np.cos(angles)) * 0.375], 1
-        )
-        bones.append((bowl, True))
+        x, y = side * (np.sin(angles) - 0.5), top + (1 - np.cos(angles)) * 0.375
+        bones.append((np.stack([x, y], 1), True))
     return bones
 
 
@@ -123,9 +117,8 @@ def glyphs(klass: Generator, theme: Generator) -> Painter:
         weight, contrast = rng.uniform(0.1, 0.4), rng.uniform(0.35, 1.1)
         slant, serif = rng.normal() * 0.2, rng.random() < 0.4
         pose, canvas = Pose(rng, 0.1, 0.15, 0.12), Canvas(size)
-        shape = small * np.array(
-            [[rng.uniform(0.7, 1.4), 0], [-slant, rng.uniform(0.8, 1.1)]]
-        )
+        wide, tall = rng.uniform(0.7, 1.4), rng.uniform(0.8, 1.1)
+        shape = small * np.array([[wide, 0], [-slant, tall]])
         for bone, is_round in bones:
             points = pose((bone + rng.normal(size=2) * 0.04) @ shape)
             if is_round:
@@ -192,9 +185,8 @@ def _primitive(klass: Generator) -> Array:
         x = np.linspace(-1, 1, int(klass.integers(4, 9)))
         return np.stack([x, 0.4 * (-1.0) ** np.arange(len(x))], 1)
     if kind == 4:
-        angles = np.linspace(0, np.pi * klass.uniform(0.7, 1.6), 12) + klass.uniform(
-            0, 6.28
-        )
+        angles = np.linspace(0, np.pi * klass.uniform(0.7, 1.6), 12)
+        angles = angles + klass.uniform(0, 6.28)
         return np.stack([np.cos(angles), np.sin(angles)], 1)
     return turned(np.array([[-1.0, 0.0], [1.0, 0.0]]), klass.uniform(0, 3.14))
 
@@ -215,11 +207,8 @@ def sketches(klass: Generator, theme: Generator) -> Painter:
         for i, (outline, centre, scale) in enumerate(parts):
             if i and rng.random() < 0.12:
                 continue
-            shape = (
-                turned(outline, rng.normal() * 0.12)
-                * scale
-                * np.exp(rng.normal(size=2) * 0.15)
-            )
+            shape = turned(outline, rng.normal() * 0.12) * scale
+            shape = shape * np.exp(rng.normal(size=2) * 0.15)
             shape = shape + centre + rng.normal(size=2) * 0.08
             shape = shape + rng.normal(size=shape.shape) * 0.025
             for side in (1.0, -1.0)[: 1 + mirrored[i]]:
@@ -263,10 +252,8 @@ def plants(klass: Generator, theme: Generator) -> Painter:
     n, angle = int(klass.integers(2, 4)), klass.uniform(0.25, 0.85)
     ratio, lean = klass.uniform(0.6, 0.8), klass.normal() * 0.15
     depth, droop = int(klass.integers(3, 6 if n == 2 else 5)), klass.uniform(-0.15, 0.3)
-    bark, leaf = (
-        hsv(0.08, 0.5, klass.uniform(0.2, 0.5)),
-        hsv(klass.uniform(0, 0.45), 0.7, 0.6),
-    )
+    bark = hsv(0.08, 0.5, klass.uniform(0.2, 0.5))
+    leaf = hsv(klass.uniform(0, 0.45), 0.7, 0.6)
     leaf_size = klass.choice([0.0, 0.06, 0.1])
 
     def paint(rng: Generator, size: int) -> Array:

@@ -1,0 +1,1 @@
+"""Procedural families of classes, drawn from seeds: `synthetic.render` gives their domains."""
