@@ -12,10 +12,8 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from ..base import (
-    ArtifactError,
     ConfigError,
     DataMissingError,
-    HyperlabError,
     Progress,
     choose,
     expanded,
@@ -23,12 +21,10 @@ from ..base import (
 )
 from ..identity import checksum, files
 from ..notebook import repository
-from . import formats, pictures
-from .catalogue import CATALOGUE
-from .entries import Entry
-from .formats import Part
-from .hierarchy import ClassGraph
-from .pictures import OnDemand
+from . import formats, pixels
+from .catalogue import CATALOGUE, Entry
+from .parts import ClassGraph, Part, find, reading
+from .pixels import OnDemand
 
 SET = (
     'HYPERLAB_DATA=/folder make lab, in a notebook os.environ["HYPERLAB_DATA"] = "/folder"'
@@ -184,11 +180,6 @@ def stamp(name: str, root: Path | str | None = None) -> str:
     return checksum(str(folder.absolute()), files(folder))
 
 
-def names() -> tuple[str, ...]:
-    """Every domain that has a name; whether its files are here says `available`."""
-    return tuple(CATALOGUE)
-
-
 def available(root: Path | str | None = None) -> tuple[str, ...]:
     """The named domains that `load` finds under the root.
 
@@ -225,15 +216,8 @@ def load(
     entry = choose(CATALOGUE, name)
     if not (read := _reader(name, data_root(root))):
         raise DataMissingError(_missing(name, entry, data_root(root)))
-    try:
+    with reading(f"{name} in {_folder(name, data_root(root))}"):
         part = read()
-    except HyperlabError:
-        raise
-    except (OSError, LookupError, ValueError) as error:
-        folder = _folder(name, data_root(root))
-        raise ArtifactError(
-            f"{name} in {folder} is incomplete or foreign: {error}"
-        ) from error
     found = _domain(name, part, size, split, progress)
     return replace(found, licence=entry.licence, source=entry.source)
 
@@ -245,14 +229,10 @@ def _folder(name: str, root: Path) -> Path:
 def _reader(name: str, root: Path) -> Callable[[], Part] | None:
     """What reads this domain here, or None if nothing of it is there."""
     entry, folder = CATALOGUE[name], _folder(name, root)
-    if entry.embedded or any(m for mark in entry.marks for m in _seen(folder, mark)):
+    if entry.embedded or find(folder, *entry.marks):
         return partial(entry.read, folder)
     pack = folder / "data.npz"
     return partial(formats.pack, pack) if pack.exists() else None
-
-
-def _seen(folder: Path, mark: str) -> list[Path]:
-    return [*folder.glob(mark), *folder.glob(f"*/{mark}")]
 
 
 def _wrong_variable() -> str:
@@ -265,8 +245,8 @@ def _wrong_variable() -> str:
 
 def _missing(name: str, entry: Entry, root: Path) -> str:
     lacks = f"no {name} in {_folder(name, root).absolute()}"
-    if entry.how:
-        return f"{lacks}; {entry.how}"
+    if entry.advice:
+        return f"{lacks}; {entry.advice}"
     if entry.files:
         run = f"run: python data_scripts/download_data.py {name}"
         return f"{lacks}; {run}, or name the folder that holds it: {SET}"
@@ -280,9 +260,9 @@ def _domain(
         raise ConfigError(f"size is a number of pixels, 1 or more; got {size!r}")
     part = part if split is None else part.only(split)
     if isinstance(part.images, Tensor):
-        images = formats.fit(part.images, size)
+        images = pixels.fit(part.images, size)
     else:
-        images = pictures.decode(part.images, size, progress)
+        images = pixels.decode_all(part.images, size, progress)
     graph = (part.graphs or {}).get(split)
     return Domain(
         name, images, part.labels, part.class_names, groups=part.groups, graph=graph

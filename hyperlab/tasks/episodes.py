@@ -12,7 +12,7 @@ from torch import Tensor
 from hyperlab.base import ConfigError, choose, stream
 
 from .domains import Domain
-from .hierarchy import ClassGraph
+from .parts import ClassGraph
 
 Style = Callable[[Tensor], Tensor]  # images -> images, one change for a whole episode
 Draw = Callable[..., "Episode"]  # draw(domain, generator=g) -> Episode

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..base import ConfigError, printable
-from .formats import SPLITS, TRAIN, Part, listed
+from .parts import SPLITS, TRAIN, Part, listed
 
 SUFFIXES = {
     *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),

@@ -1,4 +1,4 @@
-"""Readers of array files: idx, `.npz`, MATLAB, STL-10's binaries and libsvm.
+"""Readers of array files: idx, `.npz`, MATLAB, STL-10's binaries, libsvm, CIFAR's pickles.
 
 Every reader takes the folder of one data set and gives a `Part` with all the images that
 are there, at their own size. Nothing is ever unpickled.
@@ -6,134 +6,24 @@ are there, at their own size. Nothing is ever unpickled.
 
 import bz2
 import gzip
+import pickle
 import struct
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
-from torch.nn import functional
 
-from ..base import ArtifactError, ConfigError, DataMissingError, choose
-from .hierarchy import ClassGraph
-from .records import Record
+from ..base import ArtifactError, ConfigError, DataMissingError
+from .parts import SPLITS, TEST, TRAIN, Part, find, joined, reading
+from .pixels import as_bytes
 
-SPLITS = {"train": 0, "test": 1, "val": 2}
-TRAIN, TEST, VAL = SPLITS.values()
-TOPS = (1, 255, 4_095, 65_535)  # of whole numbers what is white: masks, 8, 12 and 16 bits
-File = Path | zipfile.Path | Record
-Listing = Sequence[tuple[str, File, int]]  # class name, image file, split number
-BROKEN = (EOFError, ValueError, OSError, zlib.error, zipfile.BadZipFile)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Part:
-    """What a reader found: a domain at its native size and without its name.
-
-    Raises:
-        ArtifactError: if there are more or fewer labels than images.
-    """
-
-    where: Path
-    images: UInt8[Tensor, " n c h w"] | Sequence[File]  # pixels or image files
-    labels: Int64[Tensor, " n"]
-    class_names: tuple[str, ...]
-    groups: tuple[str, ...] | None = None  # of each class: its alphabet or superclass
-    split: Int64[Tensor, " n"] | None = None  # see SPLITS; None: the set has no such parts
-    graphs: Mapping[str, ClassGraph] | None = None  # split -> hierarchy above its classes
-
-    def __post_init__(self) -> None:
-        sizes = [len(self.images), len(self.labels)]
-        sizes += [] if self.split is None else [len(self.split)]
-        if len(set(sizes)) > 1:
-            raise ArtifactError(f"{self.where}: images, labels (and split) number {sizes}")
-
-    def only(self, split: str) -> "Part":
-        """The images of one split; a class without an image there goes."""
-        wanted = choose(SPLITS, split)
-        if self.split is None:
-            raise ConfigError(f"{self.where} has no train and test part; leave split=None")
-        keep = (self.split == wanted).nonzero().flatten()
-        if not len(keep):
-            have = [name for name, k in SPLITS.items() if (self.split == k).any()]
-            raise DataMissingError(f"{self.where} has no {split} images, only {have}")
-        images = self.images
-        rows = (
-            images[keep]
-            if isinstance(images, Tensor)
-            else [images[i] for i in keep.tolist()]
-        )
-        present, labels = self.labels[keep].unique(return_inverse=True)
-        part = replace(
-            self, images=rows, labels=labels, split=None, class_names=(), groups=None
-        )
-        return part._named_like(self, present.tolist())
-
-    def _named_like(self, other: "Part", classes: list[int]) -> "Part":
-        names = tuple(other.class_names[c] for c in classes)
-        groups = other.groups and tuple(other.groups[c] for c in classes)
-        return replace(self, class_names=names, groups=groups)
-
-
-def fit(images: UInt8[Tensor, " n c h w"], size: int) -> UInt8[Tensor, " n c size size"]:
-    """Cut the middle square out of each image and resample it (antialiased bilinear)."""
-    side = min(images.shape[-2:])
-    top, left = ((n - side) // 2 for n in images.shape[-2:])
-    images = images[..., top : top + side, left : left + side]
-    if side == size:
-        return images.contiguous()
-    small = images.new_empty(*images.shape[:2], size, size)
-    for rows, chunk in zip(small.split(2048), images.split(2048), strict=True):
-        new = functional.interpolate(
-            chunk.float(), (size, size), mode="bilinear", antialias=True
-        )
-        rows.copy_(new.round_().clamp_(0, 255))
-    return small
-
-
-def find(folder: Path, *names: str) -> Path | None:
-    """The first of `names` in the folder, or one level below (an unpacked archive)."""
-    places = (
-        p for name in names for p in (folder / name, *sorted(folder.glob(f"*/{name}")))
-    )
-    return next((place for place in places if place.exists()), None)
-
-
-def joined(where: Path, pieces: list[tuple], class_names: Iterable[str]) -> Part:
-    """One part from (path, images, labels, split number) of several files."""
-    if not pieces:
-        raise ArtifactError(f"{where} holds no complete pair of images and labels")
-    for path, images, labels, _ in pieces:
-        if len(images) != len(labels):
-            raise ArtifactError(f"{path} has {len(images)} images and {len(labels)} labels")
-    return Part(
-        where=where,
-        images=torch.cat([torch.as_tensor(images) for _, images, _, _ in pieces]),
-        labels=torch.cat(
-            [torch.as_tensor(labels, dtype=torch.int64) for *_, labels, _ in pieces]
-        ),
-        split=torch.cat([torch.full((len(labels),), k) for *_, labels, k in pieces]),
-        class_names=tuple(class_names),
-    )
-
-
-def listed(
-    where: Path, rows: Listing, classes: Sequence[str], *, has_split: bool = True
-) -> Part:
-    """One part from image files with the names of their classes and their split numbers."""
-    number = {name: k for k, name in enumerate(classes)}
-    return Part(
-        where=where,
-        images=[file for _, file, _ in rows],
-        labels=torch.tensor([number[name] for name, _, _ in rows], dtype=torch.int64),
-        split=torch.tensor([split for *_, split in rows]) if has_split else None,
-        class_names=tuple(classes),
-    )
+Arrays = tuple[np.ndarray, np.ndarray]  # images n x c x h x w, and their labels
+TEN = tuple("0123456789")
 
 
 def idx(path: Path) -> UInt8[np.ndarray, "*shape"]:
@@ -144,11 +34,8 @@ def idx(path: Path) -> UInt8[np.ndarray, "*shape"]:
 
     Source: yann.lecun.com/exdb/mnist: 0, 0, type 8, rank, big-endian sizes, then the bytes.
     """
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            data = file.read()
-    except BROKEN as error:
-        raise ArtifactError(f"{path} is damaged or cut short: {error}") from error
+    with reading(path), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        data = file.read()
     if data[:3] != b"\0\0\x08" or len(data) < 4 or len(data) < 4 + 4 * data[3]:
         raise ArtifactError(f"{path} is no idx file of bytes; it starts with {data[:4]!r}")
     shape = struct.unpack_from(f">{data[3]}I", data, offset=4)
@@ -162,33 +49,28 @@ def idx(path: Path) -> UInt8[np.ndarray, "*shape"]:
 
 def mnist(folder: Path, *, class_names: Iterable[str]) -> Part:
     """The train-* and t10k-* idx files of the MNIST family; either pair may be missing, no half."""
-    pieces = []
+    labels_of, files = {}, {}
     for stem, split in (("train", TRAIN), ("t10k", TEST)):
-        pixels, names = f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte"
-        images, labels = (
-            find(folder, pixels, f"{pixels}.gz"),
-            find(folder, names, f"{names}.gz"),
-        )
+        kinds = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
+        images, labels = (find(folder, kind, f"{kind}.gz") for kind in kinds)
         if bool(images) != bool(labels):
             raise ArtifactError(
                 f"{folder} has {images or labels} without its {stem} partner"
             )
-        if images:
-            pieces.append((images, idx(images)[:, None], idx(labels), split))
-    return joined(folder, pieces, class_names)
+        labels_of[images], files[images] = labels, split
+
+    def read(images: Path) -> Arrays:
+        return idx(images)[:, None], idx(labels_of[images])
+
+    return joined(folder, files, read, class_names)
 
 
 def npz(path: Path) -> Mapping[str, np.ndarray]:
     """Every array of a `.npz` file; one that holds pickled objects is refused."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except FileNotFoundError as error:
-        raise DataMissingError(f"no pack at {path}") from error
-    except (*BROKEN, AttributeError) as error:  # a bare .npy has no `files`
-        raise ArtifactError(
-            f"{path} is damaged, foreign or holds pickles: {error}"
-        ) from error
+    if not path.exists():
+        raise DataMissingError(f"no pack at {path}")
+    with reading(path), np.load(path, allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files}
 
 
 def pack(path: Path) -> Part:
@@ -241,7 +123,10 @@ def _words(
         return None
     if arrays[key].ndim != 1:
         raise ConfigError(f"{path}: {key} has shape {arrays[key].shape}; want one a class")
-    words = arrays[key].tolist()
+    return _texts(arrays[key].tolist())
+
+
+def _texts(words: Iterable[object]) -> tuple[str, ...]:
     return tuple(
         w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in words
     )
@@ -265,90 +150,44 @@ def _split(
     return torch.from_numpy(split.astype(np.int64))
 
 
-def as_bytes(images: np.ndarray, where: Path) -> UInt8[Tensor, " n c h w"]:
-    """N x H x W (x C) numbers as uint8 N x C x H x W.
-
-    Floating ones count from 0 to 1, whole ones from 0 to 255, or to 1 where none is above; those
-    of 16 bits to the first of TOPS that holds them all.
-    """
-    images = images[..., None] if images.ndim == 3 else images
-    form = images.ndim == 4 and images.shape[-1] in (1, 3) and 0 not in images.shape[1:]
-    if not form or images.dtype.kind not in "buif":
-        raise ConfigError(
-            f"{where}: images are {images.dtype} {images.shape}; want N x H x W (x 1 or 3)"
-        )
-    if n_bad := (~np.isfinite(images)).any(axis=(1, 2, 3)).sum():
-        raise ConfigError(f"{where}: {n_bad} of {len(images)} images hold NaN or infinity")
-    low, high = (images.min(), images.max()) if images.size else (0, 0)
-    tops = TOPS[:1] if images.dtype.kind in "bf" else TOPS[:2]
-    tops = TOPS if images.dtype == np.uint16 else tops
-    if not 0 <= low <= high <= tops[-1]:
-        raise ConfigError(
-            f"{where}: {images.dtype} pixels from {low} to {high} leave the range 0 to "
-            f"{tops[-1]}; save them as uint8, or as floating ones from 0 to 1"
-        )
-    top = next(top for top in tops if high <= top)
-    if top != 255:
-        images = np.round(images.astype(np.float32) * (255 / top))
-    return torch.from_numpy(images.astype(np.uint8)).permute(0, 3, 1, 2)
-
-
 def medmnist(folder: Path, *, stem: str, class_names: Iterable[str]) -> Part:
     """MedMNIST's `.npz`: train, val and test arrays; its labels are N x 1."""
-    path = find(folder, f"{stem}.npz")
-    arrays = npz(path)
-    pieces = []
-    for name, split in SPLITS.items():
-        if f"{name}_images" in arrays and f"{name}_labels" in arrays:
-            images = as_bytes(arrays[f"{name}_images"], path)
-            pieces.append((path, images, arrays[f"{name}_labels"][:, 0].astype(int), split))
-    return joined(path, pieces, class_names)
+    arrays = npz(path := find(folder, f"{stem}.npz"))
+    names = [name for name in SPLITS if {f"{name}_images", f"{name}_labels"} <= set(arrays)]
+
+    def read(part: Path) -> Arrays:
+        labels = arrays[f"{part.name}_labels"][:, 0].astype(int)
+        return as_bytes(arrays[f"{part.name}_images"], path), labels
+
+    return joined(path, {path / name: SPLITS[name] for name in names}, read, class_names)
 
 
 def svhn(folder: Path) -> Part:
     """SVHN's cropped digits: X is 32 x 32 x 3 x N, and label 10 is the digit 0."""
     from scipy.io import loadmat  # loads a good part of scipy
-    from scipy.io.matlab import MatReadError
 
-    pieces = []
-    for name, split in (("train_32x32.mat", TRAIN), ("test_32x32.mat", TEST)):
-        if path := find(folder, name):
-            try:
-                arrays = loadmat(path)
-                images, labels = (
-                    arrays["X"].transpose(3, 2, 0, 1),
-                    arrays["y"][:, 0] % 10,
-                )
-            except (
-                *BROKEN,
-                MatReadError,
-                KeyError,
-                TypeError,
-                NotImplementedError,
-            ) as error:
-                raise ArtifactError(f"{path} is damaged or foreign: {error}") from error
-            pieces.append((path, images.copy(), labels.astype(int), split))
-    return joined(folder, pieces, map(str, range(10)))
+    def read(path: Path) -> Arrays:
+        arrays = loadmat(path)
+        return arrays["X"].transpose(3, 2, 0, 1), arrays["y"][:, 0].astype(int) % 10
+
+    files = {"train_32x32.mat": TRAIN, "test_32x32.mat": TEST}
+    return joined(folder, {find(folder, n): k for n, k in files.items()}, read, TEN)
 
 
 def stl10(folder: Path) -> Part:
     """STL-10's binaries: 3 x 96 x 96 bytes an image, column after column; labels from 1."""
     home = find(folder, "stl10_binary")
-    pieces = []
-    for name, split in (("train", TRAIN), ("test", TEST)):
-        path, labels = home / f"{name}_X.bin", home / f"{name}_y.bin"
-        if not path.exists():
-            continue
+
+    def read(path: Path) -> Arrays:
         pixels = np.fromfile(path, np.uint8)
         if pixels.size % (3 * 96 * 96):
             raise ArtifactError(f"{path} is cut short: {pixels.size} bytes, 27648 an image")
-        images = pixels.reshape(-1, 3, 96, 96).swapaxes(2, 3)
-        pieces.append(
-            (path, images.copy(), np.fromfile(labels, np.uint8).astype(int) - 1, split)
-        )
-    return joined(
-        home, pieces, (home / "class_names.txt").read_text(encoding="utf-8").split()
-    )
+        labels = np.fromfile(path.with_name(path.name.replace("X", "y")), np.uint8)
+        return pixels.reshape(-1, 3, 96, 96).swapaxes(2, 3), labels.astype(int) - 1
+
+    names = (home / "class_names.txt").read_text(encoding="utf-8").split()
+    files = {"train_X.bin": TRAIN, "test_X.bin": TEST}
+    return joined(home, {find(home, n): k for n, k in files.items()}, read, names)
 
 
 def usps(folder: Path) -> Part:
@@ -358,19 +197,14 @@ def usps(folder: Path) -> Part:
     """
     from sklearn.datasets import load_svmlight_file  # takes a second to import
 
-    pieces = []
-    for name, split in (("usps.bz2", TRAIN), ("usps.t.bz2", TEST)):
-        if path := find(folder, name):
-            try:
-                with bz2.open(path) as file:
-                    values, labels = load_svmlight_file(file, n_features=256)
-            except BROKEN as error:
-                raise ArtifactError(f"{path} is damaged or foreign: {error}") from error
-            images = (
-                ((values.toarray() + 1) / 2 * 255).astype(np.uint8).reshape(-1, 1, 16, 16)
-            )
-            pieces.append((path, images, labels.astype(int) - 1, split))
-    return joined(folder, pieces, map(str, range(10)))
+    def read(path: Path) -> Arrays:
+        with bz2.open(path) as file:
+            values, labels = load_svmlight_file(file, n_features=256)
+        images = ((values.toarray() + 1) / 2 * 255).astype(np.uint8)
+        return images.reshape(-1, 1, 16, 16), labels.astype(int) - 1
+
+    files = {"usps.bz2": TRAIN, "usps.t.bz2": TEST}
+    return joined(folder, {find(folder, n): k for n, k in files.items()}, read, TEN)
 
 
 def digits(_folder: Path) -> Part:
@@ -378,11 +212,82 @@ def digits(_folder: Path) -> Part:
     from sklearn.datasets import load_digits  # takes a second to import
 
     found = load_digits()
+    images = np.round(found.images * 255 / 16).astype(np.uint8)
     return Part(
         where=Path("scikit-learn"),
-        images=torch.from_numpy(np.round(found.images * 255 / 16).astype(np.uint8))[
-            :, None
-        ],
+        images=torch.from_numpy(images)[:, None],
         labels=torch.from_numpy(found.target.astype(np.int64)),
-        class_names=tuple(map(str, range(10))),
+        class_names=TEN,
     )
+
+
+class Recorded:
+    """Stands in for every object in a pickle: keeps its arguments and does nothing."""
+
+    def __init__(self, *args: object) -> None:
+        self.args, self.state = args, ()
+
+    def __setstate__(self, state: tuple) -> None:
+        self.state = state
+
+    def array(self) -> UInt8[np.ndarray, "*shape"]:
+        """The pickled numpy array of bytes that this one recorded."""
+        _, shape, dtype, fortran, data = self.state
+        if dtype.args[0] not in ("u1", b"u1") or fortran:
+            raise ValueError(f"want an array of bytes in C order, got {dtype.args}")
+        return np.frombuffer(data, np.uint8).reshape(shape).copy()
+
+
+class DataOnly(pickle.Unpickler):
+    """Reads dictionaries, lists, numbers, strings, arrays; calls nothing a file names."""
+
+    NAMED = (
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+    )
+
+    def find_class(self, module: str, name: str) -> type:
+        if (module, name) not in self.NAMED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not data")
+        return Recorded
+
+
+def unpickle(path: Path) -> dict[str, object]:
+    """The dictionary in one of CIFAR's files, without unpickling: see `DataOnly`.
+
+    Raises:
+        ArtifactError: if the file is damaged or asks for anything but data.
+    """
+    with reading(path), path.open("rb") as file:
+        found = DataOnly(file, encoding="bytes").load()
+        items = {k.decode() if isinstance(k, bytes) else k: v for k, v in found.items()}
+        return {k: v.array() if isinstance(v, Recorded) else v for k, v in items.items()}
+
+
+def _batch(path: Path, key: str) -> tuple[np.ndarray, Sequence[int]]:
+    batch = unpickle(path)
+    if missing := {"data", key} - set(batch):
+        raise ArtifactError(f"{path} lacks {sorted(missing)}")
+    return batch["data"].reshape(-1, 3, 32, 32), batch[key]
+
+
+def cifar10(folder: Path) -> Part:
+    """CIFAR-10's python version: five training batches and one test batch."""
+    home = find(folder, "cifar-10-batches-py")
+    files = {f"data_batch_{i}": TRAIN for i in range(1, 6)} | {"test_batch": TEST}
+    paths = {home / name: split for name, split in files.items()}
+    names = _texts(unpickle(home / "batches.meta")["label_names"])
+    return joined(home, paths, partial(_batch, key="labels"), names)
+
+
+def cifar100(folder: Path) -> Part:
+    """CIFAR-100's python version; the 20 superclasses are the groups."""
+    home = find(folder, "cifar-100-python")
+    meta, train = unpickle(home / "meta"), unpickle(home / "train")
+    names, above = _texts(meta["fine_label_names"]), _texts(meta["coarse_label_names"])
+    coarse = dict(zip(train["fine_labels"], train["coarse_labels"], strict=True))
+    paths = {home / "train": TRAIN, home / "test": TEST}
+    part = joined(home, paths, partial(_batch, key="fine_labels"), names)
+    return replace(part, groups=tuple(above[coarse[k]] for k in range(len(names))))

@@ -5,27 +5,31 @@ more than memory holds; Meta-Dataset draws shots in proportion to all of them.
 
 Source: Triantafillou et al. 2020, arXiv:1903.03096; github.com/google-research/meta-dataset,
 `meta_dataset/data/dataset_spec.py` and `meta_dataset/dataset_conversion/dataset_to_records.py`.
+The records are read without TensorFlow: tensorflow.org/tutorials/load_data/tfrecord (framing),
+protobuf.dev (encoding), `tensorflow/core/example/{example,feature}.proto` (numbers of the fields).
 """
 
 import json
-from collections.abc import Mapping
+import math
+import mmap
+import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from ..base import ArtifactError
-from . import records
-from .entries import NONE_STATED, Entry
-from .formats import TEST, TRAIN, VAL, Part, find
-from .hierarchy import ClassGraph
-from .records import Record
+from .parts import SPLITS, ClassGraph, Part, Record, find, reading
 
 SPEC = "dataset_spec.json"
-ORDER = {"TRAIN": TRAIN, "VALID": VAL, "TEST": TEST}  # class ids run through them in turn
-NAMES = {"TRAIN": "train", "VALID": "val", "TEST": "test"}
+ORDER = {"TRAIN": "train", "VALID": "val", "TEST": "test"}  # class ids run through them
 QUICKDRAW_IMAGES = 1000  # of the 113,613 to 340,029 drawings of each of its classes
+HEADER = struct.Struct("<QI")  # of a record: its bytes, and the checksum of that number
+FOOTER_BYTES = 4  # checksum of the record; not verified, a damaged image fails to decode
+POLYNOMIAL = 0x82F63B78  # Castagnoli's, bits reversed
+Span = tuple[int, int]  # first byte and the one after the last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +77,8 @@ def read(folder: Path, *, at_most: int | None = None) -> Part:
 
 
 def _spec(path: Path) -> dict:
-    try:
+    with reading(path):
         spec = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArtifactError(f"{path} is no JSON: {error}") from error
     kind = spec.get("__class__") if isinstance(spec, dict) else type(spec).__name__
     if kind not in KINDS:
         raise ArtifactError(f"{path} is of unknown kind {kind!r}; have {list(KINDS)}")
@@ -85,7 +87,7 @@ def _spec(path: Path) -> dict:
 
 def _in_turn(n_of_split: Mapping[str, int]) -> list[int]:
     """The split of each class, or of each superclass: first the training ones, and so on."""
-    return [split for name, split in ORDER.items() for _ in range(n_of_split[name])]
+    return [SPLITS[k] for name, k in ORDER.items() for _ in range(n_of_split[name])]
 
 
 def _plain(spec: dict) -> Layout:
@@ -96,7 +98,8 @@ def _plain(spec: dict) -> Layout:
 
 def _two_levels(spec: dict) -> Layout:
     above = _in_turn(spec["superclasses_per_split"])
-    of_class = [k for k in range(len(above)) for _ in range(_n_below(spec, k))]
+    below = spec["classes_per_superclass"]
+    of_class = [k for k in range(len(above)) for _ in range(below[str(k)])]
     return Layout(
         splits=[above[k] for k in of_class],
         groups=[str(spec["superclass_names"][str(k)]) for k in of_class],
@@ -104,14 +107,10 @@ def _two_levels(spec: dict) -> Layout:
     )
 
 
-def _n_below(spec: dict, superclass: int) -> int:
-    return spec["classes_per_superclass"][str(superclass)]
-
-
 def _hierarchy(spec: dict) -> Layout:
     nodes = {name: spec["split_subgraphs"][name] for name in ORDER}
     graphs = {
-        NAMES[name]: ClassGraph({n["wn_id"]: tuple(n["parents_ids"]) for n in found})
+        ORDER[name]: ClassGraph({n["wn_id"]: tuple(n["parents_ids"]) for n in found})
         for name, found in nodes.items()
     }
     leaves = {k: sum(not n["children_ids"] for n in found) for k, found in nodes.items()}
@@ -132,63 +131,140 @@ def _images(
     files = sorted(path.parent.glob(pattern))
     if not files:
         raise ArtifactError(f"{path.parent} lacks {pattern}; convert the data set again")
-    found = [row for file in files for row in records.labelled(file, at_most=at_most)]
+    found = [row for file in files for row in labelled(file, at_most=at_most)]
     found = found[:at_most]
     if strange := {label for _, label in found} - {class_id}:
         raise ArtifactError(f"{files[0]} holds images of the classes {sorted(strange)}")
-    if layout.counts and len(found) != (n := _at_most(layout.counts[class_id], at_most)):
+    n = min(layout.counts[class_id], at_most or math.inf) if layout.counts else len(found)
+    if len(found) != n:
         raise ArtifactError(f"{files[0]} holds {len(found)} images, {path.name} says {n}")
     return [record for record, _ in found]
 
 
-def _at_most(n: int, limit: int | None) -> int:
-    return n if limit is None else min(n, limit)
+def labelled(path: Path, *, at_most: int | None = None) -> list[tuple[Record, int]]:
+    """The images of a TFRecord file and their labels, in the order of the file.
+
+    Each record is a tf.train.Example with the features `image` (bytes) and `label` (int64).
+
+    Args:
+        at_most: records to read; None is all.
+
+    Raises:
+        ArtifactError: if the file is cut short, no TFRecord file, or lacks a feature.
+    """
+    if not path.stat().st_size:
+        return []
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        spans = islice(_records(path, data), at_most)
+        return [_image_and_label(path, data, span) for span in spans]
 
 
-def _entry(
-    name: str, n_classes: int, source: str, *, at_most: int | None = None, licence: str = ""
-) -> Entry:
-    return Entry(
-        n_classes=n_classes,
-        licence=licence or NONE_STATED,
-        source=source,
-        read=partial(read, at_most=at_most),
-        marks=(SPEC,),
-        folder=f"meta_dataset/{name}",
-        how="make it with Meta-Dataset's own script: python -m "
-        "meta_dataset.dataset_conversion.convert_datasets_to_records "
-        f"--dataset={name} --records_root=(the folder meta_dataset)",
-    )
+def _records(path: Path, data: mmap.mmap) -> Iterator[Span]:
+    """Of each record the bytes between its header and its footer."""
+    at = 0
+    while at < len(data):
+        start = at + HEADER.size
+        if start > len(data):
+            raise ArtifactError(f"{path} is cut short at byte {at}; convert it again")
+        length, checksum = HEADER.unpack(data[at:start])
+        if checksum != masked(crc32c(data[at : at + 8])):
+            raise ArtifactError(f"{path} is damaged or no TFRecord file: byte {at}")
+        at = start + length + FOOTER_BYTES
+        if at > len(data):
+            raise ArtifactError(
+                f"{path} is cut short: it ends at byte {len(data)}, its last record at {at}; "
+                f"convert it again"
+            )
+        yield start, start + length
 
 
-VGG = "https://www.robots.ox.ac.uk/~vgg/data"
-ENTRIES = {
-    "md_ilsvrc_2012": _entry(
-        "ilsvrc_2012",
-        1000,
-        "https://www.image-net.org",
-        licence="non-commercial research (its page)",
-    ),
-    "md_omniglot": _entry(
-        "omniglot", 1623, "https://github.com/brendenlake/omniglot", licence="MIT"
-    ),
-    "md_aircraft": _entry(
-        "aircraft",
-        100,
-        f"{VGG}/fgvc-aircraft/",
-        licence="non-commercial research (its page)",
-    ),
-    "md_cu_birds": _entry("cu_birds", 200, "https://www.vision.caltech.edu/datasets/"),
-    "md_dtd": _entry("dtd", 47, f"{VGG}/dtd/", licence="for research purposes (its page)"),
-    "md_quickdraw": _entry(
-        "quickdraw",
-        345,
-        "https://github.com/googlecreativelab/quickdraw-dataset",
-        at_most=QUICKDRAW_IMAGES,
-        licence="CC-BY-4.0",
-    ),
-    "md_fungi": _entry("fungi", 1394, "https://github.com/visipedia/fgvcx_fungi_comp"),
-    "md_vgg_flower": _entry("vgg_flower", 102, f"{VGG}/flowers/102/"),
-    "md_traffic_sign": _entry("traffic_sign", 43, "https://benchmark.ini.rub.de"),
-    "md_mscoco": _entry("mscoco", 80, "https://cocodataset.org"),
-}
+def _image_and_label(path: Path, data: mmap.mmap, span: Span) -> tuple[Record, int]:
+    try:
+        features = _features(data, span)
+        start, end = _field(data, _field(data, features["image"], 1), 1)  # bytes_list
+        label, _ = _varint(data, *_field(data, _field(data, features["label"], 3), 1))
+    except (KeyError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: the record at byte {span[0]} has no image and label: {error}"
+        ) from error
+    return Record(path, start, end - start), label
+
+
+def _features(data: mmap.mmap, span: Span) -> dict[str, Span]:
+    """Name -> tf.train.Feature, from a tf.train.Example."""
+    found = {}
+    for number, entry in _fields(data, _field(data, span, 1)):
+        if number == 1:
+            start, end = _field(data, entry, 1)
+            found[data[start:end].decode()] = _field(data, entry, 2)
+    return found
+
+
+def _field(data: mmap.mmap, span: Span, wanted: int) -> Span:
+    """The first field of that number in a message."""
+    for number, found in _fields(data, span):
+        if number == wanted:
+            return found
+    raise ValueError(f"no field {wanted}")
+
+
+def _fields(data: mmap.mmap, span: Span) -> Iterator[tuple[int, Span]]:
+    """The number and the content of each field of a protobuf message."""
+    at, end = span
+    while at < end:
+        key, at = _varint(data, at, end)
+        kind, length = key & 7, 0
+        if kind == 0:
+            length = _varint(data, at, end)[1] - at
+        elif kind == 2:
+            length, at = _varint(data, at, end)
+        elif kind in (1, 5):
+            length = 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"unknown wire type {kind}")
+        if at + length > end:
+            raise ValueError(f"a field runs {at + length - end} bytes over its message")
+        yield key >> 3, (at, at + length)
+        at += length
+
+
+def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+    """A number in groups of seven bits, the lowest first, and the byte after it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= end:
+            break
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("a number without an end")
+
+
+def crc32c(data: bytes) -> int:
+    """The Castagnoli checksum of a few bytes.
+
+    Source: RFC 3720, section 12.1 (polynomial) and appendix B.4 (examples).
+    """
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def _after_eight_bits(crc: int) -> int:
+    for _ in range(8):
+        crc = crc >> 1 ^ (POLYNOMIAL if crc & 1 else 0)
+    return crc
+
+
+def masked(crc: int) -> int:
+    """A checksum as TFRecord files keep it: turned by 15 bits, plus a constant."""
+    return (crc >> 15 | crc << 17) + 0xA282EAD8 & 0xFFFFFFFF
+
+
+TABLE = tuple(map(_after_eight_bits, range(256)))

@@ -29,10 +29,11 @@ from ..base import (
     silent,
     stream,
 )
-from . import folders, formats, pictures, pixels
+from . import folders, formats, pixels
 from .domains import Domain
 from .episodes import Episode, Style, sample
 from .folders import Note
+from .parts import SPLITS
 
 LEAST = 2  # images of a class: one to learn from, one to be asked
 SPLIT_SEED = 0  # of the two halves of a folder's classes
@@ -134,10 +135,10 @@ def _folder(path: Path, size: int, split: str | None, progress: Progress) -> Gat
     except OSError as error:
         raise DataMissingError(f"{path} cannot be looked into: {error}") from error
     part = found.part if split is None else found.part.only(split)
-    if len(part.images) * 3 * size**2 > pictures.LIMIT_BYTES:
+    if len(part.images) * 3 * size**2 > pixels.LIMIT_BYTES:
         raise ConfigError(
             f"{len(part.images)} images of {size} pixels need more than "
-            f"{pictures.LIMIT_BYTES >> 30} GiB; ask for a smaller size or move some away"
+            f"{pixels.LIMIT_BYTES >> 30} GiB; ask for a smaller size or move some away"
         )
     decoded, reasons = _decoded(part.images, size, progress)
     told = {file: printable(file.relative_to(path)) for file in part.images}
@@ -180,8 +181,8 @@ def _decoded(
             reasons[file] = _reason(error)
     deep = [file for file, image in decoded.items() if image.brightest]
     high = max((decoded[file].brightest for file in deep), default=0)
-    if high <= formats.TOPS[-2]:
-        top = next(top for top in formats.TOPS if high <= top)
+    if high <= pixels.TOPS[-2]:
+        top = next(top for top in pixels.TOPS if high <= top)
         decoded |= {file: pixels.decode(file, size, top=top) for file in deep}
     return decoded, reasons
 
@@ -198,12 +199,12 @@ def _pack(path: Path, size: int, split: str | None, _progress: Progress) -> Gath
         )
     if twice := [c for c, n in Counter(part.class_names).items() if n > 1]:
         raise ConfigError(f"{path}: class_names name more than one class {twice[:3]}")
-    images = formats.fit(part.images, size)
+    images = pixels.fit(part.images, size)
     kind, high = arrays["images"].dtype, arrays["images"].max()
     scaled = Note(
         "images", f"{kind} pixels; the brightest, {high:g}, became {images.max()}"
     )
-    mine = slice(None) if split is None else whole.split == formats.SPLITS[split]
+    mine = slice(None) if split is None else whole.split == SPLITS[split]
     return Gathered(
         names=[f"image {row}" for row in torch.arange(len(whole.labels))[mine]],
         images=images,

@@ -53,11 +53,7 @@ PRETRAIN = (  # photographs and their procedural cousins: no writing, so writing
     Source("pneumonia_mnist", 0.3),
     *(Source(name, 0.8) for name in SCENES),
 )
-VALIDATION_FAMILIES = (
-    "hands",
-    "leaves",
-    "glyphs",
-)  # choices are made on these, never fitted to
+VALIDATION_FAMILIES = ("hands", "leaves", "glyphs")  # to choose on, never fitted to
 TRAJECTORIES = (
     Source("cifar10", 3.0, split="test"),
     Source("omniglot", 3.0),
@@ -65,17 +61,8 @@ TRAJECTORIES = (
     *(Source(name) for name in synthetic.TRAIN_FAMILIES if name not in VALIDATION_FAMILIES),
 )
 VALIDATION = (Source("fruits360", classes=(40, 65)), *map(Source, VALIDATION_FAMILIES))
-HELD_OUT_REAL = (
-    "usps",
-    "mnist",
-    "kmnist",
-    "fashion_mnist",
-    "notmnist",
-    "devanagari",
-    "eurosat",
-    "sign_digits",
-    "digits",
-)
+HELD_OUT_REAL = ("usps", "mnist", "kmnist", "fashion_mnist", "notmnist", "devanagari")
+HELD_OUT_REAL += ("eurosat", "sign_digits", "digits")
 HELD_OUT = tuple(map(Source, (*HELD_OUT_REAL, *synthetic.HELD_OUT)))
 # New tasks of the domains that gave trajectories: drawn families with new classes, packs with the
 # same images. To be held against `HELD_OUT`, not a test of anything new.
@@ -86,24 +73,12 @@ COURSE = {
     "validation": VALIDATION,
     "held_out": HELD_OUT,
 }
-FIRST_CLASS = {
-    "pretrain": 0,
-    "trajectories": 1_000,
-    "validation": 2_000,
-    "in_domain": 3_000,
-    "held_out": 0,
-}
+FIRST_CLASS = {"pretrain": 0, "trajectories": 1_000, "validation": 2_000, "held_out": 0}
+FIRST_CLASS |= {"in_domain": 3_000}
 
-META_DATASET = (  # the eight that are trained on, each with classes of its own for every split
-    "md_ilsvrc_2012",
-    "md_omniglot",
-    "md_aircraft",
-    "md_cu_birds",
-    "md_dtd",
-    "md_quickdraw",
-    "md_fungi",
-    "md_vgg_flower",
-)
+# The eight that are trained on, each with classes of its own for every split.
+META_DATASET = ("md_ilsvrc_2012", "md_omniglot", "md_aircraft", "md_cu_birds", "md_dtd")
+META_DATASET += ("md_quickdraw", "md_fungi", "md_vgg_flower")
 # Source: Triantafillou et al. 2020, arXiv:1903.03096, section 3.1; the last three, and that they
 # are the official test images, Requeima et al. 2019, `src/prepare_extra_datasets.py`.
 TEST_ONLY = ("md_traffic_sign", "md_mscoco", "mnist", "cifar10", "cifar100")
@@ -111,16 +86,10 @@ CDFSL = ("crop_disease", "eurosat_cdfsl", "isic", "chest_x")
 BENCHMARKS = {
     "meta_dataset_train": tuple(Source(name, split="train") for name in META_DATASET),
     "meta_dataset_val": tuple(Source(name, split="val") for name in META_DATASET),
-    "meta_dataset_test": tuple(
-        Source(name, split="test") for name in (*META_DATASET, *TEST_ONLY)
-    ),
+    "meta_dataset_test": tuple(Source(n, split="test") for n in META_DATASET + TEST_ONLY),
     "cdfsl": tuple(map(Source, CDFSL)),
 }
-OWN = (
-    "own",
-    "own_train",
-    "own_test",
-)  # the folder or pack that `root` names, see `tasks.own`
+OWN = ("own", "own_train", "own_test")  # of the folder or pack that `root` names
 ROLES = {**COURSE, "in_domain": IN_DOMAIN, **BENCHMARKS, **dict.fromkeys(OWN, ())}
 
 
@@ -152,9 +121,8 @@ def open_source(
     if role in OWN:
         return own.part(domains.data_root(root), role, size=size)
     if source.procedural:
-        first = FIRST_CLASS[role]
         return synthetic.render(
-            source.name, **asdict(drawing), size=size, first_class=first
+            source.name, **asdict(drawing), size=size, first_class=FIRST_CLASS[role]
         )
     domain = domains.load(source.name, root=root, size=size, split=source.split)
     return domain.only(range(*source.classes)) if source.classes else domain

@@ -16,7 +16,7 @@ from hyperlab.hyperflow.controls import WrongSupport
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.study import experiments, generators, kept
 from hyperlab.study.experiments import EvalConfig
-from hyperlab.tasks import domains, pictures, roles
+from hyperlab.tasks import domains, pixels, roles
 from hyperlab.tasks.episodes import Episode, LabelledImages
 from hyperlab.weights import recipes, zoo_store
 from hyperlab.weights.zoo import ZooConfig
@@ -201,13 +201,13 @@ def test_images_in_memory_are_those_of_the_files_of_now(tmp_path):
 
 
 def test_images_that_are_decoded_on_demand_count_by_their_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "LIMIT_BYTES", 0)
+    monkeypatch.setattr(pixels, "LIMIT_BYTES", 0)
     tiles = tmp_path / "eurosat" / "2750"
     for name in ("a", "b"):
         (tiles / name).mkdir(parents=True)
         Image.new("L", (8, 8), 99).save(tiles / name / "x.png")
     one, two = (domains.load("eurosat", root=tmp_path) for _ in range(2))
-    assert isinstance(one.images, pictures.OnDemand) and one.checksums == two.checksums
+    assert isinstance(one.images, pixels.OnDemand) and one.checksums == two.checksums
     Image.new("L", (8, 8), 98).save(tiles / "b" / "x.png")
     again = domains.load("eurosat", root=tmp_path)
     assert again.checksums["images"] != one.checksums["images"]

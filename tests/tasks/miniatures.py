@@ -13,11 +13,11 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from hyperlab.tasks import records
+from hyperlab.tasks import meta_dataset
 from hyperlab.tasks.catalogue import CATALOGUE
 
 
-def pixels(*shape, seed=0):
+def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
@@ -28,7 +28,7 @@ def write_idx(path, array):
 
 
 def write_mnist(folder):
-    images, labels = pixels(22, 28, 28), np.arange(22, dtype=np.uint8) % 10
+    images, labels = noise(22, 28, 28), np.arange(22, dtype=np.uint8) % 10
     for stem, suffix, rows in (("train", ".gz", slice(12)), ("t10k", "", slice(12, 22))):
         write_idx(folder / f"{stem}-images-idx3-ubyte{suffix}", images[rows])
         write_idx(folder / f"{stem}-labels-idx1-ubyte{suffix}", labels[rows])
@@ -56,7 +56,7 @@ def write_pickle(path, items):
 def write_cifar10(folder):
     home, images, labels = (
         folder / "cifar-10-batches-py",
-        pixels(60, 3, 32, 32),
+        noise(60, 3, 32, 32),
         np.arange(60) % 10,
     )
     write_pickle(
@@ -70,7 +70,7 @@ def write_cifar10(folder):
 
 
 def write_cifar100(folder):
-    home, images = folder / "cifar-100-python", pixels(200, 3, 32, 32)
+    home, images = folder / "cifar-100-python", noise(200, 3, 32, 32)
     labels = np.arange(200) % 100
     names = {b"fine_label_names": [f"fine{k}".encode() for k in range(100)]}
     names |= {b"coarse_label_names": [f"coarse{k}".encode() for k in range(20)]}
@@ -86,7 +86,7 @@ def write_cifar100(folder):
 
 
 def write_svhn(folder):
-    images, labels = pixels(22, 3, 32, 32), np.arange(22) % 10
+    images, labels = noise(22, 3, 32, 32), np.arange(22) % 10
     for name, rows in (("train", slice(12)), ("test", slice(12, 22))):
         ten = np.where(labels[rows] == 0, 10, labels[rows]).astype(np.uint8)
         arrays = {"X": images[rows].transpose(2, 3, 1, 0), "y": ten[:, None]}
@@ -97,7 +97,7 @@ def write_svhn(folder):
 def write_stl10(folder):
     home, images, labels = (
         folder / "stl10_binary",
-        pixels(20, 3, 96, 96),
+        noise(20, 3, 96, 96),
         np.arange(20) % 10,
     )
     home.mkdir()
@@ -124,7 +124,7 @@ def write_usps(folder):
 
 
 def write_medmnist(folder):
-    images, labels = pixels(24, 28, 28, 3), np.arange(24) % 8
+    images, labels = noise(24, 28, 28, 3), np.arange(24) % 8
     parts = {"train": slice(8), "val": slice(8, 16), "test": slice(16, 24)}
     arrays = {f"{name}_images": images[rows] for name, rows in parts.items()}
     arrays |= {f"{name}_labels": labels[rows, None] for name, rows in parts.items()}
@@ -140,7 +140,7 @@ def png(array):
 
 
 def write_omniglot(folder):
-    ink = np.where(pixels(8, 105, 105) > 127, 255, 0).astype(np.uint8)
+    ink = np.where(noise(8, 105, 105) > 127, 255, 0).astype(np.uint8)
     sets = {
         "images_background": ("Latin", "Greek"),
         "images_evaluation": ("Angelic", "Tengwar"),
@@ -160,7 +160,7 @@ def write_omniglot(folder):
 
 
 def write_gtsrb(folder):
-    images, labels = pixels(9, 32, 32, 3), np.array([0, 0, 1, 1, 2, 2, 2, 1, 0])
+    images, labels = noise(9, 32, 32, 3), np.array([0, 0, 1, 1, 2, 2, 2, 1, 0])
     home = folder / "GTSRB-Training_fixed" / "GTSRB" / "Training"
     for i, k in enumerate(labels[:6]):
         (home / f"{k:05d}").mkdir(parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ def write_gtsrb(folder):
 
 def write_dtd(folder):
     home, names = folder / "dtd-r1.0.1" / "dtd", ("banded", "woven")
-    images, lists = pixels(6, 32, 32, 3), {"train1": [], "val1": [], "test1": []}
+    images, lists = noise(6, 32, 32, 3), {"train1": [], "val1": [], "test1": []}
     for i in range(6):
         place = home / "images" / names[i // 3] / f"{names[i // 3]}_{i}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ def write_dtd(folder):
 
 
 def write_eurosat(folder):
-    images, labels = pixels(4, 64, 64, 3), np.array([0, 0, 1, 1])
+    images, labels = noise(4, 64, 64, 3), np.array([0, 0, 1, 1])
     for i, name in enumerate(("Forest", "Forest", "River", "River")):
         place = folder / "EuroSAT" / "2750" / name / f"{name}_{i}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,9 @@ def write_tfrecords(path, examples):
         for data in examples:
             size = struct.pack("<Q", len(data))
             for part in (size, data):
-                file.write(part + struct.pack("<I", records.masked(records.crc32c(part))))
+                file.write(
+                    part + struct.pack("<I", meta_dataset.masked(meta_dataset.crc32c(part)))
+                )
 
 
 def jpeg(array):
@@ -237,7 +239,7 @@ def write_classes(folder, counts):
     """`<class id>.tfrecords` with that many images of each class."""
     found = []
     for k, count in enumerate(counts):
-        encoded, decoded = zip(*map(jpeg, pixels(count, 12, 12, 3, seed=k)), strict=True)
+        encoded, decoded = zip(*map(jpeg, noise(count, 12, 12, 3, seed=k)), strict=True)
         write_tfrecords(folder / f"{k}.tfrecords", [example(data, k) for data in encoded])
         found += decoded
     return np.stack(found).transpose(0, 3, 1, 2), np.arange(len(counts)).repeat(counts)
@@ -311,7 +313,7 @@ def write_hierarchy(folder):
 
 
 def write_crop_disease(folder, n=2):
-    images, labels = pixels(5 * n, 16, 16, 3), np.arange(5).repeat(n)
+    images, labels = noise(5 * n, 16, 16, 3), np.arange(5).repeat(n)
     for i, k in enumerate(labels):
         for part in ("train", "test"):
             place = folder / "dataset" / part / f"Leaf___{k}" / f"{i:03}.png"
@@ -331,7 +333,7 @@ def write_isic(folder):
     decoded, labels = [], np.arange(14) % 7
     inputs, rows = folder / "ISIC2018_Task3_Training_Input", []
     inputs.mkdir()
-    for i, array in enumerate(pixels(14, 16, 16, 3)):
+    for i, array in enumerate(noise(14, 16, 16, 3)):
         data, back = jpeg(array)
         (inputs / f"ISIC_{i:07}.jpg").write_bytes(data)
         decoded.append(back)
@@ -345,7 +347,7 @@ def write_isic(folder):
 def write_chest_x(folder):
     findings = ["Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule"]
     findings += ["Pneumothorax", "No Finding", "Pneumonia", "Hernia", "Mass|Nodule"]
-    images, rows = pixels(22, 16, 16), [["Image Index", "Finding Labels", "Follow-up #"]]
+    images, rows = noise(22, 16, 16), [["Image Index", "Finding Labels", "Follow-up #"]]
     (folder / "images").mkdir()
     for i, array in enumerate(images):
         (folder / "images" / f"{i:08}_000.png").write_bytes(png(array))

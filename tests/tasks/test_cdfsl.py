@@ -3,7 +3,7 @@
 import pytest
 
 from hyperlab.base import ArtifactError, DataMissingError
-from hyperlab.tasks import cdfsl, domains
+from hyperlab.tasks import domains, official
 from hyperlab.tasks.roles import CDFSL
 from tests.tasks.miniatures import place
 
@@ -20,7 +20,7 @@ def test_only_the_training_part_of_crop_disease_counts(tmp_path):
 def test_chest_images_have_one_finding_of_the_seven(tmp_path):
     place("chest_x", tmp_path)
     domain = domains.load("chest_x", root=tmp_path, size=16)
-    assert domain.class_names == cdfsl.FINDINGS
+    assert domain.class_names == official.FINDINGS
     assert "Pneumonia" not in domain.class_names
     assert domain.counts.tolist() == [2] * 7
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from hyperlab.base import ConfigError, DataMissingError, silent, stream
-from hyperlab.tasks import folders, own, pictures, roles
+from hyperlab.tasks import folders, own, pixels, roles
 
 TURNED = 6  # the EXIF orientation of a camera held upright: turn clockwise to see
 NOT_UTF_8 = os.fsdecode(b"caf\xe9")
@@ -154,7 +154,7 @@ def test_the_orientation_of_a_camera_is_applied_to_every_kind_of_pixels(tmp_path
     exif[0x0112] = TURNED
     KINDS[kind]().save(tmp_path / "lying.png")
     KINDS[kind]().save(tmp_path / "turned.png", exif=exif)
-    both = pictures.decode([tmp_path / "lying.png", tmp_path / "turned.png"], 12, silent)
+    both = pixels.decode_all([tmp_path / "lying.png", tmp_path / "turned.png"], 12, silent)
     assert torch.equal(both[0].rot90(-1, (1, 2)), both[1])
     assert both[0].unique().numel() > 1
 
@@ -193,7 +193,7 @@ def test_16_bits_count_from_black_to_what_their_camera_calls_white(tmp_path, oth
 def test_both_readers_of_files_lay_transparent_parts_on_white(tmp_path):
     clear = Image.new("RGBA", (12, 12), (200, 0, 0, 51))
     clear.save(two_classes(tmp_path) / "cat" / "clear.png")
-    of_data_set = pictures.decode([tmp_path / "cat" / "clear.png"], 12, silent)[0]
+    of_data_set = pixels.decode_all([tmp_path / "cat" / "clear.png"], 12, silent)[0]
     assert of_data_set[:, 0, 0].tolist() == [244, 204, 204]
     assert torch.equal(read(tmp_path).domain.images[4], of_data_set)
 

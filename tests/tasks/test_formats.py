@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hyperlab.base import ArtifactError, ConfigError
-from hyperlab.tasks import domains, formats
+from hyperlab.tasks import domains, formats, pixels
 from hyperlab.tasks.catalogue import CATALOGUE
-from tests.tasks.miniatures import OFFICIAL, Command, pixels, place, write_idx, write_mnist
+from tests.tasks.miniatures import OFFICIAL, Command, noise, place, write_idx, write_mnist
 
 
 @pytest.fixture(params=OFFICIAL)
@@ -47,14 +47,14 @@ def test_official_licence_and_source_come_with_the_images(official, tmp_path):
 @pytest.mark.parametrize("cut", [0, 3, 10, 30, -1])
 def test_truncated_idx_file_is_refused(tmp_path, suffix, cut):
     path = tmp_path / f"images{suffix}"
-    write_idx(path, pixels(5, 28, 28))
+    write_idx(path, noise(5, 28, 28))
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ArtifactError, match="images"):
         formats.idx(path)
 
 
 def test_idx_file_that_is_too_long_is_refused(tmp_path):
-    write_idx(tmp_path / "images", pixels(5, 28, 28))
+    write_idx(tmp_path / "images", noise(5, 28, 28))
     with (tmp_path / "images").open("ab") as file:
         file.write(b"\0")
     with pytest.raises(ArtifactError, match="announces"):
@@ -111,7 +111,7 @@ def test_incomplete_official_set_is_refused(name, tmp_path):
 
 
 def write_pack(path, **changes):
-    arrays = {"images": pixels(6, 8, 8, 3), "labels": np.arange(6) % 3}
+    arrays = {"images": noise(6, 8, 8, 3), "labels": np.arange(6) % 3}
     arrays |= {"class_names": np.array(["a", "b", "c"])} | changes
     np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
     return path
@@ -175,12 +175,12 @@ def test_damaged_pack_is_refused(tmp_path, content):
 def test_fit_keeps_the_middle_square():
     image = torch.zeros(1, 1, 20, 40, dtype=torch.uint8)
     image[..., 10:30] = 200
-    small = formats.fit(image, 5)
+    small = pixels.fit(image, 5)
     assert small.shape == (1, 1, 5, 5)
     assert (small == 200).all()
 
 
 def test_fit_averages_stripes_that_are_too_fine():
     stripes = torch.tensor([0, 200], dtype=torch.uint8).repeat(32).expand(1, 1, 64, 64)
-    inner = formats.fit(stripes, 8)[..., 1:-1]
+    inner = pixels.fit(stripes, 8)[..., 1:-1]
     assert (inner.float() - 100).abs().max() <= 5

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError
-from hyperlab.tasks import domains, meta_dataset, records
+from hyperlab.tasks import domains, meta_dataset
+from hyperlab.tasks.catalogue import CATALOGUE
 from hyperlab.tasks.roles import META_DATASET, TEST_ONLY
 from tests.tasks.miniatures import (
     example,
     jpeg,
-    pixels,
+    noise,
     place,
     write_plain,
     write_tfrecords,
@@ -20,8 +21,8 @@ from tests.tasks.miniatures import (
 
 
 def test_checksums_are_the_published_ones():
-    assert records.crc32c(b"123456789") == 0xE3069283
-    assert records.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
+    assert meta_dataset.crc32c(b"123456789") == 0xE3069283
+    assert meta_dataset.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -31,15 +32,15 @@ def test_records_open_as_the_images_that_were_written(tmp_path, packed):
     write_tfrecords(
         path, [example(x, 300 + i, packed=packed) for i, x in enumerate(images)]
     )
-    found = records.labelled(path)
+    found = meta_dataset.labelled(path)
     assert [record.open("rb").read() for record, _ in found] == images
     assert [label for _, label in found] == [300, 301, 302]
-    assert records.labelled(path, at_most=2) == found[:2]
+    assert meta_dataset.labelled(path, at_most=2) == found[:2]
 
 
 def test_file_without_records_has_no_images(tmp_path):
     (tmp_path / "0.tfrecords").write_bytes(b"")
-    assert records.labelled(tmp_path / "0.tfrecords") == []
+    assert meta_dataset.labelled(tmp_path / "0.tfrecords") == []
 
 
 @pytest.mark.parametrize("n_lost", [1, 4, 5, 50, 118, 128])
@@ -49,13 +50,13 @@ def test_truncated_record_file_is_refused(tmp_path, n_lost):
     whole = path.read_bytes()
     path.write_bytes(whole[:-n_lost])
     with pytest.raises(ArtifactError, match=r"0\.tfrecords is cut short"):
-        records.labelled(path)
+        meta_dataset.labelled(path)
 
 
 FOREIGN = {
     "no TFRecord file": b"\x89PNG\r\n\x1a\n" + bytes(100),
     "has no image and label": struct.pack(
-        "<QIBI", 1, records.masked(records.crc32c(struct.pack("<Q", 1))), 0x0B, 0
+        "<QIBI", 1, meta_dataset.masked(meta_dataset.crc32c(struct.pack("<Q", 1))), 0x0B, 0
     ),
 }
 
@@ -64,7 +65,7 @@ FOREIGN = {
 def test_foreign_file_is_refused(tmp_path, message):
     (tmp_path / "0.tfrecords").write_bytes(FOREIGN[message])
     with pytest.raises(ArtifactError, match=message):
-        records.labelled(tmp_path / "0.tfrecords")
+        meta_dataset.labelled(tmp_path / "0.tfrecords")
 
 
 SPLITS = {
@@ -118,7 +119,7 @@ def test_pools_of_a_class_become_one_class(tmp_path):
     for k in range(16):
         (tmp_path / f"{k}.tfrecords").rename(tmp_path / f"{k}_train.tfrecords")
         write_tfrecords(
-            tmp_path / f"{k}_test.tfrecords", [example(jpeg(pixels(9, 9, 3))[0], k)]
+            tmp_path / f"{k}_test.tfrecords", [example(jpeg(noise(9, 9, 3))[0], k)]
         )
     counts = {str(k): {"test": 1, "train": n} for k, n in enumerate(np.bincount(labels))}
     counts = {k: {pool: int(n) for pool, n in pools.items()} for k, pools in counts.items()}
@@ -135,8 +136,8 @@ def test_at_most_so_many_images_of_a_class_are_taken(tmp_path):
 def test_only_quickdraw_is_cut_down(tmp_path):
     cut = {
         k: e.read.keywords["at_most"]
-        for k, e in meta_dataset.ENTRIES.items()
-        if e.read.keywords["at_most"]
+        for k, e in CATALOGUE.items()
+        if k.startswith("md_") and e.read.keywords["at_most"]
     }
     assert cut == {"md_quickdraw": 1000}
 

@@ -203,7 +203,7 @@ def test_a_folder_that_makes_no_task_is_one_clear_error(tmp_path, make, kind, wo
 def test_more_images_than_fit_into_memory_are_refused_before_they_are_read(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(own.pictures, "LIMIT_BYTES", 1000)
+    monkeypatch.setattr(own.pixels, "LIMIT_BYTES", 1000)
     with pytest.raises(ConfigError, match="smaller size"):
         own.read(write(tmp_path))
 

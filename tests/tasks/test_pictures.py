@@ -8,20 +8,20 @@ import torch
 from PIL import Image
 
 from hyperlab.base import ArtifactError, ConfigError, silent
-from hyperlab.tasks import domains, pictures
-from tests.tasks.miniatures import pixels, png, write_omniglot
+from hyperlab.tasks import domains, official, pixels
+from tests.tasks.miniatures import noise, png, write_omniglot
 
 
 def test_omniglot_characters_are_grouped_by_alphabet_background_first(tmp_path):
     write_omniglot(tmp_path)
-    part = pictures.omniglot(tmp_path)
+    part = official.omniglot(tmp_path)
     assert part.groups == ("Greek", "Latin", "Angelic", "Tengwar")
     assert part.class_names[0] == "Greek/character01"
 
 
 def test_pack_and_zips_of_omniglot_number_the_characters_alike(tmp_path):
     write_omniglot(tmp_path)
-    zips = pictures.omniglot(tmp_path)
+    zips = official.omniglot(tmp_path)
     for name in ("images_background.zip", "images_evaluation.zip"):
         (tmp_path / name).unlink()
     alphabetic = sorted(zips.class_names)
@@ -29,12 +29,12 @@ def test_pack_and_zips_of_omniglot_number_the_characters_alike(tmp_path):
     evaluation = [int(zips.class_names.index(name) >= 2) for name in alphabetic]
     np.savez(
         tmp_path / "omniglot28.npz",
-        images=pixels(8, 28, 28, 1),
+        images=noise(8, 28, 28, 1),
         labels=numbers,
         class_names=np.array(alphabetic),
         class_split=np.array(evaluation),
     )
-    found = pictures.omniglot(tmp_path)
+    found = official.omniglot(tmp_path)
     assert (found.class_names, found.groups) == (zips.class_names, zips.groups)
     assert found.labels.tolist() == zips.labels.tolist()
     assert found.split.tolist() == zips.split.tolist()
@@ -45,8 +45,8 @@ def test_drawings_in_both_small_omniglot_sets_count_once(tmp_path):
         with zipfile.ZipFile(tmp_path / f"images_background_{name}.zip", "w") as archive:
             for c in classes:
                 place = f"images_background_{name}/Runes/{c}/0001_01.png"
-                archive.writestr(place, png(pixels(9, 9)))
-    part = pictures.omniglot_small(tmp_path)
+                archive.writestr(place, png(noise(9, 9)))
+    part = official.omniglot_small(tmp_path)
     assert part.class_names == ("Runes/A", "Runes/B", "Runes/C")
     assert part.labels.tolist() == [0, 1, 2]
 
@@ -57,10 +57,10 @@ def test_unzipped_omniglot_reads_like_the_zips(tmp_path):
         with zipfile.ZipFile(tmp_path / f"{name}.zip") as archive:
             archive.extractall(tmp_path)
         (tmp_path / f"{name}.zip").unlink()
-    part = pictures.omniglot(tmp_path)
+    part = official.omniglot(tmp_path)
     assert part.labels.tolist() == labels.tolist()
     np.testing.assert_array_equal(
-        pictures.decode(part.images, 105, lambda x, **_: x), images
+        pixels.decode_all(part.images, 105, lambda x, **_: x), images
     )
 
 
@@ -90,9 +90,9 @@ def test_folder_of_class_folders_is_a_domain_of_square_images(tmp_path):
 def test_grey_images_keep_one_channel_unless_one_is_coloured(tmp_path):
     grey, red = tmp_path / "grey.png", tmp_path / "red.png"
     Image.new("L", (9, 9), 7).save(grey)
-    assert pictures.decode([grey], 32, silent).shape[1] == 1
+    assert pixels.decode_all([grey], 32, silent).shape[1] == 1
     Image.new("RGB", (9, 9), (1, 2, 3)).save(red)
-    mixed = pictures.decode([grey, red], 32, silent)
+    mixed = pixels.decode_all([grey, red], 32, silent)
     assert mixed[:, :, 0, 0].tolist() == [[7, 7, 7], [1, 2, 3]]
 
 
@@ -116,13 +116,13 @@ def test_damaged_image_is_named(tmp_path, content):
 def test_more_images_than_fit_are_decoded_on_demand_and_are_the_same(tmp_path, monkeypatch):
     write_folder(tmp_path / "eurosat" / "2750")
     whole = eurosat(tmp_path)
-    monkeypatch.setattr(pictures, "LIMIT_BYTES", 1000)
+    monkeypatch.setattr(pixels, "LIMIT_BYTES", 1000)
     lazy = eurosat(tmp_path)
-    assert isinstance(lazy.images, pictures.OnDemand)
+    assert isinstance(lazy.images, pixels.OnDemand)
     assert tuple(lazy.images.shape) == (len(whole.labels), 3, 32, 32)
     every = torch.arange(len(whole.labels))
     torch.testing.assert_close(lazy.batch(every), whole.batch(every))
     part, same = lazy.only([1]), whole.only([1])
-    assert isinstance(part.images, pictures.OnDemand)
+    assert isinstance(part.images, pixels.OnDemand)
     rows = torch.arange(len(same.labels)).flip(0)
     torch.testing.assert_close(part.batch(rows), same.batch(rows))
