@@ -256,8 +256,7 @@ def _missing(name: str, entry: Entry, root: Path) -> str:
 def _domain(
     name: str, part: Part, size: int, split: str | None, progress: Progress
 ) -> Domain:
-    if not isinstance(size, int) or size < 1:
-        raise ConfigError(f"size is a number of pixels, 1 or more; got {size!r}")
+    pixels.require_size(size)
     part = part if split is None else part.only(split)
     if isinstance(part.images, Tensor):
         images = pixels.fit(part.images, size)

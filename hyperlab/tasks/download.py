@@ -1,6 +1,7 @@
 """Downloads of the catalogue's files: hashed, resumed, and unpacked whole or not at all."""
 
 import math
+import re
 import shutil
 import stat
 import tarfile
@@ -8,7 +9,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -16,21 +16,14 @@ from typing import IO
 import pooch
 import requests
 
-from ..base import (
-    ArtifactError,
-    ConfigError,
-    DataMissingError,
-    Progress,
-    choose,
-    silent,
-)
+from ..base import ArtifactError, ConfigError, DataMissingError, Progress, choose, silent
 from .catalogue import CATALOGUE, RemoteFile
 from .domains import data_root
 
 ORIGIN = ".unpacked_from"  # the digest of the archive that a folder came from
 CHUNK_BYTES = 2**20
 TIMEOUT_S = 30  # without a byte from the server
-ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
+ARCHIVE = r"\.(tar\.gz|tgz|tar|zip)$"  # the end of its name
 
 
 def download(
@@ -48,9 +41,7 @@ def download(
     """
     entry = choose(CATALOGUE, name)
     if entry.embedded:
-        raise ConfigError(
-            f"{name} comes with an installed package; there is nothing to get"
-        )
+        raise ConfigError(f"{name} comes with a package; there is nothing to get")
     if not entry.files:
         raise ConfigError(
             f"{name} has no published hash; get it by hand from {entry.source}"
@@ -68,40 +59,34 @@ def fetch(
     """Bring these files into the folder and unpack those that are read unpacked."""
     pooch.get_logger().setLevel("ERROR")
     places = []
-    with _writing(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
-            path = _fetch_one(file, folder, progress, retries)
-            home = folder / _stem(file.name)
+            path, home = folder / file.name, folder / re.sub(ARCHIVE, "", file.name)
+            _fetch_one(file, path, progress, retries)
             places.append(unpack(path, home, file.digest) if file.unpack else path)
-    return places
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
+        return places
+    except DataMissingError:
+        raise
     except OSError as error:
-        if isinstance(error, DataMissingError):
-            raise
-        raise ArtifactError(
-            f"cannot write in {folder}: {error.strerror or error}"
-        ) from error
+        reason = error.strerror or error
+        raise ArtifactError(f"cannot write in {folder}: {reason}") from error
 
 
-def _fetch_one(file: RemoteFile, folder: Path, progress: Progress, retries: int) -> Path:
+def _fetch_one(file: RemoteFile, path: Path, progress: Progress, retries: int) -> None:
     failures = []
     for url in file.urls:
-        getter = partial(_get, part=folder / f".{file.name}.part", progress=progress)
+        getter = partial(_get, part=path.with_name(f".{file.name}.part"), progress=progress)
         store = pooch.create(
-            path=folder,
+            path=path.parent,
             base_url="",
             registry={file.name: file.digest},
             urls={file.name: url},
             retry_if_failed=retries,
         )
         try:
-            return Path(store.fetch(file.name, downloader=getter))
+            store.fetch(file.name, downloader=getter)
+            return
         except requests.RequestException as error:
             failures.append(DataMissingError(f"cannot get {url}: {_reason(error)}"))
         except ValueError:
@@ -118,9 +103,8 @@ def _reason(error: requests.RequestException) -> str:
 def _get(url: str, output: str, _store: object, *, part: Path, progress: Progress) -> None:
     """Write `part`, or go on where it stopped; when whole, hand it over as `output`."""
     done = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | (
-        {"Range": f"bytes={done}-"} if done else {}
-    )
+    headers = {"Accept-Encoding": "identity"}
+    headers |= {"Range": f"bytes={done}-"} if done else {}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as reply:
         if reply.status_code == requests.codes.requested_range_not_satisfiable:
             part.unlink()  # longer than the file: the next try starts afresh
@@ -158,6 +142,8 @@ def unpack(archive: Path, target: Path, digest: str = "") -> Path:
     members = _zipped if archive.suffix == ".zip" else _tarred
     try:
         for name, stream in members(archive):
+            if stream is None:
+                raise ArtifactError(f"{archive}: member {name!r} is a link; refused")
             place = draft / _inside(name, archive)
             place.parent.mkdir(parents=True, exist_ok=True)
             with stream, place.open("wb") as out:
@@ -174,24 +160,20 @@ def unpack(archive: Path, target: Path, digest: str = "") -> Path:
     return target
 
 
-def _zipped(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _zipped(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """The files of a zip, each with its content; a link has none."""
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise ArtifactError(
-                    f"{archive}: member {member.filename!r} is a link; refused"
-                )
             if not member.is_dir():
-                yield member.filename, file.open(member)
+                linked = stat.S_ISLNK(member.external_attr >> 16)
+                yield member.filename, None if linked else file.open(member)
 
 
-def _tarred(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _tarred(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     with tarfile.open(archive) as file:
         for member in file:
-            if not (member.isreg() or member.isdir()):
-                raise ArtifactError(f"{archive}: member {member.name!r} is a link; refused")
-            if member.isreg():
-                yield member.name, file.extractfile(member)
+            if not member.isdir():
+                yield member.name, file.extractfile(member) if member.isreg() else None
 
 
 def _inside(name: str, archive: Path) -> PurePosixPath:
@@ -199,8 +181,3 @@ def _inside(name: str, archive: Path) -> PurePosixPath:
     if path.is_absolute() or ".." in path.parts or ":" in name:
         raise ArtifactError(f"{archive}: member {name!r} leaves the folder; refused")
     return path
-
-
-def _stem(name: str) -> str:
-    suffix = next((s for s in ARCHIVES if name.endswith(s)), "")
-    return name.removesuffix(suffix)

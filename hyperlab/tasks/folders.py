@@ -39,7 +39,7 @@ class Folder:
     """Class folders and every file below them.
 
     Args:
-        images: class, file and split number (see `formats.SPLITS`) of every image file.
+        images: class, file and split number (see `parts.SPLITS`) of every image file.
         has_split: whether the class folders lie in folders called train, test or val.
         merged: class folders that were not taken literally.
         left_out: files that are no image of a class; with `images`, every file there is.
@@ -69,21 +69,20 @@ def scan(path: Path) -> Folder:
     links = {file for file, _, why in entries if why == LINK}
     tops = [top for top in _folders(path) if top not in links]
     split = _has_split(path, tops, {parts for _, parts, why in entries if not why})
-    places = (
-        [f for top in tops if _part(top.name) for f in _folders(top)] if split else tops
-    )
+    parts = [top for top in tops if _part(top.name)]
+    places = [folder for top in parts for folder in _folders(top)] if split else tops
     if not places:
         wanted = f"each of {[printable(top.name) for top in tops]}" if split else str(path)
         raise ConfigError(
             f"{wanted} has no sub-folders; want one folder of images for each class"
         )
     images, left_out = [], []
-    for file, parts, why in entries:
-        if why := why or _of_no_class(parts, split):
-            left_out.append(Note(printable(Path(*parts)), why))
+    for file, names, why in entries:
+        if why := why or _of_no_class(names, split):
+            left_out.append(Note(printable(Path(*names)), why))
         else:
-            number = SPLITS[_part(parts[0])] if split else TRAIN
-            images.append((class_name(parts[split]), file, number))
+            number = SPLITS[_part(names[0])] if split else TRAIN
+            images.append((class_name(names[split]), file, number))
     return Folder(
         path=path,
         images=images,
@@ -120,10 +119,8 @@ def _below(
             reason = reason and (why or f"in {printable(entry.name)}, {reason}")
             yield from _below(entry, reason, inside, seen)
         else:
-            yield (
-                entry,
-                reason or ("" if entry.is_file() else "a link to nothing, or no file"),
-            )
+            dangling = "" if entry.is_file() else "a link to nothing, or no file"
+            yield entry, reason or dangling
 
 
 def _folders(path: Path) -> list[Path]:
@@ -176,13 +173,12 @@ def _merged(path: Path, places: list[Path]) -> Iterator[Note]:
         spelled[class_name(place.name)].add(place.name)
         alike[class_name(place.name).casefold()].add(class_name(place.name))
         if place.name != class_name(place.name):
-            told = printable(place.relative_to(path))
-            yield Note(told, f"its class is {class_name(place.name)!r}")
+            folder = printable(place.relative_to(path))
+            yield Note(folder, f"its class is {class_name(place.name)!r}")
     for name, folders in spelled.items():
         if len(folders) > 1:
-            yield Note(
-                name, f"{len(folders)} folders with names that look alike, one class"
-            )
+            what = f"{len(folders)} folders with names that look alike, one class"
+            yield Note(name, what)
     for names in alike.values():
         if len(names) > 1:
             first, *others = sorted(names)
@@ -198,6 +194,5 @@ def _nested(path: Path, images: list[tuple[str, Path, int]], depth: int) -> Iter
             inner[name].add(printable(parts[depth - 1]))
     for name, folders in inner.items():
         first = ", ".join(sorted(folders)[:3])
-        yield Note(
-            name, f"images of {len(folders)} sub-folders ({first}) are of this class"
-        )
+        what = f"images of {len(folders)} sub-folders ({first}) are of this class"
+        yield Note(name, what)

@@ -36,7 +36,7 @@ Span = tuple[int, int]  # first byte and the one after the last
 class Layout:
     """What a dataset_spec.json says of every class, in the order of the class ids."""
 
-    splits: list[int]  # see `formats.SPLITS`
+    splits: list[int]  # see `parts.SPLITS`
     groups: list[str] | None = None  # Omniglot's alphabets
     counts: list[int] | None = None  # images; None: the conversion may have skipped some
     graphs: Mapping[str, ClassGraph] | None = None  # split -> hierarchy

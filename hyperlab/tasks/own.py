@@ -36,6 +36,8 @@ from .folders import Note
 from .parts import SPLITS
 
 LEAST = 2  # images of a class: one to learn from, one to be asked
+TOO_FEW = f"of this class {{}} image can be used; a task needs {LEAST} or more"
+UNCLEAR = "nobody can say which is right, so both are left out"
 SPLIT_SEED = 0  # of the two halves of a folder's classes
 
 
@@ -91,8 +93,7 @@ def read(
             form.
         ArtifactError: a pack is damaged.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ConfigError(f"size is a number of pixels, 1 or more; got {size!r}")
+    pixels.require_size(size)
     path = _there(path)
     found = (_folder if path.is_dir() else _pack)(path, size, split, progress)
     copies = _copies(found)
@@ -100,15 +101,26 @@ def read(
     single[[*copies]] = False
     skipped = [*found.skipped, *copies.values()]
     counts = torch.bincount(found.labels[single], minlength=len(found.class_names))
-    small, kept = _few(counts, found.class_names)
-    _require_two(path, counts, found.class_names, skipped)
+    kept = (counts >= LEAST).nonzero().flatten()
+    usable = dict(zip(found.class_names, counts.tolist(), strict=True))
+    if len(kept) < 2:
+        raise ConfigError(_no_task(path, usable, skipped))
     rows = single & torch.isin(found.labels, kept)
-    names = tuple(found.class_names[k] for k in kept.tolist())
     labels = torch.searchsorted(kept, found.labels[rows])
+    names = tuple(found.class_names[k] for k in kept.tolist())
     domain = Domain(name(path), found.images[rows], labels, names)
     account = {"read": int(rows.sum()), "left out": len(skipped)}
     account |= {"too small": int((single & ~rows).sum()), "other parts": found.n_other}
+    small = [Note(c, TOO_FEW.format(n or "no")) for c, n in usable.items() if n < LEAST]
     return Own(domain, tuple(found.changed), (*skipped, *small), account)
+
+
+def _no_task(path: Path, usable: dict[str, int], skipped: list[Note]) -> str:
+    lost = f"; {len(skipped)} files were left out, e.g. {skipped[0]}" if skipped else ""
+    return (
+        f"{path}: a task needs two classes with {LEAST} images or more each; images that can be "
+        f"used: {dict([*usable.items()][:8])}{lost}"
+    )
 
 
 def name(path: Path | str) -> str:
@@ -141,28 +153,19 @@ def _folder(path: Path, size: int, split: str | None, progress: Progress) -> Gat
             f"{pixels.LIMIT_BYTES >> 30} GiB; ask for a smaller size or move some away"
         )
     decoded, reasons = _decoded(part.images, size, progress)
-    told = {file: printable(file.relative_to(path)) for file in part.images}
-    taken = torch.tensor([file in decoded for file in part.images], dtype=torch.bool)
-    channels = max((len(image.pixels) for image in decoded.values()), default=1)
-    changed = [
-        Note(told[f], what) for f, image in decoded.items() for what in image.changes
-    ]
-    changed += [
-        Note(told[file], "grey, repeated in three channels")
-        for file, image in decoded.items()
-        if len(image.pixels) < channels
-    ]
-    images = [image.pixels.expand(channels, -1, -1) for image in decoded.values()]
+    names = {file: printable(file.relative_to(path)) for file in part.images}
+    images = pixels.stacked([image.pixels for image in decoded.values()], size)
+    changed = [Note(names[f], c) for f, image in decoded.items() for c in image.changes]
+    grey = [f for f, image in decoded.items() if len(image.pixels) < images.shape[1]]
+    changed += [Note(names[file], "grey, repeated in three channels") for file in grey]
+    skipped = [Note(names[file], why) for file, why in reasons.items()]
     return Gathered(
-        names=[told[file] for file in decoded],
-        images=torch.stack(images or [torch.empty(1, size, size)])[: len(images)],
-        labels=part.labels[taken],
+        names=[names[file] for file in decoded],
+        images=images,
+        labels=part.labels[torch.tensor([f in decoded for f in part.images]).bool()],
         class_names=part.class_names,
         changed=[*changed, *found.merged],
-        skipped=[
-            *found.left_out,
-            *(Note(told[file], why) for file, why in reasons.items()),
-        ],
+        skipped=[*found.left_out, *skipped],
         n_other=len(found.images) - len(part.images),
     )
 
@@ -201,16 +204,16 @@ def _pack(path: Path, size: int, split: str | None, _progress: Progress) -> Gath
         raise ConfigError(f"{path}: class_names name more than one class {twice[:3]}")
     images = pixels.fit(part.images, size)
     kind, high = arrays["images"].dtype, arrays["images"].max()
-    scaled = Note(
-        "images", f"{kind} pixels; the brightest, {high:g}, became {images.max()}"
-    )
-    mine = slice(None) if split is None else whole.split == SPLITS[split]
+    scaled = f"{kind} pixels; the brightest, {high:g}, became {images.max()}"
+    rows = range(len(whole.labels))
+    if split is not None:
+        rows = (whole.split == SPLITS[split]).nonzero().flatten().tolist()
     return Gathered(
-        names=[f"image {row}" for row in torch.arange(len(whole.labels))[mine]],
+        names=[f"image {row}" for row in rows],
         images=images,
         labels=part.labels,
         class_names=part.class_names,
-        changed=[scaled] if kind != "uint8" or high == 1 else [],
+        changed=[Note("images", scaled)] if kind != "uint8" or high == 1 else [],
         skipped=[],
         n_other=len(whole.labels) - len(part.labels),
     )
@@ -228,35 +231,9 @@ def _copies(found: Gathered) -> dict[int, Note]:
             other = next((r for c, r in first.items() if c != labels[row]), rows[0])
             what = f"a copy of {found.names[other]}"
             if len(first) > 1:
-                c = found.class_names[labels[other]]
-                what += (
-                    f" of class {c!r}; nobody can say which is right, so both are left out"
-                )
+                what += f" of class {found.class_names[labels[other]]!r}; {UNCLEAR}"
             copies[row] = Note(found.names[row], what)
     return copies
-
-
-def _few(
-    counts: Int64[Tensor, " classes"], names: tuple[str, ...]
-) -> tuple[tuple[Note, ...], Int64[Tensor, " kept"]]:
-    """Notes of the classes with too few images, and the numbers of the others."""
-    what = f"of this class {{}} image can be used; a task needs {LEAST} or more"
-    pairs = list(zip(names, counts.tolist(), strict=True))
-    small = tuple(Note(c, what.format(n or "no")) for c, n in pairs if n < LEAST)
-    return small, (counts >= LEAST).nonzero().flatten()
-
-
-def _require_two(
-    path: Path, counts: Tensor, names: tuple[str, ...], skipped: list[Note]
-) -> None:
-    if int((counts >= LEAST).sum()) >= 2:
-        return
-    found = dict(list(zip(names, counts.tolist(), strict=True))[:8])
-    lost = f"; {len(skipped)} files were left out, e.g. {skipped[0]}" if skipped else ""
-    raise ConfigError(
-        f"{path}: a task needs two classes with {LEAST} images or more each; images that can be "
-        f"used: {found}{lost}"
-    )
 
 
 def _reason(error: Exception) -> str:

@@ -24,6 +24,12 @@ LEAST_SIDE = 4  # pixels; of less nothing can be seen
 LIMIT_BYTES = 4 * 2**30  # images of one domain in memory; more are decoded on demand
 
 
+def require_size(size: int) -> None:
+    """An error unless images can have that size."""
+    if not isinstance(size, int) or size < 1:
+        raise ConfigError(f"size is a number of pixels, 1 or more; got {size!r}")
+
+
 def as_bytes(images: np.ndarray, where: Path) -> UInt8[Tensor, " n c h w"]:
     """N x H x W (x C) numbers as uint8 N x C x H x W.
 

@@ -12,9 +12,7 @@ from torch.nn import functional
 from ..base import ConfigError, choose, stream
 
 Numbers = tuple[float, ...]
-Grain = Callable[
-    [int], Tensor
-]  # coarseness in cells -> one noise field in [0, 1] per image
+Grain = Callable[[int], Tensor]  # coarseness in cells -> a noise field in [0, 1] per image
 Change = Callable[[Tensor, Numbers, Grain], Tensor]
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -92,10 +90,8 @@ def _grain(images: Tensor, cells: int, seed: int) -> Float[Tensor, " n 1 h w"]:
     """Per image a window of one big noise field; the image's own pixels choose it."""
     n, _, h, w = images.shape
     field = torch.rand(1, 1, 2 * cells, 2 * cells, generator=stream(seed, "grain", cells))
-    size = (2 * h, 2 * w)
-    field = functional.interpolate(field, size=size, mode="bilinear", align_corners=True)[
-        0, 0
-    ]
+    size, mode = (2 * h, 2 * w), "bilinear"
+    field = functional.interpolate(field, size=size, mode=mode, align_corners=True)[0, 0]
     keys = (images * 255).round().long().flatten(1).sum(1) * 7919
     rows = (keys % h)[:, None] + torch.arange(h, device=images.device)
     columns = (keys // h % w)[:, None] + torch.arange(w, device=images.device)
@@ -232,9 +228,8 @@ def _light(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
 def _uniform(g: torch.Generator, *ranges: tuple[float, float]) -> Numbers:
     """One number from each range (low, high)."""
     dice = torch.rand(len(ranges), generator=g).tolist()
-    return tuple(
-        low + d * (high - low) for d, (low, high) in zip(dice, ranges, strict=True)
-    )
+    pairs = zip(dice, ranges, strict=True)
+    return tuple(low + d * (high - low) for d, (low, high) in pairs)
 
 
 def _integer(g: torch.Generator, n: int) -> float:
@@ -270,9 +265,8 @@ def _draw_contrast(g: torch.Generator, s: float) -> Numbers:
 
 
 def _draw_turn(g: torch.Generator, s: float) -> Numbers:
-    degrees, zoom, shear = _uniform(
-        g, (-35 * s, 35 * s), (-0.4, 0.4), (-0.25 * s, 0.25 * s)
-    )
+    ranges = (-35 * s, 35 * s), (-0.4, 0.4), (-0.25 * s, 0.25 * s)
+    degrees, zoom, shear = _uniform(g, *ranges)
     return degrees, 2**zoom, shear
 
 
