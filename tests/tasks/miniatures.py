@@ -16,6 +16,8 @@ from PIL import Image
 from hyperlab.tasks import meta_dataset
 from hyperlab.tasks.catalogue import CATALOGUE
 
+TENS = np.arange(100) % 10
+
 
 def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
@@ -54,14 +56,9 @@ def write_pickle(path, items):
 
 
 def write_cifar10(folder):
-    home, images, labels = (
-        folder / "cifar-10-batches-py",
-        noise(60, 3, 32, 32),
-        np.arange(60) % 10,
-    )
-    write_pickle(
-        home / "batches.meta", {b"label_names": [f"c{k}".encode() for k in range(10)]}
-    )
+    home, images, labels = folder / "cifar-10-batches-py", noise(60, 3, 32, 32), TENS[:60]
+    names = {b"label_names": [f"c{k}".encode() for k in range(10)]}
+    write_pickle(home / "batches.meta", names)
     for i, name in enumerate([f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]):
         rows = slice(10 * i, 10 * i + 10)
         batch = {b"data": images[rows].reshape(10, -1), b"labels": labels[rows].tolist()}
@@ -76,17 +73,15 @@ def write_cifar100(folder):
     names |= {b"coarse_label_names": [f"coarse{k}".encode() for k in range(20)]}
     write_pickle(home / "meta", names)
     for name, rows in (("train", slice(100)), ("test", slice(100, 200))):
-        batch = {
-            b"data": images[rows].reshape(100, -1),
-            b"fine_labels": labels[rows].tolist(),
-        }
-        batch[b"coarse_labels"] = (labels[rows] // 5).tolist()
+        batch = {b"data": images[rows].reshape(100, -1)}
+        batch |= {b"fine_labels": labels[rows].tolist()}
+        batch |= {b"coarse_labels": (labels[rows] // 5).tolist()}
         write_pickle(home / name, batch)
     return images, labels, 100
 
 
 def write_svhn(folder):
-    images, labels = noise(22, 3, 32, 32), np.arange(22) % 10
+    images, labels = noise(22, 3, 32, 32), TENS[:22]
     for name, rows in (("train", slice(12)), ("test", slice(12, 22))):
         ten = np.where(labels[rows] == 0, 10, labels[rows]).astype(np.uint8)
         arrays = {"X": images[rows].transpose(2, 3, 1, 0), "y": ten[:, None]}
@@ -95,15 +90,8 @@ def write_svhn(folder):
 
 
 def write_stl10(folder):
-    home, images, labels = (
-        folder / "stl10_binary",
-        noise(20, 3, 96, 96),
-        np.arange(20) % 10,
-    )
-    home.mkdir()
-    (home / "class_names.txt").write_text(
-        "\n".join(f"kind{k}" for k in range(10)), encoding="utf-8"
-    )
+    home, images, labels = folder / "stl10_binary", noise(20, 3, 96, 96), TENS[:20]
+    write_text(home / "class_names.txt", *(f"kind{k}" for k in range(10)))
     for name, rows in (("train", slice(10)), ("test", slice(10, 20))):
         (home / f"{name}_X.bin").write_bytes(images[rows].swapaxes(2, 3).tobytes())
         (home / f"{name}_y.bin").write_bytes((labels[rows] + 1).astype(np.uint8).tobytes())
@@ -112,7 +100,7 @@ def write_stl10(folder):
 
 def write_usps(folder):
     values = np.random.default_rng(0).uniform(-1, 1, (20, 256)).round(4)
-    labels = np.arange(20) % 10
+    labels = TENS[:20]
     for name, rows in (("usps.bz2", slice(10)), ("usps.t.bz2", slice(10, 20))):
         lines = [
             f"{k + 1} " + " ".join(f"{i}:{x}" for i, x in enumerate(row, start=1))
@@ -133,47 +121,50 @@ def write_medmnist(folder):
     return images.transpose(0, 3, 1, 2)[order], labels[order], 8
 
 
-def png(array):
+def encoded(image, kind="png"):
+    """The bytes of an array or of an image as a file of that kind."""
     file = io.BytesIO()
-    Image.fromarray(array).save(file, format="png")
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(file, kind)
     return file.getvalue()
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def write_text(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_omniglot(folder):
     ink = np.where(noise(8, 105, 105) > 127, 255, 0).astype(np.uint8)
-    sets = {
-        "images_background": ("Latin", "Greek"),
-        "images_evaluation": ("Angelic", "Tengwar"),
-    }
-    expected = []
+    sets = {"images_background": ("Greek", "Latin")}
+    sets |= {"images_evaluation": ("Angelic", "Tengwar")}
+    rows = iter(ink)
     for name, alphabets in sets.items():
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
-            for alphabet in sorted(alphabets):
+            for alphabet in alphabets:
                 for drawing in (1, 2):
-                    image = Image.fromarray(ink[len(expected)]).convert("1")
-                    file = io.BytesIO()
-                    image.save(file, format="png")
                     place = f"{name}/{alphabet}/character01/0001_{drawing:02}.png"
-                    archive.writestr(place, file.getvalue())
-                    expected.append(np.array(image.convert("L")))
-    return np.stack(expected)[:, None], np.arange(8) // 2, 4
+                    image = Image.fromarray(next(rows)).convert("1")
+                    archive.writestr(place, encoded(image))
+    return ink[:, None], np.arange(8) // 2, 4
 
 
 def write_gtsrb(folder):
     images, labels = noise(9, 32, 32, 3), np.array([0, 0, 1, 1, 2, 2, 2, 1, 0])
     home = folder / "GTSRB-Training_fixed" / "GTSRB" / "Training"
-    for i, k in enumerate(labels[:6]):
-        (home / f"{k:05d}").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(images[i]).save(home / f"{k:05d}" / f"{i:05d}.ppm")
     test = folder / "GTSRB_Final_Test_Images" / "GTSRB" / "Final_Test" / "Images"
-    test.mkdir(parents=True)
     lines = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
-    for i, k in enumerate(labels[6:]):
-        Image.fromarray(images[6 + i]).save(test / f"{i:05d}.ppm")
-        lines.append(f"{i:05d}.ppm;32;32;5;5;27;27;{k}")
-    table = folder / "GTSRB_Final_Test_GT" / "GT-final_test.csv"
-    table.parent.mkdir()
-    table.write_text("\n".join(lines), encoding="utf-8")
+    for i, k in enumerate(labels):
+        save(
+            home / f"{k:05d}" / f"{i:05d}.ppm" if i < 6 else test / f"{i:05d}.ppm",
+            images[i],
+        )
+        lines += [f"{i:05d}.ppm;32;32;5;5;27;27;{k}"] if i >= 6 else []
+    write_text(folder / "GTSRB_Final_Test_GT" / "GT-final_test.csv", *lines)
     return images.transpose(0, 3, 1, 2), labels, 6
 
 
@@ -182,22 +173,22 @@ def write_dtd(folder):
     images, lists = noise(6, 32, 32, 3), {"train1": [], "val1": [], "test1": []}
     for i in range(6):
         place = home / "images" / names[i // 3] / f"{names[i // 3]}_{i}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(png(images[i]))
+        save(place, images[i])
         lists[list(lists)[i % 3]].append(f"{place.parent.name}/{place.name}")
-    (home / "labels").mkdir()
     for name, lines in lists.items():
-        (home / "labels" / f"{name}.txt").write_text("\n".join(lines), encoding="utf-8")
+        write_text(home / "labels" / f"{name}.txt", *lines)
     return images.transpose(0, 3, 1, 2), np.arange(6) // 3, [0, 3]
 
 
-def write_eurosat(folder):
+def write_tiles(folder):
     images, labels = noise(4, 64, 64, 3), np.array([0, 0, 1, 1])
     for i, name in enumerate(("Forest", "Forest", "River", "River")):
-        place = folder / "EuroSAT" / "2750" / name / f"{name}_{i}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(png(images[i]))
+        save(folder / "2750" / name / f"{name}_{i}.png", images[i])
     return images.transpose(0, 3, 1, 2), labels, None
+
+
+def write_eurosat(folder):
+    return write_tiles(folder / "EuroSAT")
 
 
 def varint(n):
@@ -230,9 +221,8 @@ def write_tfrecords(path, examples):
 
 def jpeg(array):
     """An encoded image and the pixels that come back from it."""
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, format="jpeg")
-    return file.getvalue(), np.array(Image.open(file))
+    data = encoded(array, "jpeg")
+    return data, np.array(Image.open(io.BytesIO(data)))
 
 
 def write_classes(folder, counts):
@@ -267,9 +257,7 @@ def write_plain(folder, counts=(5, 4, 3, 4, 5, 6, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5))
 def write_two_levels(folder):
     """Alphabets of 5 and 6 characters to train on, one of 5 to validate and one to test."""
     sizes, alphabets = (5, 6, 5, 5), ("Greek", "Latin", "Runes", "Angelic")
-    above = [
-        alphabet for alphabet, n in zip(alphabets, sizes, strict=True) for _ in range(n)
-    ]
+    above = np.repeat(alphabets, sizes).tolist()
     write_spec(
         folder,
         "BiLevelDatasetSpecification",
@@ -315,52 +303,37 @@ def write_hierarchy(folder):
 def write_crop_disease(folder, n=2):
     images, labels = noise(5 * n, 16, 16, 3), np.arange(5).repeat(n)
     for i, k in enumerate(labels):
-        for part in ("train", "test"):
-            place = folder / "dataset" / part / f"Leaf___{k}" / f"{i:03}.png"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(png(images[i] if part == "train" else 0 * images[i]))
+        save(folder / "dataset" / "train" / f"Leaf___{k}" / f"{i:03}.png", images[i])
+        save(folder / "dataset" / "test" / f"Leaf___{k}" / f"{i:03}.png", 0 * images[i])
     return images.transpose(0, 3, 1, 2), labels, None
-
-
-def write_table(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        "\n".join(",".join(map(str, row)) for row in rows) + "\n", encoding="utf-8"
-    )
 
 
 def write_isic(folder):
     decoded, labels = [], np.arange(14) % 7
-    inputs, rows = folder / "ISIC2018_Task3_Training_Input", []
+    lines = ["image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"]
+    inputs = folder / "ISIC2018_Task3_Training_Input"
     inputs.mkdir()
     for i, array in enumerate(noise(14, 16, 16, 3)):
         data, back = jpeg(array)
         (inputs / f"ISIC_{i:07}.jpg").write_bytes(data)
         decoded.append(back)
-        rows.append([f"ISIC_{i:07}", *(float(k == labels[i]) for k in range(7))])
-    header = ["image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
+        marks = ",".join(str(float(k == labels[i])) for k in range(7))
+        lines.append(f"ISIC_{i:07},{marks}")
     truth = "ISIC2018_Task3_Training_GroundTruth"
-    write_table(folder / truth / f"{truth}.csv", [header, *rows])
+    write_text(folder / truth / f"{truth}.csv", *lines)
     return np.stack(decoded).transpose(0, 3, 1, 2), labels, None
 
 
 def write_chest_x(folder):
     findings = ["Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule"]
     findings += ["Pneumothorax", "No Finding", "Pneumonia", "Hernia", "Mass|Nodule"]
-    images, rows = noise(22, 16, 16), [["Image Index", "Finding Labels", "Follow-up #"]]
-    (folder / "images").mkdir()
+    images, lines = noise(22, 16, 16), ["Image Index,Finding Labels,Follow-up #"]
     for i, array in enumerate(images):
-        (folder / "images" / f"{i:08}_000.png").write_bytes(png(array))
-        rows.append([f"{i:08}_000.png", findings[i % 11], 0])
-    write_table(folder / "Data_Entry_2017.csv", rows)
+        save(folder / "images" / f"{i:08}_000.png", array)
+        lines.append(f"{i:08}_000.png,{findings[i % 11]},0")
+    write_text(folder / "Data_Entry_2017.csv", *lines)
     used = np.flatnonzero(np.arange(22) % 11 < 7)
     return images[used, None], used % 11, None
-
-
-def write_tiles(folder):
-    images, labels, _ = write_eurosat(folder)
-    (folder / "EuroSAT" / "2750").rename(folder / "2750")
-    return images, labels, None
 
 
 OFFICIAL = {

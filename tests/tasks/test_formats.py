@@ -1,5 +1,6 @@
 """Official files are read pixel by pixel; damaged and foreign ones are refused."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,20 @@ import pytest
 import torch
 
 from hyperlab.base import ArtifactError, ConfigError
-from hyperlab.tasks import domains, formats, pixels
+from hyperlab.tasks import domains, formats, meta_dataset, pixels
 from hyperlab.tasks.catalogue import CATALOGUE
-from tests.tasks.miniatures import OFFICIAL, Command, noise, place, write_idx, write_mnist
+from tests.tasks.miniatures import (
+    OFFICIAL,
+    Command,
+    example,
+    noise,
+    place,
+    write_cifar100,
+    write_idx,
+    write_mnist,
+    write_pickle,
+    write_tfrecords,
+)
 
 
 @pytest.fixture(params=OFFICIAL)
@@ -43,14 +55,49 @@ def test_official_licence_and_source_come_with_the_images(official, tmp_path):
     assert (domain.licence, domain.source) == (entry.licence, entry.source)
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-@pytest.mark.parametrize("cut", [0, 3, 10, 30, -1])
-def test_truncated_idx_file_is_refused(tmp_path, suffix, cut):
-    path = tmp_path / f"images{suffix}"
+def write_pack(path, **changes):
+    arrays = {"images": noise(6, 8, 8, 3), "labels": np.arange(6) % 3}
+    arrays |= {"class_names": np.array(["a", "b", "c"])} | changes
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return path
+
+
+def write_batch(path):
+    write_pickle(path, {b"data": noise(2, 3072), b"labels": [0, 1]})
+
+
+def write_bytes(path):
     write_idx(path, noise(5, 28, 28))
-    path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(ArtifactError, match="images"):
-        formats.idx(path)
+
+
+def write_records(path):
+    write_tfrecords(path, [example(b"x" * 80, 0)] * 2)
+
+
+CUT = [  # writer, reader, file name, lengths of what is left; a negative one counts what is lost
+    (write_bytes, formats.idx, "images", (0, 3, 10, 30, -1)),
+    (write_bytes, formats.idx, "images.gz", (0, 3, 10, 30, -1)),
+    (write_batch, formats.unpickle, "batch", (0, 1, 10, 100, -1)),
+    (write_pack, formats.pack, "pack.npz", (0, -200)),
+    (write_records, meta_dataset.labelled, "0.tfrecords", (-1, -4, -5, -50, -118, -128)),
+]
+
+
+@pytest.mark.parametrize(("write", "read", "name", "lengths"), CUT)
+def test_cut_file_is_refused_by_its_name(tmp_path, write, read, name, lengths):
+    write(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    for length in lengths:
+        (tmp_path / name).write_bytes(whole[:length])
+        with pytest.raises(ArtifactError, match=rf"{name} (is|announces)"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("read", [formats.idx, formats.unpickle, formats.pack])
+def test_foreign_file_is_refused_by_its_name(tmp_path, read):
+    (tmp_path / "foreign").write_bytes(b"no archive")
+    with pytest.raises(ArtifactError, match="foreign is"):
+        read(tmp_path / "foreign")
 
 
 def test_idx_file_that_is_too_long_is_refused(tmp_path):
@@ -110,13 +157,6 @@ def test_incomplete_official_set_is_refused(name, tmp_path):
         domains.load(name, root=tmp_path)
 
 
-def write_pack(path, **changes):
-    arrays = {"images": noise(6, 8, 8, 3), "labels": np.arange(6) % 3}
-    arrays |= {"class_names": np.array(["a", "b", "c"])} | changes
-    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
-    return path
-
-
 def test_pack_without_names_numbers_its_classes(tmp_path):
     part = formats.pack(write_pack(tmp_path / "p.npz", class_names=None))
     assert part.class_names == ("0", "1", "2")
@@ -131,29 +171,40 @@ def test_floating_pixels_count_from_0_to_1(tmp_path, kind):
     assert part.images[:2, 0, 0, 0].tolist() == [255, 0]
 
 
+WRONG_PACKS = [
+    ({"labels": None}, "lacks"),
+    ({"images": np.full((6, 8, 8), 200.0)}, "leave the range 0 to 1; save them as uint8"),
+    ({"images": np.full((6, 8, 8), 300)}, "leave the range 0 to 255"),
+    ({"images": np.full((6, 8, 8), -1)}, "leave the range 0 to 255"),
+    ({"images": np.zeros((6, 3, 8, 8), np.uint8)}, "want N x H x W"),
+    ({"images": np.zeros((6, 8, 8, 4), np.uint8)}, "want N x H x W"),
+    ({"images": np.zeros((6, 0, 8), np.uint8)}, "want N x H x W"),
+    ({"labels": np.zeros(6)}, "want N integers"),
+    ({"labels": np.array(list("aabbcc"))}, "want N integers"),
+    ({"labels": np.arange(6) - 1}, "labels run -1 to"),
+    (
+        {"labels": np.arange(6)},
+        "labels run 0 to 5 for 3 classes; they count class_names from 0",
+    ),
+    ({"labels": np.arange(6) % 3 + 1}, "labels run 1 to 3 for 3 classes; they count"),
+    ({"class_names": np.array("abc")}, "want one a class"),
+    ({"class_split": np.array([0, 1])}, "no number for each of the labels"),
+    ({"split": np.array(["train"] * 6)}, "holds other than the numbers of"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG_PACKS)
+def test_wrong_pack_says_what_is_wrong(tmp_path, changes, message):
+    path = write_pack(tmp_path / "p.npz", **changes)
+    with pytest.raises(ConfigError, match=message):
+        formats.pack(path)
+
+
 def test_nan_images_are_counted_in_the_error(tmp_path):
     images = np.zeros((6, 8, 8, 3), np.float32)
     images[1:3, 4] = np.nan
     with pytest.raises(ConfigError, match="2 of 6 images hold NaN"):
         formats.pack(write_pack(tmp_path / "p.npz", images=images))
-
-
-WRONG_PACKS = {
-    "lacks": {"labels": None},
-    "range 0 to 1": {"images": np.full((6, 8, 8), 200.0)},
-    "range 0 to 255": {"images": np.full((6, 8, 8), 300)},
-    "want N x H x W": {"images": np.zeros((6, 3, 8, 8), np.uint8)},
-    "want N integers": {"labels": np.zeros(6)},
-    "labels run -1 to": {"labels": np.arange(6) - 1},
-    "labels run 0 to 5 for 3": {"labels": np.arange(6)},
-}
-
-
-@pytest.mark.parametrize("message", WRONG_PACKS)
-def test_wrong_pack_says_what_is_wrong(tmp_path, message):
-    path = write_pack(tmp_path / "p.npz", **WRONG_PACKS[message])
-    with pytest.raises(ConfigError, match=message):
-        formats.pack(path)
 
 
 def test_pack_with_pickled_objects_is_refused_and_nothing_of_it_runs(tmp_path):
@@ -162,14 +213,6 @@ def test_pack_with_pickled_objects_is_refused_and_nothing_of_it_runs(tmp_path):
     with pytest.raises(ArtifactError, match="pickle"):
         formats.pack(tmp_path / "p.npz")
     assert not flag.exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"no archive", "cut"])
-def test_damaged_pack_is_refused(tmp_path, content):
-    path = write_pack(tmp_path / "p.npz")
-    path.write_bytes(path.read_bytes()[:-200] if content == "cut" else content)
-    with pytest.raises(ArtifactError, match="damaged"):
-        formats.pack(path)
 
 
 def test_fit_keeps_the_middle_square():
@@ -184,3 +227,31 @@ def test_fit_averages_stripes_that_are_too_fine():
     stripes = torch.tensor([0, 200], dtype=torch.uint8).repeat(32).expand(1, 1, 64, 64)
     inner = pixels.fit(stripes, 8)[..., 1:-1]
     assert (inner.float() - 100).abs().max() <= 5
+
+
+def test_fine_classes_of_cifar100_are_grouped_by_superclass(tmp_path):
+    write_cifar100(tmp_path)
+    part = formats.cifar100(tmp_path)
+    assert part.groups == tuple(f"coarse{k // 5}" for k in range(100))
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_malicious_pickle_is_refused_and_nothing_of_it_runs(tmp_path, protocol):
+    flag = tmp_path / "it ran"
+    (tmp_path / "batch").write_bytes(pickle.dumps({"data": Command(flag)}, protocol))
+    with pytest.raises(ArtifactError, match="mkdir, which is not data"):
+        formats.unpickle(tmp_path / "batch")
+    assert not flag.exists()
+
+
+@pytest.mark.parametrize("named", [eval, np.load, np.random.default_rng, Path, getattr])
+def test_pickle_may_name_nothing_but_arrays(tmp_path, named):
+    (tmp_path / "batch").write_bytes(pickle.dumps({"data": named}))
+    with pytest.raises(ArtifactError, match="not data"):
+        formats.unpickle(tmp_path / "batch")
+
+
+def test_pickled_arrays_of_python_3_are_read_too(tmp_path):
+    array = noise(2, 3072)
+    (tmp_path / "batch").write_bytes(pickle.dumps({"data": array, "labels": [0, 1]}, 4))
+    np.testing.assert_array_equal(formats.unpickle(tmp_path / "batch")["data"], array)

@@ -1,6 +1,5 @@
 """A reader's folder becomes a domain; what cannot be used is listed, and nothing crashes."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
 from hyperlab.tasks import own, roles
 from hyperlab.tasks.protocols import PROTOCOLS
+from tests.tasks.miniatures import encoded
 from tests.tiny import noise_domain
 
 RED = (200, 10, 30)
@@ -30,12 +30,6 @@ def noise(*shape, dtype=np.uint8, top=255):
     return Image.fromarray(numbers.astype(dtype))
 
 
-def saved(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def test_a_clean_folder_is_a_domain_and_its_lists_are_empty(tmp_path):
     found = own.read(write(tmp_path / "pets"), size=8)
     assert (found.domain.name, found.domain.class_names) == ("pets", ("cat", "dog"))
@@ -44,17 +38,10 @@ def test_a_clean_folder_is_a_domain_and_its_lists_are_empty(tmp_path):
     assert found.changed == found.skipped == ()
 
 
-ODD = {  # name -> image, what is said of it, and a pixel of it in 8 bits
-    "deep.png": (
-        lambda: Image.fromarray(np.full((9, 9), 51_400, np.uint16)),
-        "16-bit",
-        200,
-    ),
-    "float.tif": (
-        lambda: Image.fromarray(np.full((9, 9), 0.5, np.float32)),
-        "floating",
-        128,
-    ),
+DEEP, FLOATING = np.full((9, 9), 51_400, np.uint16), np.full((9, 9), 0.5, np.float32)
+ODD = {  # name -> image, what the list says of it, and a pixel of it in 8 bits
+    "deep.png": (lambda: Image.fromarray(DEEP), "16-bit", 200),
+    "float.tif": (lambda: Image.fromarray(FLOATING), "floating", 128),
     "clear.png": (lambda: Image.new("RGBA", (9, 9), (9, 9, 9, 0)), "laid on white", 255),
     "half.png": (lambda: Image.new("LA", (9, 9), (0, 51)), "laid on white", 204),
     "cmyk.jpg": (lambda: Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "CMYK made RGB", 254),
@@ -96,15 +83,12 @@ def test_grey_joins_colours_and_an_animation_gives_its_first_picture(
 BROKEN = {
     "empty.png": (b"", "no image"),
     "text.jpg": (b"a letter to my aunt", "no image"),
-    "cut.png": (saved(noise(30, 30, 3), "png")[:400], "truncated"),
-    "dot.png": (saved(Image.new("L", (1, 1)), "png"), "1 x 1 pixels"),
-    "line.png": (saved(Image.new("L", (300, 2)), "png"), "300 x 2 pixels"),
-    "huge.tif": (
-        saved(Image.fromarray(np.full((9, 9), 7.0, np.float32)), "tiff"),
-        "0 to 1",
-    ),
-    "nan.tif": (saved(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "tiff"), "nan"),
-    "minus.tif": (saved(Image.fromarray(np.full((9, 9), -5, np.int32)), "tiff"), "-5"),
+    "cut.png": (encoded(noise(30, 30, 3))[:400], "truncated"),
+    "dot.png": (encoded(Image.new("L", (1, 1))), "1 x 1 pixels"),
+    "line.png": (encoded(Image.new("L", (300, 2))), "300 x 2 pixels"),
+    "huge.tif": (encoded(np.full((9, 9), 7.0, np.float32), "tiff"), "0 to 1"),
+    "nan.tif": (encoded(np.full((9, 9), np.nan, np.float32), "tiff"), "nan"),
+    "minus.tif": (encoded(np.full((9, 9), -5, np.int32), "tiff"), "-5"),
     "notes.txt": (b"shopping list", "by its name no image"),
 }
 
@@ -113,7 +97,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(tmp_path):
     folder = write(tmp_path)
     for name, (content, _) in BROKEN.items():
         (folder / "dog" / name).write_bytes(content)
-    (folder / "loose.png").write_bytes(saved(Image.new("L", (9, 9)), "png"))
+    (folder / "loose.png").write_bytes(encoded(Image.new("L", (9, 9))))
     (folder / "dog" / "gone.png").symlink_to(folder / "nowhere.png")
     (folder / ".hidden").write_bytes(b"")
     found = own.read(folder, size=8)
@@ -128,7 +112,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(tmp_path):
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "tiff", "bmp", "webp", "ppm"])
 def test_no_damage_to_a_file_is_a_crash(tmp_path, kind):
-    whole, g = saved(noise(12, 12, 3), kind), np.random.default_rng(1)
+    whole, g = encoded(noise(12, 12, 3), kind), np.random.default_rng(1)
     folder = write(tmp_path)
     for i in range(40):
         damaged = bytearray(whole[: g.integers(len(whole))] if i % 2 else whole)
@@ -225,36 +209,16 @@ def test_a_pack_is_read_too_and_its_small_classes_are_left_out(tmp_path):
         own.read(tmp_path / "oak.npz")
 
 
-def names(words):
-    return {"class_names": np.array(list(words))}
-
-
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
         ({"labels": np.zeros(7, int)}, "two classes"),
         ({"labels": np.array(list("aabbbcc"))}, "want N integers"),
-        ({"images": np.zeros((7, 9, 9, 4), np.uint8)}, "want N x H x W"),
-        ({"images": np.full((7, 9, 9), np.nan)}, "NaN"),
-        (
-            {"images": np.full((7, 9, 9), 90.0)},
-            "leave the range 0 to 1; save them as uint8",
-        ),
-        ({"images": np.full((7, 9, 9), -1)}, "leave the range 0 to 255"),
-        ({"images": np.zeros((7, 0, 9), np.uint8)}, "want N x H x W"),
         (
             {"images": np.zeros((7, 3, 9), np.uint8)},
             "9 x 3 pixels; want 4 or more each way",
         ),
-        (
-            {"labels": np.array([1, 1, 2, 2, 2, 3, 3]), **names("abc")},
-            "count class_names from 0",
-        ),
-        (names("ab"), "labels run 0 to 2 for 2 classes"),
-        (names("aba"), r"name more than one class \['a'\]"),
-        ({"class_names": np.array("abc")}, "want one a class"),
-        ({"class_split": np.array([0, 1])}, "no number for each of the labels"),
-        ({"split": np.array(["train"] * 7)}, "holds other than the numbers of"),
+        ({"class_names": np.array(list("aba"))}, r"name more than one class \['a'\]"),
     ],
 )
 def test_an_odd_pack_is_one_clear_error(tmp_path, arrays, words):
