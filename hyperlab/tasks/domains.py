@@ -11,14 +11,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
-from ..base import (
-    ConfigError,
-    DataMissingError,
-    Progress,
-    choose,
-    expanded,
-    silent,
-)
+from ..base import ConfigError, DataMissingError, Progress, choose, expanded, silent
 from ..identity import checksum, files
 from ..notebook import repository
 from . import formats, pixels
@@ -79,8 +72,8 @@ class Domain:
 
         Images that are decoded on demand count by their files: name, size, time of change.
         """
-        files_alone = isinstance(self.images, OnDemand)
-        images = self.images.checksum if files_alone else checksum(self.images)
+        on_demand = isinstance(self.images, OnDemand)
+        images = self.images.checksum if on_demand else checksum(self.images)
         classes = (self.class_names, self.groups, self.graph)
         return {"images": images, "labels": checksum(self.labels, *classes)}
 
@@ -94,13 +87,10 @@ class Domain:
                 f"{self.name} has classes 0 to {self.n_classes - 1}: {classes}"
             )
         rows = torch.cat([self.members[c] for c in classes])
+        on_demand = isinstance(self.images, OnDemand)
         return replace(
             self,
-            images=(
-                self.images.only(rows)
-                if isinstance(self.images, OnDemand)
-                else self._rows(rows)
-            ),
+            images=self.images.only(rows) if on_demand else self._rows(rows),
             labels=torch.arange(len(classes)).repeat_interleave(self.counts[classes]),
             class_names=tuple(self.class_names[c] for c in classes),
             groups=self.groups and tuple(self.groups[c] for c in classes),
@@ -153,9 +143,8 @@ def _check_classes(domain: Domain) -> None:
         )
     if domain.groups is not None and len(domain.groups) != n:
         raise ConfigError(f"{domain.name}: {len(domain.groups)} groups for {n} classes")
-    empty = [
-        domain.class_names[c] for c in (domain.counts == 0).nonzero().flatten().tolist()
-    ]
+    counts = zip(domain.class_names, domain.counts.tolist(), strict=True)
+    empty = [name for name, count in counts if not count]
     if empty or not n:
         raise ConfigError(
             f"{domain.name}: no image of {len(empty)} of {n} classes: {empty[:5]}"

@@ -175,7 +175,7 @@ def _records(path: Path, data: mmap.mmap) -> Iterator[Span]:
         at = start + length + FOOTER_BYTES
         if at > len(data):
             raise ArtifactError(
-                f"{path} is cut short: it ends at byte {len(data)}, its last record at {at}; "
+                f"{path} is cut short at byte {len(data)}, its last record ends at {at}; "
                 f"convert it again"
             )
         yield start, start + length
@@ -252,19 +252,12 @@ def crc32c(data: bytes) -> int:
     """
     crc = 0xFFFFFFFF
     for byte in data:
-        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (POLYNOMIAL if crc & 1 else 0)
     return crc ^ 0xFFFFFFFF
-
-
-def _after_eight_bits(crc: int) -> int:
-    for _ in range(8):
-        crc = crc >> 1 ^ (POLYNOMIAL if crc & 1 else 0)
-    return crc
 
 
 def masked(crc: int) -> int:
     """A checksum as TFRecord files keep it: turned by 15 bits, plus a constant."""
     return (crc >> 15 | crc << 17) + 0xA282EAD8 & 0xFFFFFFFF
-
-
-TABLE = tuple(map(_after_eight_bits, range(256)))

@@ -183,12 +183,7 @@ def test_cdfsl_is_five_ways_with_fifteen_queries():
 @pytest.mark.parametrize(
     ("draw", "counts", "groups", "message"),
     [
-        (
-            episodes.sample,
-            [30, 9, 30, 30, 30, 30],
-            None,
-            "'class1' has 9 images",
-        ),
+        (episodes.sample, [30, 9, 30, 30, 30, 30], None, "'class1' has 9 images"),
         (episodes.sample, [30] * 3, None, "3 classes, asked for 5"),
         (partial(episodes.sample, n_shot=0), [30] * 5, None, "start at 1"),
         (episodes.sample_variable, [30] * 4, None, "4 classes, asked for at least 5"),

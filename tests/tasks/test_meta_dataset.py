@@ -10,14 +10,7 @@ from hyperlab.base import ArtifactError, ConfigError, DataMissingError
 from hyperlab.tasks import domains, meta_dataset
 from hyperlab.tasks.catalogue import CATALOGUE
 from hyperlab.tasks.roles import META_DATASET, TEST_ONLY
-from tests.tasks.miniatures import (
-    example,
-    jpeg,
-    noise,
-    place,
-    write_plain,
-    write_tfrecords,
-)
+from tests.tasks.miniatures import example, jpeg, noise, place, write_plain, write_tfrecords
 
 
 def test_checksums_are_the_published_ones():

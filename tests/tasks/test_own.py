@@ -62,9 +62,7 @@ def test_an_odd_image_is_made_one_of_8_bits_and_listed(tmp_path, name):
     assert found.domain.images[row, 0, 4, 4].item() == pytest.approx(red, abs=1)
 
 
-def test_grey_joins_colours_and_an_animation_gives_its_first_picture(
-    tmp_path,
-):
+def test_grey_joins_colours_and_an_animation_gives_its_first_picture(tmp_path):
     folder = write(tmp_path) / "cat"
     Image.new("RGBA", (9, 9), (*RED, 255)).save(folder / "3.png")
     Image.new("L", (9, 9), 7).save(folder / "4.png")
