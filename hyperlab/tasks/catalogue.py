@@ -213,7 +213,7 @@ def _meta_dataset(name: str) -> tuple:
 
 
 def _class_folders(within: str) -> tuple:
-    return partial(official.class_folders, within=within.split()), within
+    return partial(official.class_folders, within=tuple(within.split())), within
 
 
 READERS = {  # name -> reader, and its files or folders, see `Entry.marks`

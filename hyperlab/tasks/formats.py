@@ -22,7 +22,7 @@ from ..base import ArtifactError, ConfigError, DataMissingError
 from .parts import SPLITS, TEST, TRAIN, Part, find, joined, reading
 from .pixels import as_bytes
 
-Arrays = tuple[np.ndarray, np.ndarray]  # images n x c x h x w, and their labels
+Arrays = tuple[np.ndarray | Tensor, np.ndarray]  # images n x c x h x w, and their labels
 TEN = tuple("0123456789")
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
 from hyperlab.tasks import own, roles
 from hyperlab.tasks.protocols import PROTOCOLS
-from tests.tasks.miniatures import encoded
+from tests.tasks.miniatures import encoded, noise
 from tests.tiny import noise_domain
 
 RED = (200, 10, 30)
@@ -23,11 +23,6 @@ def write(folder, classes=("cat", "dog"), n=3, size=(20, 16)):
             image = Image.new("RGB", size, (40 * k, 10 * i, 5))
             image.save(folder / name / f"{i}.png")
     return folder
-
-
-def noise(*shape, dtype=np.uint8, top=255):
-    numbers = np.random.default_rng(0).integers(0, top + 1, shape)
-    return Image.fromarray(numbers.astype(dtype))
 
 
 def test_a_clean_folder_is_a_domain_and_its_lists_are_empty(tmp_path):
@@ -133,53 +128,33 @@ def test_classes_of_one_image_are_left_out_and_named(tmp_path):
     assert "1 image" in found.skipped[0].what and "no image" in found.skipped[1].what
 
 
-def none(tmp_path):
-    return tmp_path / "nowhere"
+def files(*names):
+    """Another image for each name."""
+    return {name: encoded(noise(9, 9, 3, seed=k)) for k, name in enumerate(names)}
 
 
-def bare(tmp_path):
-    return tmp_path
-
-
-def flat(tmp_path):
-    Image.new("L", (9, 9)).save(tmp_path / "a.png")
-    return tmp_path
-
-
-def text(tmp_path):
-    (tmp_path / "images.txt").write_text("none", encoding="utf-8")
-    return tmp_path / "images.txt"
-
-
-def one_class(tmp_path):
-    return write(tmp_path, ("cat",))
-
-
-def one_image_each(tmp_path):
-    return write(tmp_path, n=1)
-
-
-def all_broken(tmp_path):
-    for file in write(tmp_path).rglob("*.png"):
-        file.write_bytes(b"broken")
-    return tmp_path
-
-
-UNUSABLE = [
-    (none, DataMissingError, "no folder and no .npz at"),
-    (bare, ConfigError, "has no sub-folders"),
-    (flat, ConfigError, "one folder of images for each class"),
-    (text, ConfigError, "neither a folder nor a .npz"),
-    (one_class, ConfigError, r"two classes with 2 images.*'cat': 3"),
-    (one_image_each, ConfigError, r"two classes.*'cat': 1, 'dog': 1"),
-    (all_broken, ConfigError, r"'cat': 0.*6 files were left out.*no image"),
+CATS = [f"cat/{i}.png" for i in range(3)]
+BLANK = dict.fromkeys([*CATS, *(f"dog/{i}.png" for i in range(3))], b"broken")
+UNUSABLE = [  # files, the place that is asked for, error
+    ({}, "nowhere", DataMissingError, "no folder and no .npz at"),
+    ({}, ".", ConfigError, "has no sub-folders"),
+    (files("a.png"), ".", ConfigError, "one folder of images for each class"),
+    ({"images.txt": b"none"}, "images.txt", ConfigError, "neither a folder nor a .npz"),
+    (files(*CATS), ".", ConfigError, r"two classes with 2 images.*'cat': 3"),
+    (files("cat/0.png", "dog/0.png"), ".", ConfigError, "two classes.*'cat': 1, 'dog': 1"),
+    (BLANK, ".", ConfigError, r"'cat': 0.*6 files were left out.*no image"),
 ]
 
 
-@pytest.mark.parametrize(("make", "kind", "words"), UNUSABLE)
-def test_a_folder_that_makes_no_task_is_one_clear_error(tmp_path, make, kind, words):
+@pytest.mark.parametrize(("contents", "place", "kind", "words"), UNUSABLE)
+def test_a_folder_that_makes_no_task_is_one_clear_error(
+    tmp_path, contents, place, kind, words
+):
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(kind, match=words):
-        own.read(make(tmp_path))
+        own.read(tmp_path / place)
 
 
 def test_more_images_than_fit_into_memory_are_refused_before_they_are_read(
