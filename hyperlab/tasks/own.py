@@ -89,16 +89,14 @@ def read(
 
     Raises:
         DataMissingError: there is no such folder or file, or it cannot be looked into.
-        ConfigError: no class folders, fewer than two classes of two images, or a pack of another
-            form.
+        ConfigError: no class folders, no two classes of two images, or a pack of another form.
         ArtifactError: a pack is damaged.
     """
     pixels.require_size(size)
     path = _there(path)
     found = (_folder if path.is_dir() else _pack)(path, size, split, progress)
     copies = _copies(found)
-    single = torch.ones(len(found.labels), dtype=torch.bool)
-    single[[*copies]] = False
+    single = torch.tensor([k not in copies for k in range(len(found.labels))]).bool()
     skipped = [*found.skipped, *copies.values()]
     counts = torch.bincount(found.labels[single], minlength=len(found.class_names))
     kept = (counts >= LEAST).nonzero().flatten()

@@ -158,12 +158,11 @@ def write_gtsrb(folder):
     home = folder / "GTSRB-Training_fixed" / "GTSRB" / "Training"
     test = folder / "GTSRB_Final_Test_Images" / "GTSRB" / "Final_Test" / "Images"
     lines = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
-    for i, k in enumerate(labels):
-        save(
-            home / f"{k:05d}" / f"{i:05d}.ppm" if i < 6 else test / f"{i:05d}.ppm",
-            images[i],
-        )
-        lines += [f"{i:05d}.ppm;32;32;5;5;27;27;{k}"] if i >= 6 else []
+    for i, k in enumerate(labels[:6]):
+        save(home / f"{k:05d}" / f"{i:05d}.ppm", images[i])
+    for i, k in enumerate(labels[6:]):
+        save(test / f"{i:05d}.ppm", images[6 + i])
+        lines.append(f"{i:05d}.ppm;32;32;5;5;27;27;{k}")
     write_text(folder / "GTSRB_Final_Test_GT" / "GT-final_test.csv", *lines)
     return images.transpose(0, 3, 1, 2), labels, 6
 
