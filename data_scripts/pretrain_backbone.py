@@ -5,13 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab import base
+from hyperlab import base, checkpoint
 from hyperlab.models import pretrain, targets
 from hyperlab.study import script
 from hyperlab.tasks import roles
 
 import typer
-from safetensors.torch import save_file
 from tqdm import tqdm
 
 
@@ -33,12 +32,11 @@ def main(
         generator=base.stream(seed, "pretrain"),
         progress=tqdm,
     )
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config}
     about["domains"] = [source.name for source, _ in found]
-    with base.whole_file(out) as draft:
-        save_file(state, draft, {key: str(value) for key, value in about.items()})
+    words = {key: str(value) for key, value in about.items()}
+    checkpoint.save(out, targets.KIND, model, {"name": "vit_micro"}, words)
     print(f"wrote {out} ({seconds:.0f} s)")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab import base
+from hyperlab import base, checkpoint
 from hyperlab.hyperflow import drift, jacobian, stream, training, trajectories
 from hyperlab.study import script
 
@@ -34,7 +34,7 @@ def main(
     started = time.perf_counter()
     place = script.place(device)
     recorded = trajectories.TrajectoryStore.open(store)
-    learned, made = jacobian.load(jacobian_file), jacobian.about(jacobian_file)
+    learned, made = jacobian.load(jacobian_file), checkpoint.about(jacobian_file)
     shared = "" if out else "jacobian.safetensors"
     out = out or base.PRETRAINED / f"drift_{path}.safetensors"
     if shared:  # before the training: another Jacobian may be there

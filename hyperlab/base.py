@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 T = TypeVar("T")
@@ -195,27 +194,3 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_tensors(
-    path: Path | str, what: str, remedy: str
-) -> Iterator[tuple[dict[str, str], dict[str, Tensor]]]:
-    """The metadata and the tensors of a safetensors file, for a block that builds `what` of them.
-
-    Args:
-        remedy: how such a file is come by.
-
-    Raises:
-        DataMissingError: no such file.
-        ArtifactError: the file is damaged, or the block finds that it is of another kind.
-    """
-    if not (path := expanded(Path(path))).is_file():
-        raise DataMissingError(f"no {what} at {path}; {remedy}")
-    try:
-        with safe_open(path, "pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            meta = file.metadata() or {}
-        yield meta, state
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{path} is no whole {what} ({error})") from error

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hyperlab"
 ORDER = [  # a room imports from the rooms of its own row and of the rows above, no other
     {"base"},
-    {"identity", "params", "nn", "interpolants", "solvers", "store", "crew", "notebook"},
+    {"checkpoint", "crew", "identity", "interpolants", "nn", "notebook", "params"}
+    | {"solvers", "store"},
     {"tasks"},
     {"models"},
     {"hyperflow", "weights"},
@@ -26,6 +27,7 @@ COURSE = {"study.course"}  # runs notebooks, for the tests and for data_scripts/
 BOOK = {"study.book"}  # makes pages of them
 DOORS = {
     "timm": {"models.targets"},
+    "safetensors": {"checkpoint"},
     "torchdiffeq": {"solvers"},
     "pooch": {"tasks.download"},
     "umap": {"views.projection"},

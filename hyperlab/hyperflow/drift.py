@@ -15,19 +15,17 @@ that sees it learns to read that noise.
 """
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .. import checkpoint
 from ..base import (
     PRETRAINED,
     ArtifactError,
@@ -35,16 +33,16 @@ from ..base import (
     DataMissingError,
     Velocity,
     expanded,
-    whole_file,
-    whole_tensors,
 )
-from ..models import belonging, targets
+from ..checkpoint import Checkpoint, Spec
+from ..models import belonging
 from ..models.targets import Target
 from ..nn import ConditionedBlock, TimeEmbedding
 from . import jacobian
 from .context import Context, head_residual, origin
 from .jacobian import Gates, LearnedJacobian
 
+KIND = "drift network"
 SHIPPED = ("linear", "cubic")  # HyperFlow-L and HyperFlow-C
 
 
@@ -230,7 +228,7 @@ def save(
     *,
     shared: str = "",
 ) -> None:
-    """The network as half-precision safetensors, its shape and `about` as metadata.
+    """The network in half precision, with its shape and its target.
 
     Args:
         shared: name of the file in the same folder that holds its learned Jacobian (made by
@@ -240,15 +238,13 @@ def save(
         DataMissingError: there is no such file.
         ArtifactError: it holds another Jacobian.
     """
-    told = {"shape": json.dumps(asdict(net.shape)), "target": net.target}
-    state, meta = jacobian.halved(net), {**told, **about}
+    spec = {"shape": asdict(net.shape), "target": net.target}
+    state, inside = checkpoint.halved(net), {}
     if shared:
-        told = {"name": shared, "fingerprint": jacobian.fingerprint(net.jacobian)}
-        meta["jacobian_file"] = json.dumps(told)
-        inside = _beside(expanded(Path(path)), meta)
-        state = {name: p for name, p in state.items() if name not in inside}
-    with whole_file(path) as draft:
-        save_file(state, draft, meta)
+        spec["jacobian"] = {"file": shared, "digest": jacobian.digest(net.jacobian)}
+        inside = _beside(expanded(Path(path)), spec)
+    state = {name: x for name, x in state.items() if name not in inside}
+    checkpoint.save(path, KIND, state, spec, about)
 
 
 def load(name: Path | str = "cubic") -> DriftNetwork:
@@ -260,36 +256,31 @@ def load(name: Path | str = "cubic") -> DriftNetwork:
     """
     path = PRETRAINED / f"drift_{name}.safetensors" if name in SHIPPED else name
     path = expanded(Path(path))
+
+    def make(found: Checkpoint) -> DriftNetwork:
+        net = DriftNetwork(Shape(**found.spec["shape"]))
+        net.load_state_dict(found.tensors | _beside(path, found.spec))
+        net.target = found.spec["target"]
+        return net.eval()
+
     remedy = f"shipped are {list(SHIPPED)}, or run: python data_scripts/train_drift.py"
-    with whole_tensors(path, "drift network", remedy) as (meta, state):
-        net = DriftNetwork(Shape(**json.loads(meta["shape"])))
-        own = {key: x.float() for key, x in state.items()}
-        net.load_state_dict(own | _beside(path, meta))
-    net.target = meta.get("target") or (_shipped_for() if name in SHIPPED else "")
-    return net.eval()
+    return checkpoint.load(path, KIND, make, remedy)
 
 
-@cache
-def _shipped_for() -> str:
-    """What the shipped networks were trained for: their files were made before files said it."""
-    return belonging.described(targets.load("vit_micro"))
-
-
-def _beside(path: Path, meta: Mapping[str, str]) -> dict[str, Tensor]:
-    """The Jacobian's part of the state, from the file beside `path` if `meta` names one."""
-    if "jacobian_file" not in meta:
+def _beside(path: Path, spec: Spec) -> dict[str, Tensor]:
+    """The Jacobian's part of the state, from the file beside `path` if `spec` names one."""
+    if "jacobian" not in spec:
         return {}
-    told = json.loads(meta["jacobian_file"])
-    shared = path.with_name(told["name"])
+    shared = path.with_name(spec["jacobian"]["file"])
     if not shared.exists():
         raise DataMissingError(
             f"{path} needs {shared}, which is not there: put both into one folder, or train "
             "again with --out, which makes one file: python data_scripts/train_drift.py"
         )
     learned = jacobian.load(shared)
-    if jacobian.fingerprint(learned) != told["fingerprint"]:
+    if jacobian.digest(learned) != spec["jacobian"]["digest"]:
         raise ArtifactError(
             f"{shared} is another learned Jacobian than {path.name} was trained with: take both "
             "files from one place, or train again: python data_scripts/train_drift.py"
         )
-    return {f"jacobian.{name}": p for name, p in jacobian.halved(learned).items()}
+    return {f"jacobian.{name}": x for name, x in checkpoint.halved(learned).items()}

@@ -15,26 +15,19 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..base import (
-    ArtifactError,
-    Progress,
-    choose,
-    expanded,
-    silent,
-    whole_file,
-    whole_tensors,
-)
+from .. import checkpoint
+from ..base import ArtifactError, Progress, choose, expanded, silent
+from ..checkpoint import Checkpoint
 from ..models.targets import Target
 from ..nn import cosine_warmup, lent
 from ..tasks import augment
 from ..tasks.episodes import LabelledImages
 from .context import encode, head_residual, origin
 
+KIND = "learned Jacobian"
 Gates = tuple[Tensor, Tensor]
 
 
@@ -243,14 +236,8 @@ def build(
 
 
 def save(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> None:
-    """The network as safetensors, with `about` as metadata."""
-    state = {name: p.contiguous() for name, p in net.state_dict().items()}
-    with whole_file(path) as draft:
-        save_file(state, draft, _meta(net, about))
-
-
-def _meta(net: LearnedJacobian, about: Mapping[str, str]) -> dict[str, str]:
-    return {**({"target": net.target} if net.target else {}), **about}
+    """The network with its target; `about`: how it was made."""
+    checkpoint.save(path, KIND, net, {"target": net.target}, about)
 
 
 def share(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> None:
@@ -260,28 +247,21 @@ def share(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> N
         ArtifactError: there is another network at `path`, which those may need.
     """
     if not expanded(Path(path)).exists():
-        with whole_file(path) as draft:
-            save_file(halved(net), draft, _meta(net, about))
-    elif fingerprint(load(path)) != fingerprint(net):
+        checkpoint.save(path, KIND, checkpoint.halved(net), {"target": net.target}, about)
+    elif digest(load(path)) != digest(net):
         raise ArtifactError(
             f"{path} is another learned Jacobian, which the drift networks beside it need; "
             "choose another folder, or move it and them away first"
         )
 
 
-def halved(net: nn.Module) -> dict[str, Tensor]:
-    """The state of a network with its matrices in half precision."""
-    state = net.state_dict().items()
-    return {name: (p.half() if p.ndim > 1 else p).contiguous() for name, p in state}
-
-
-def fingerprint(net: LearnedJacobian) -> str:
-    """Sixteen hex digits that change with any number, as `halved` has it."""
-    digest = hashlib.sha256()
-    for name, p in sorted(halved(net).items()):
-        digest.update(f"{name} {tuple(p.shape)}".encode())
-        digest.update(p.cpu().numpy().data)
-    return digest.hexdigest()[:16]
+def digest(net: LearnedJacobian) -> str:
+    """Sixteen hex digits that change with any number, as half precision has it."""
+    found = hashlib.sha256()
+    for name, p in sorted(checkpoint.halved(net).items()):
+        found.update(f"{name} {tuple(p.shape)}".encode())
+        found.update(p.contiguous().cpu().numpy().data)
+    return found.hexdigest()[:16]
 
 
 def load(path: Path | str) -> LearnedJacobian:
@@ -291,17 +271,16 @@ def load(path: Path | str) -> LearnedJacobian:
         DataMissingError: no such file.
         ArtifactError: the file is damaged, or is no learned Jacobian.
     """
-    remedy = "run: python data_scripts/learn_jacobian.py STORE"
-    with whole_tensors(path, "learned Jacobian", remedy) as (meta, state):
-        width, n_inputs = state["gate1.weight"].shape
-        sizes = n_inputs, state["near.weight"].shape[1], state["far.weight"].shape[0]
-        net = LearnedJacobian(*sizes, width)
-        net.load_state_dict(state)
-    net.target = meta.get("target", "")
+    return checkpoint.load(
+        path, KIND, _made, "run: python data_scripts/learn_jacobian.py STORE"
+    )
+
+
+def _made(found: Checkpoint) -> LearnedJacobian:
+    state = found.tensors
+    width, n_inputs = state["gate1.weight"].shape
+    sizes = n_inputs, state["near.weight"].shape[1], state["far.weight"].shape[0]
+    net = LearnedJacobian(*sizes, width)
+    net.load_state_dict(state)
+    net.target = found.spec["target"]
     return net.eval()
-
-
-def about(path: Path | str) -> dict[str, str]:
-    """What `save` was told about a learned Jacobian: how it was made."""
-    with safe_open(expanded(Path(path)), "pt") as file:
-        return file.metadata() or {}

@@ -9,20 +9,13 @@ from pathlib import Path
 import timm
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..base import (
-    PRETRAINED,
-    ArtifactError,
-    ConfigError,
-    DataMissingError,
-    expanded,
-    find_device,
-    stream,
-)
+from .. import checkpoint
+from ..base import PRETRAINED, ConfigError, DataMissingError, find_device, stream
+from ..checkpoint import Checkpoint
 from ..params import ParamSubset, Predicate, qkv_biases
 from ..tasks.episodes import Episode, LabelledImages, require_images
 from .head import cosine, largest, leave_one_out_loss, prototypes
@@ -30,6 +23,7 @@ from .inputs import Inputs
 from .rows import RowLayerNorm, RowLinear, row_layers
 from .stem import ConvStem
 
+KIND = "backbone"
 SHIPPED = PRETRAINED / "vit_micro.safetensors"
 LOGIT_SCALE = 10.0  # what cosines are multiplied by (P>M>F: 10 at the start)
 # functional_call puts theta into the shared module for a moment: a second thread would see it,
@@ -377,22 +371,20 @@ def tried(target: Target) -> Target:
     return target
 
 
-def read_weights(path: Path, model: nn.Module) -> dict[str, Tensor]:
-    """The state of `model` from a safetensors file.
+def read_weights(path: Path | str, model: nn.Module) -> dict[str, Tensor]:
+    """The state of `model` from a file.
 
     Raises:
         DataMissingError: no such file.
         ArtifactError: the file is damaged or belongs to another model.
     """
-    if not (path := expanded(path)).exists():
-        raise DataMissingError(f"no {path}; run: python data_scripts/pretrain_backbone.py")
-    try:
-        state = load_file(path)
-    except Exception as error:
-        raise ArtifactError(f"{path} is not a whole safetensors file ({error})") from error
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if expected != found:
-        odd = sorted(expected.items() ^ found.items())[:3]
-        raise ArtifactError(f"{path} belongs to another model; first differences: {odd}")
-    return state
+    expected = {name: tuple(x.shape) for name, x in model.state_dict().items()}
+
+    def make(found: Checkpoint) -> dict[str, Tensor]:
+        shapes = {name: tuple(x.shape) for name, x in found.tensors.items()}
+        if odd := sorted(expected.items() ^ shapes.items())[:3]:
+            raise ValueError(f"it belongs to another model; first differences: {odd}")
+        return found.tensors
+
+    remedy = "run: python data_scripts/pretrain_backbone.py"
+    return checkpoint.load(path, KIND, make, remedy)

@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from .. import checkpoint
 from ..base import ConfigError, Progress, silent, stream
-from ..hyperflow import drift, jacobian
+from ..hyperflow import drift
 from ..hyperflow.drift import DriftNetwork
 from ..hyperflow.jacobian import Examples, JacobianConfig, fit_jacobian
 from ..hyperflow.training import DriftConfig, fit_drift
@@ -104,6 +105,6 @@ def kept(
         made_of: what the network depends on: recorded tasks, configuration, seed.
     """
     mark = checksum(*made_of)
-    if not path.exists() or jacobian.about(path).get("made_of") != mark:
+    if not path.exists() or checkpoint.about(path).get("made_of") != mark:
         drift.save(make().cpu(), path, {"part": path.stem, "made_of": mark})
     return drift.load(path)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from safetensors import safe_open
-
+from .. import checkpoint
 from ..tasks import domains, roles
 from ..tasks.drawn import synthetic
 
@@ -39,8 +38,7 @@ FACTS = ("command", "seed", "seconds", "tasks", "config", "jacobian", "right_sha
 
 def model_card(path: Path) -> str:
     """Markdown: what a network is, how it was made, and every data set with its licence."""
-    with safe_open(path, "pt") as file:
-        about = file.metadata() or {}
+    about = checkpoint.about(path)
     facts = [f"* {key}: `{about[key]}`" for key in FACTS if key in about]
     rows = [f"| {name} | {licence(name)} |" for name in listed(about.get("domains", ""))]
     head = [f"# {path.stem}", "", WHAT[path.stem], "", *facts, ""]

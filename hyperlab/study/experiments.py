@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from .. import __version__
+from .. import __version__, checkpoint
 from ..base import (
     ConfigError,
     DataMissingError,
@@ -20,8 +19,6 @@ from ..base import (
     distinct,
     expanded,
     silent,
-    whole_file,
-    whole_tensors,
 )
 from ..hyperflow import collect
 from ..hyperflow.adapt import Method, classifier
@@ -42,6 +39,7 @@ from .trials import (
 )
 
 LOG = logging.getLogger(__name__)
+MEANS = "file of own means"
 Row = dict[str, str | int | float]
 Key = tuple[str, int, str]  # domain, number and method of a row
 TASK = ["role", "domain", "task"]
@@ -203,8 +201,8 @@ def own_means(
     path, teacher = expanded(Path(path)), GRADIENT[TEACHER]
     marks, found = {}, {}
     if path.exists():
-        with whole_tensors(path, "file of own means", "remove it") as (marks, found):
-            marks = dict(marks)
+        both = checkpoint.load(path, MEANS, lambda found: found, "remove it")
+        marks, found = dict(both.spec), both.tensors
     names, fixed = [s.name for s in chosen(config, root)], parts(target, teacher)
     opened = open_domains(config, root=root)
     for name, domain in progress(opened, total=len(names), desc="own domains"):
@@ -213,8 +211,7 @@ def own_means(
         if marks.get(name) != mark:
             moved = [teacher(target, task.support) - target.theta0 for task in tasks]
             found[name], marks[name] = torch.stack(moved).mean(0), mark
-            with whole_file(path) as draft:
-                save_file(found, draft, marks)
+            checkpoint.save(path, MEANS, found, marks)
     return {name: found[name] for name in names}
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from .. import checkpoint
 from ..base import PRETRAINED, Progress, choose, silent
-from ..hyperflow import jacobian
 from . import claims
 from .audit import (
     LOOKS,
@@ -44,7 +44,7 @@ def offline_minutes() -> dict[str, float]:
     """Minutes on two processor cores, networks' as on their cards; `vit_micro`, 704 tasks."""
     files = {what: PRETRAINED / f"{name}.safetensors" for what, name in CARDS.items()}
     found = {
-        what: float(jacobian.about(file)["seconds"]) / 60 for what, file in files.items()
+        what: float(checkpoint.about(file)["seconds"]) / 60 for what, file in files.items()
     }
     return {"recording trajectories": RECORDING_MIN, **found}
 

@@ -4,31 +4,23 @@ Every encoder standardises each weight over the networks that it was fitted to. 
 ceiling of all that is generated through it: `ceiling` says how much.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..base import (
-    ConfigError,
-    Progress,
-    choose,
-    silent,
-    whole_file,
-    whole_tensors,
-)
+from .. import checkpoint
+from ..base import ConfigError, Progress, choose, silent
+from ..checkpoint import Checkpoint, Spec
 from ..models.cnn import Network
 from ..nn import cosine_warmup, lent
 from .zoo import accuracies
 
 Behaviour = Callable[[Tensor, Tensor], Tensor]  # (rows decoded, rows) -> a loss
-Maker = Callable[[Tensor, "EncoderConfig", Mapping[str, str]], "VAE"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +193,8 @@ class VAE(Encoder):
     row (here one chunk) and layer-wise chunks.
     """
 
+    kind = "autoencoder"
+
     def __init__(self, w: Float[Tensor, " n params"], config: EncoderConfig) -> None:
         super().__init__(w)
         self.config = config
@@ -227,9 +221,14 @@ class VAE(Encoder):
         mean, log_var = self.read(x).chunk(2, -1)
         return mean, log_var.clamp(-12, 4)
 
-    def about(self) -> dict[str, str]:
-        """What a file must tell beside the configuration."""
-        return {}
+    def spec(self) -> Spec:
+        """What a file says of it."""
+        return {"config": asdict(self.config)}
+
+    @classmethod
+    def of(cls, w: Float[Tensor, " n params"], spec: Spec) -> "VAE":
+        """An untrained one, as a file says."""
+        return cls(w, EncoderConfig(**spec["config"]))
 
     def shorten(self, x: Tensor) -> Tensor:
         return self.posterior(x)[0].flatten(1)
@@ -361,25 +360,25 @@ def ceiling(
 
 
 def save(vae: VAE, path: Path | str) -> None:
-    """An autoencoder as one safetensors file, its configuration in the metadata."""
-    with whole_file(path) as draft:
-        meta = {"encoder": json.dumps(asdict(vae.config)), **vae.about()}
-        save_file({k: v.contiguous() for k, v in vae.state_dict().items()}, draft, meta)
+    """An autoencoder with its configuration."""
+    checkpoint.save(path, vae.kind, vae, vae.spec())
 
 
-def load(path: Path | str, make: Maker = lambda w, config, _: VAE(w, config)) -> VAE:
+def load(path: Path | str, kind: type[VAE] = VAE) -> VAE:
     """An autoencoder from such a file.
 
     Args:
-        make: an empty one from networks, a configuration and the file's metadata.
+        kind: the class of what was saved.
 
     Raises:
         DataMissingError: no such file.
         ArtifactError: it is damaged, or no autoencoder of that kind.
     """
-    remedy = "train one with encoders.fit_vae and save it"
-    with whole_tensors(path, "autoencoder", remedy) as (told, state):
-        config = EncoderConfig(**json.loads(told["encoder"]))
-        vae = make(state["mean"][None], config, told).to(state["mean"].dtype)
-        vae.load_state_dict(state)
-    return vae.eval().requires_grad_(requires_grad=False)
+
+    def make(found: Checkpoint) -> VAE:
+        mean = found.tensors["mean"]
+        vae = kind.of(mean[None], found.spec).to(mean.dtype)
+        vae.load_state_dict(found.tensors)
+        return vae.eval().requires_grad_(requires_grad=False)
+
+    return checkpoint.load(path, kind.kind, make, "train one with fit_vae and save it")

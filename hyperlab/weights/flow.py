@@ -1,26 +1,17 @@
 """Flow matching: a velocity that carries random points to networks (or to their codes)."""
 
 import copy
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .. import solvers
-from ..base import (
-    ConfigError,
-    Progress,
-    Velocity,
-    choose,
-    silent,
-    whole_file,
-    whole_tensors,
-)
+from .. import checkpoint, solvers
+from ..base import ConfigError, Progress, Velocity, choose, silent
+from ..checkpoint import Checkpoint
 from ..nn import cosine_warmup, ema_update, lent
 from . import couplings, fields
 from .couplings import COUPLINGS
@@ -114,14 +105,12 @@ class Scaled(nn.Module):
         return velocity
 
     def save(self, path: Path | str) -> None:
-        """One safetensors file, the configuration in its metadata."""
+        """One file, with the configuration; of a prior it holds no more than the name."""
         named = isinstance(self.config.prior, str)
         config = asdict(self.config if named else replace(self.config, prior="normal"))
         config["prior"] = config["prior"] if named else GIVEN
-        meta = {"kind": type(self).__name__, "config": json.dumps(config)}
-        with whole_file(path) as draft:
-            state = {name: x.contiguous() for name, x in self.state_dict().items()}
-            save_file(state, draft, {**meta, "context": str(self.context)})
+        spec = {"config": config, "context": self.context}
+        checkpoint.save(path, type(self).__name__, self, spec)
 
     @classmethod
     def load(cls, path: Path | str, *, prior: Prior | None = None) -> "Scaled":
@@ -135,20 +124,22 @@ class Scaled(nn.Module):
             ArtifactError: it is damaged, or of another kind.
             ConfigError: its prior was no name, and none is given.
         """
-        with whole_tensors(path, cls.__name__, "fit one and save it") as (meta, state):
-            options = json.loads(meta["config"])
-            if meta["kind"] != cls.__name__:
-                raise ValueError(f"it is a {meta['kind']}")
+
+        def make(found: Checkpoint) -> Scaled | None:
+            options, state = dict(found.spec["config"]), found.tensors
             given = prior if options["prior"] == GIVEN else options["prior"]
             options |= {"shape": tuple(options["shape"]), "prior": given or "normal"}
-            model = cls(state["mean"][None], FlowConfig(**options), int(meta["context"]))
+            model = cls(state["mean"][None], FlowConfig(**options), found.spec["context"])
             model = model.to(state["mean"].dtype)
             model.load_state_dict(state)
-        if given is None:
+            return model.eval().requires_grad_(requires_grad=False) if given else None
+
+        model = checkpoint.load(path, cls.__name__, make, "fit one and save it")
+        if model is None:
             raise ConfigError(
                 f"{path} starts from a prior of its own; load(..., prior=...)"
             )
-        return model.eval().requires_grad_(requires_grad=False)
+        return model
 
 
 def follow(

@@ -4,11 +4,9 @@ Nodes are the input channels and every layer's channels, edges their weights. A 
 hidden channels only renames nodes, and all that is computed here ignores names.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -17,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..base import ConfigError, Progress, silent
+from ..checkpoint import Spec
 from ..nn import MLP, lent
-from . import encoders
 from .encoders import VAE, Behaviour, EncoderConfig, train_vae
 
 Shapes = Mapping[str, tuple[int, ...]]  # name -> shape of every tensor, in the row's order
@@ -222,6 +220,8 @@ class GraphVAE(VAE):
     order of the networks that it was fitted to: align them before.
     """
 
+    kind = "graph autoencoder"
+
     def __init__(
         self, w: Float[Tensor, " n params"], config: EncoderConfig, graph: GraphConfig
     ) -> None:
@@ -238,8 +238,15 @@ class GraphVAE(VAE):
     def read(self, x: Float[Tensor, " n params"]) -> Float[Tensor, " n 1 doubled"]:
         return self.reader(self.mean + self.std * x)[:, None]
 
-    def about(self) -> dict[str, str]:
-        return {"graph": json.dumps(asdict(self.graph))}
+    def spec(self) -> Spec:
+        return {**super().spec(), "graph": asdict(self.graph)}
+
+    @classmethod
+    def of(cls, w: Float[Tensor, " n params"], spec: Spec) -> "GraphVAE":
+        sizes = dict(spec["graph"])
+        shapes = {name: tuple(shape) for name, shape in sizes.pop("shapes").items()}
+        graph = GraphConfig(shapes=shapes, **sizes)
+        return cls(w, EncoderConfig(**spec["config"]), graph)
 
 
 def fit_graph_vae(
@@ -255,14 +262,3 @@ def fit_graph_vae(
     with lent(generator):
         vae = GraphVAE(w, config, graph)
     return train_vae(vae, w, behave=behave, generator=generator, progress=progress)
-
-
-def load(path: Path | str) -> GraphVAE:
-    """A graph autoencoder that `encoders.save` wrote; raises what `encoders.load` raises."""
-    return encoders.load(path, _empty)
-
-
-def _empty(w: Tensor, config: EncoderConfig, told: Mapping[str, str]) -> GraphVAE:
-    sizes = json.loads(told["graph"])
-    shapes = {name: tuple(shape) for name, shape in sizes.pop("shapes").items()}
-    return GraphVAE(w, config, GraphConfig(shapes=shapes, **sizes))

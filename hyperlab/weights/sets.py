@@ -1,27 +1,20 @@
 """A labelled set of images as tokens, and a small transformer that reads them (CAML's kind)."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..base import (
-    ConfigError,
-    Progress,
-    choose,
-    silent,
-    stream,
-    whole_file,
-    whole_tensors,
-)
+from .. import checkpoint
+from ..base import ConfigError, Progress, choose, silent, stream
+from ..checkpoint import Checkpoint
 from ..nn import MLP, Attention, cosine_warmup, lent
 
+KIND = "set encoder"
 LABELS = "label vectors"  # the name of their random stream
 
 
@@ -240,13 +233,11 @@ def right_share(
     return float((net.logits(*sets).argmax(2) == asked).float().mean())
 
 
-def save(net: SetEncoder, path: Path | str, about: dict[str, str]) -> None:
-    """One safetensors file in half precision; `about` joins its metadata."""
-    state = {name: x.half().contiguous() for name, x in net.state_dict().items()}
-    meta = {"set_config": json.dumps(asdict(net.config)), "dim": str(net.dim)}
-    meta |= {"target": net.target, **about}
-    with whole_file(path) as draft:
-        save_file(state, draft, meta)
+def save(net: SetEncoder, path: Path | str, about: Mapping[str, str]) -> None:
+    """The network in half precision, with its target; `about`: how it was made."""
+    spec = {"config": asdict(net.config), "dim": net.dim, "target": net.target}
+    state = {name: x.half() for name, x in net.state_dict().items()}
+    checkpoint.save(path, KIND, state, spec, about)
 
 
 def load(path: Path | str) -> SetEncoder:
@@ -256,9 +247,11 @@ def load(path: Path | str) -> SetEncoder:
         DataMissingError: no such file.
         ArtifactError: it is damaged, or no set encoder.
     """
-    remedy = "run: python data_scripts/train_context.py"
-    with whole_tensors(path, "set encoder", remedy) as (told, state):
-        net = SetEncoder(int(told["dim"]), SetConfig(**json.loads(told["set_config"])))
-        net.load_state_dict({name: x.float() for name, x in state.items()})
-        net.target = told.get("target", "")
+    return checkpoint.load(path, KIND, _made, "run: python data_scripts/train_context.py")
+
+
+def _made(found: Checkpoint) -> SetEncoder:
+    net = SetEncoder(found.spec["dim"], SetConfig(**found.spec["config"]))
+    net.load_state_dict(found.tensors)
+    net.target = found.spec["target"]
     return net.eval().requires_grad_(requires_grad=False)

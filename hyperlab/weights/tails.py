@@ -1,7 +1,6 @@
 """Populations of norm layers: a host is trained, then frozen but for its last two norms, and the
 run goes on while every few steps those are kept."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -10,19 +9,12 @@ from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Int64
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..base import (
-    ConfigError,
-    Progress,
-    choose,
-    silent,
-    stream,
-    whole_file,
-    whole_tensors,
-)
+from .. import checkpoint
+from ..base import ConfigError, Progress, choose, silent, stream
+from ..checkpoint import Checkpoint
 from ..models import hosts
 from ..models.hosts import Host
 from ..models.inputs import Inputs
@@ -31,6 +23,7 @@ from .recipes import RECIPES, Splits
 from .zoo import SCORES, TailConfig, Zoo, accuracies, score, step
 
 DECAY = 5e-4  # of AdamW's weights, before and after the freeze
+KIND = "tail"
 INSIDE = "host."  # stands in a file before the names of the host's tensors
 
 
@@ -177,7 +170,7 @@ def train_tail(
 def save(
     tail: Zoo, path: Path | str, *, about: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """A tail as one safetensors file, the whole host in it.
+    """A tail as one file, the whole host in it.
 
     Args:
         about: joins the metadata, e.g. the command that made it.
@@ -190,13 +183,11 @@ def save(
         raise ConfigError(f"a zoo of {host.name} is no tail; zoo_store.save_zoo saves it")
     tensors = {name: getattr(tail, name) for name in ("w", *SCORES)}
     tensors |= {INSIDE + name: x for name, x in host.model.state_dict().items()}
-    told = {"host": host.name, "n_classes": host.n_classes, "size": host.size}
-    told |= {"inputs": host.inputs and asdict(host.inputs), "levels": host.levels}
-    told |= {"dataset": tail.dataset, "epochs": tail.epochs, "seeds": tail.seeds}
-    told["checksums"] = dict(tail.checksums or {})
-    with whole_file(path) as draft:
-        meta = {"tail": json.dumps(told), **about}
-        save_file({name: x.contiguous() for name, x in tensors.items()}, draft, meta)
+    spec = {"host": host.name, "n_classes": host.n_classes, "size": host.size}
+    spec |= {"inputs": host.inputs and asdict(host.inputs), "levels": host.levels}
+    spec |= {"dataset": tail.dataset, "epochs": tail.epochs, "seeds": tail.seeds}
+    spec["checksums"] = tail.checksums and dict(tail.checksums)
+    checkpoint.save(path, KIND, tensors, spec, about)
 
 
 def load(path: Path | str) -> Zoo:
@@ -206,26 +197,23 @@ def load(path: Path | str) -> Zoo:
         DataMissingError: no such file.
         ArtifactError: the file is damaged, or is no tail.
     """
-    remedy = "run: python data_scripts/train_tail.py"
-    with whole_tensors(path, "tail", remedy) as (meta, arrays):
-        told = json.loads(meta["tail"])
-        host = hosts.build(
-            told["host"],
-            told["n_classes"],
-            size=told["size"],
-            generator=stream(0, "replaced at once"),
-        )
-        state = {
-            k.removeprefix(INSIDE): x for k, x in arrays.items() if k.startswith(INSIDE)
-        }
-        host.model.load_state_dict(state)
-        if inputs := told.get("inputs"):
-            host = replace(host, inputs=Inputs.of(inputs), levels=tuple(told["levels"]))
-        return Zoo(
-            architecture=host,
-            epochs=tuple(told["epochs"]),
-            seeds=tuple(told["seeds"]),
-            dataset=told["dataset"],
-            checksums=told.get("checksums", {}),
-            **{name: arrays[name] for name in ("w", *SCORES)},
-        )
+    return checkpoint.load(path, KIND, _made, "run: python data_scripts/train_tail.py")
+
+
+def _made(found: Checkpoint) -> Zoo:
+    spec, tensors = found
+    blank = {"size": spec["size"], "generator": stream(0, "replaced at once")}
+    host = hosts.build(spec["host"], spec["n_classes"], **blank)
+    inside = {n.removeprefix(INSIDE): x for n, x in tensors.items() if n.startswith(INSIDE)}
+    host.model.load_state_dict(inside)
+    if spec["inputs"]:
+        inputs, levels = Inputs.of(spec["inputs"]), tuple(spec["levels"])
+        host = replace(host, inputs=inputs, levels=levels)
+    return Zoo(
+        architecture=host,
+        epochs=tuple(spec["epochs"]),
+        seeds=tuple(spec["seeds"]),
+        dataset=spec["dataset"],
+        checksums=spec["checksums"],
+        **{name: tensors[name] for name in ("w", *SCORES)},
+    )

@@ -9,9 +9,8 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
-from .. import __version__
+from .. import __version__, checkpoint
 from ..base import (
     PRETRAINED,
     ArtifactError,
@@ -23,9 +22,8 @@ from ..base import (
     expanded,
     silent,
     tell,
-    whole_file,
-    whole_tensors,
 )
+from ..checkpoint import Checkpoint
 from ..crew import Crew
 from ..models.cnn import ARCHITECTURES, Architecture
 from ..store import Column, Store, whole_address
@@ -35,6 +33,7 @@ from . import recipes
 from .recipes import Recipe, Splits
 from .zoo import SCORES, Zoo, ZooConfig, train
 
+KIND = "zoo"
 SHIPPED = MappingProxyType(
     {n: PRETRAINED / f"zoo_{n}.safetensors" for n in ("digits", "glyphs", "objects")}
 )
@@ -199,15 +198,13 @@ def save_zoo(
             f"{zoo.architecture.name} is none of {sorted(ARCHITECTURES)}; a tail: tails.save "
             "saves it; a module of your own: save `w` and keep its code"
         )
-    tensors = {name: getattr(zoo, name).contiguous() for name in ("w", *SCORES)}
+    tensors = {name: getattr(zoo, name) for name in ("w", *SCORES)}
     tensors |= {"seeds": torch.tensor(zoo.seeds)}
     if half:
         tensors["w"] = tensors["w"].half()
-    told = {"dataset": zoo.dataset, "epochs": zoo.epochs}
-    told |= {} if zoo.checksums is None else {"checksums": dict(zoo.checksums)}
-    meta = {"zoo": json.dumps({"network": described(zoo.architecture), **told}), **about}
-    with whole_file(path) as draft:
-        save_file(tensors, draft, meta)
+    spec = {"network": described(zoo.architecture), "dataset": zoo.dataset}
+    spec |= {"epochs": zoo.epochs, "checksums": zoo.checksums and dict(zoo.checksums)}
+    checkpoint.save(path, KIND, tensors, spec, about)
 
 
 def shipped(name: str) -> Zoo:
@@ -215,7 +212,7 @@ def shipped(name: str) -> Zoo:
 
     Of `digits` after 2 and 10 epochs, of the drawn `glyphs` and `objects` after 10.
     """
-    return dataclasses.replace(load_zoo(choose(SHIPPED, name)), checksums=None)
+    return load_zoo(choose(SHIPPED, name))
 
 
 def load_zoo(path: Path | str) -> Zoo:
@@ -225,16 +222,19 @@ def load_zoo(path: Path | str) -> Zoo:
         DataMissingError: no such file.
         ArtifactError: the file is damaged, or is no zoo.
     """
-    with whole_tensors(path, "zoo", f"run: {ZooStore.script}") as (meta, arrays):
-        told = json.loads(meta["zoo"])
-        return Zoo(
-            architecture=architecture_of(told["network"]),
-            epochs=tuple(told["epochs"]),
-            seeds=tuple(arrays["seeds"].tolist()),
-            dataset=told["dataset"],
-            checksums=told.get("checksums", {}),
-            **{name: arrays[name].float() for name in ("w", *SCORES)},
-        )
+    return checkpoint.load(path, KIND, _made, f"run: {ZooStore.script}")
+
+
+def _made(found: Checkpoint) -> Zoo:
+    spec, tensors = found
+    return Zoo(
+        architecture=architecture_of(spec["network"]),
+        epochs=tuple(spec["epochs"]),
+        seeds=tuple(tensors["seeds"].tolist()),
+        dataset=spec["dataset"],
+        checksums=spec["checksums"],
+        **{name: tensors[name].float() for name in ("w", *SCORES)},
+    )
 
 
 def find_zoo(name: Path | str) -> Zoo:

@@ -1,9 +1,8 @@
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
 
-from hyperlab import params
+from hyperlab import checkpoint, params
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
 from hyperlab.hyperflow import adapt
 from hyperlab.hyperflow.teacher import TeacherConfig
@@ -179,30 +178,13 @@ def test_without_network_and_cache_the_error_says_what_to_do(monkeypatch):
         targets.load("vit_small_patch16_224.dino")
 
 
-def test_weights_that_are_not_there_name_the_script(tmp_path):
-    with pytest.raises(
-        DataMissingError, match=r"run: python data_scripts/pretrain_backbone"
-    ):
-        targets.read_weights(tmp_path / "vit_micro.safetensors", tiny_target().model)
-
-
 def saved(path, state):
-    save_file({name: p.contiguous() for name, p in state.items()}, path)
+    checkpoint.save(path, targets.KIND, state, {})
     return path
 
 
 def body(model):
     return dict(model.state_dict())
-
-
-def test_saved_weights_come_back(tmp_path):
-    model, other = tiny_target().model, tiny_target(seed=1).model
-    path = saved(tmp_path / "weights.safetensors", body(model))
-    other.load_state_dict(targets.read_weights(path, other))
-    assert all(
-        torch.equal(p, q)
-        for p, q in zip(model.parameters(), other.parameters(), strict=True)
-    )
 
 
 def test_another_backbone_of_the_same_build_is_loaded_from_its_file(tmp_path):
@@ -211,14 +193,6 @@ def test_another_backbone_of_the_same_build_is_loaded_from_its_file(tmp_path):
     found = targets.load("vit_micro", weights=path).model
     assert torch.equal(found.norm.weight, model.norm.weight)
     assert torch.equal(found.blocks[0].attn.qkv.weight, model.blocks[0].attn.qkv.weight)
-
-
-def test_a_truncated_weight_file_is_an_artifact_error(tmp_path):
-    model = tiny_target().model
-    path = saved(tmp_path / "weights.safetensors", body(model))
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ArtifactError, match="not a whole safetensors file"):
-        targets.read_weights(path, model)
 
 
 def test_weights_of_another_model_are_an_artifact_error(tmp_path):

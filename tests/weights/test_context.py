@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
+from hyperlab.base import ConfigError, stream
 from hyperlab.models import belonging
 from hyperlab.tasks.episodes import LabelledImages
 from hyperlab.weights import context, fields, flow, sets
@@ -160,21 +160,6 @@ def test_features_of_a_domain_are_read_with_its_labels(target):
     assert labels.tolist() == [0] * 5 + [1] * 4
     rows = torch.cat(domain.members)[:9]
     torch.testing.assert_close(features, encoder.read(domain.batch(rows)))
-
-
-def test_what_was_saved_is_loaded_to_half_precision(tmp_path):
-    found, file = net(8), tmp_path / "sets.safetensors"
-    sets.save(found, file, {"seed": "0"})
-    again = sets.load(file)
-    features = torch.randn(1, 4, 8, generator=stream(7))
-    labels = torch.tensor([[0, 0, 1, 1]])
-    wanted = found(features, labels, features)
-    torch.testing.assert_close(again(features, labels, features), wanted, atol=0.02, rtol=0)
-    with pytest.raises(DataMissingError, match=r"train_context\.py"):
-        sets.load(tmp_path / "nothing")
-    file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(ArtifactError, match="no whole set encoder"):
-        sets.load(file)
 
 
 def test_the_shipped_encoder_is_small_and_tells_pictures_apart():

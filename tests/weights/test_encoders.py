@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
+from hyperlab.base import ConfigError, stream
 from hyperlab.models import cnn
 from hyperlab.weights import encoders, padding
 from hyperlab.weights.encoders import EncoderConfig
@@ -90,18 +90,6 @@ def test_the_ceiling_of_the_identity_is_the_networks_own_accuracy(w):
     data = torch.randn(40, 1, 28, 28, generator=stream(7)), torch.arange(40) % 10
     found = encoders.ceiling(NET, encoders.Identity(w), w, data)
     assert torch.equal(found.before, found.after) and found.drop == 0
-
-
-def test_what_was_saved_is_loaded(w, tmp_path):
-    vae = encoders.fit_vae(w, replace(KINDS["chunks"], steps=2), generator=stream(8))
-    encoders.save(vae, tmp_path / "vae.safetensors")
-    again = encoders.load(tmp_path / "vae.safetensors")
-    assert torch.equal(again.decode(again.encode(w)), vae.decode(vae.encode(w)))
-    (tmp_path / "vae.safetensors").write_bytes(b"half")
-    with pytest.raises(ArtifactError, match="no whole autoencoder"):
-        encoders.load(tmp_path / "vae.safetensors")
-    with pytest.raises(DataMissingError, match="fit_vae"):
-        encoders.load(tmp_path / "nothing")
 
 
 GREY, COLOURED = cnn.cnn_small(), cnn.cnn_small(channels=3)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hyperlab import solvers
-from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
+from hyperlab.base import ArtifactError, ConfigError, stream
 from hyperlab.models.cnn import cnn_small
 from hyperlab.study import flow_speed
 from hyperlab.study.retrieval import RetrievalConfig
@@ -236,23 +236,6 @@ def test_a_unet_learns_maps_of_two_kinds():
     assert distance.median() < 1 < torch.dist(*kinds) / 3
     with pytest.raises(ConfigError, match=r"32 numbers are no maps of shape \(2, 4, 5\)"):
         flow.fit_flow(x1, replace(config, shape=(2, 4, 5)), generator=stream(0))
-
-
-def test_what_was_saved_is_loaded(tmp_path):
-    told, file = points(12, 3), tmp_path / "flow.safetensors"
-    config = replace(QUICK, shape=(2, 1, 2), width=8, steps=2)
-    found = flow.fit_flow(points(12, 4), config, context=told, generator=stream(19))
-    found.save(file)
-    again = Flow.load(file)
-    assert again.config == config
-    how = {"steps": 3, "context": told[0]}
-    x = found.sample(3, generator=stream(20), **how)
-    assert torch.equal(again.sample(3, generator=stream(20), **how), x)
-    file.write_bytes(b"half")
-    with pytest.raises(ArtifactError, match="no whole Flow"):
-        Flow.load(file)
-    with pytest.raises(DataMissingError, match="no Flow at"):
-        Flow.load(tmp_path / "nothing")
 
 
 def test_the_bench_times_three_tasks_and_both_find_the_same_cost():

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from hyperlab.base import ArtifactError, ConfigError, stream
+from hyperlab.base import ConfigError, stream
 from hyperlab.models import cnn
 from hyperlab.nn import lent
-from hyperlab.weights import align, encoders, graph, priors
+from hyperlab.weights import align, graph, priors
 from hyperlab.weights.encoders import EncoderConfig
 from hyperlab.weights.graph import GraphConfig
 
@@ -103,16 +103,6 @@ def test_norms_belong_to_the_channels_before_them():
     torch.testing.assert_close(
         vae.encode(torch.cat(moved, 1)), vae.encode(w), atol=1e-5, rtol=1e-4
     )
-
-
-def test_it_comes_back_from_a_file(tmp_path):
-    w = some(SMALL)
-    vae = encoder(SMALL, w)
-    encoders.save(vae, tmp_path / "graph.safetensors")
-    again = graph.load(tmp_path / "graph.safetensors")
-    assert torch.equal(again.encode(w), vae.encode(w)) and again.graph.depth == 2
-    with pytest.raises(ArtifactError, match="no whole autoencoder"):
-        encoders.load(tmp_path / "graph.safetensors")
 
 
 def test_what_is_no_graph_is_named():

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
+from hyperlab.base import ConfigError, stream
 from hyperlab.models import cnn, hosts
 from hyperlab.weights import encoders, flow, novelty, recipes, tails, zoo, zoo_store
 from hyperlab.weights.baselines import BASELINES
@@ -110,33 +109,6 @@ def test_an_epoch_shows_every_image_once_and_leaves_out_what_fills_no_batch():
     assert len(first.unique()) == len(second.unique()) == 9
     assert first.tolist() != second.tolist()
     assert sorted(next(tails.batches(2, 5, stream(0, "b"))).tolist()) == [0, 1]
-
-
-def test_a_file_gives_back_rows_scores_and_the_whole_host(tail, splits, tmp_path):
-    path = tmp_path / "tail.safetensors"
-    tails.save(tail, path, about={"command": "by hand"})
-    found = tails.load(path)
-    for name in ("w", "accuracy", "val_accuracy", "loss"):
-        assert torch.equal(getattr(found, name), getattr(tail, name))
-    for name in ("epochs", "seeds", "dataset"):
-        assert getattr(found, name) == getattr(tail, name)
-    assert same(state_of(found.architecture), state_of(tail.architecture))
-    x = splits.test.images
-    logits = [z.architecture.logits(z.w[0], x) for z in (found, tail)]
-    assert torch.equal(*logits)
-
-
-def test_a_file_that_is_no_tail_is_refused(tail, tmp_path):
-    path = tmp_path / "tail.safetensors"
-    with pytest.raises(DataMissingError, match="run: python data_scripts/train_tail"):
-        tails.load(path)
-    tails.save(tail, path)
-    path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ArtifactError, match="no whole tail"):
-        tails.load(path)
-    save_file({"w": torch.zeros(2)}, path)
-    with pytest.raises(ArtifactError, match="no whole tail"):
-        tails.load(path)
 
 
 def test_checkpoints_are_judged_encoded_and_generated_like_networks_of_a_zoo(tail, splits):

@@ -1,6 +1,5 @@
 """Zoos: many networks at once learn what each learns alone, and their stores lose nothing."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from hyperlab import checkpoint
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
 from hyperlab.crew import Crew, one_thread
 from hyperlab.models import cnn
@@ -234,17 +234,6 @@ def test_networks_say_in_passes_what_they_say_at_once(monkeypatch):
     torch.testing.assert_close(loss, wanted)
 
 
-@pytest.mark.parametrize(("half", "close"), [(False, 0), (True, 1e-3)])
-def test_a_shipped_zoo_comes_back(tmp_path, half, close):
-    path, some = tmp_path / "zoo.safetensors", some_zoo()
-    zoo_store.save_zoo(some, path, half=half, about={"command": "made up"})
-    again = zoo_store.load_zoo(path)
-    torch.testing.assert_close(again.w, some.w, atol=close, rtol=close)
-    assert torch.equal(again.accuracy, some.accuracy)
-    told = ("architecture", "epochs", "seeds", "dataset")
-    assert [getattr(again, n) for n in told] == [getattr(some, n) for n in told]
-
-
 @pytest.mark.parametrize("name", zoo_store.SHIPPED)
 def test_a_hundred_networks_come_with_the_package_and_know_their_images(name):
     found = zoo_store.shipped(name)
@@ -255,16 +244,11 @@ def test_a_hundred_networks_come_with_the_package_and_know_their_images(name):
     torch.testing.assert_close(again, found.accuracy[:5, -1], atol=0.02, rtol=0)
 
 
-def test_what_is_no_zoo_is_named(tmp_path):
+def test_a_zoo_of_networks_that_are_unknown_is_named(tmp_path):
     path = tmp_path / "zoo.safetensors"
-    with pytest.raises(DataMissingError, match="no zoo at"):
-        zoo_store.load_zoo(path)
-    path.write_bytes(b"no safetensors")
-    with pytest.raises(ArtifactError, match="is no whole zoo"):
-        zoo_store.load_zoo(path)
     network = {"name": "cnn_small", "channels": 1, "n_classes": 10, "activation": "sine"}
-    about = {"zoo": json.dumps({"network": network, "dataset": "x", "epochs": [21, 22]})}
-    zoo_store.save_zoo(some_zoo(), path, about=about)
+    spec = {"network": network, "dataset": "x", "epochs": [21, 22], "checksums": None}
+    checkpoint.save(path, zoo_store.KIND, {"seeds": torch.arange(2)}, spec)
     with pytest.raises(ArtifactError, match=r"is no whole zoo.*'sine'; have \['gelu'"):
         zoo_store.load_zoo(path)
 

@@ -1,0 +1,257 @@
+"""Every network as a file: it comes back, and what is missing, damaged or foreign is named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from hyperlab import checkpoint
+from hyperlab.base import ArtifactError, DataMissingError, stream
+from hyperlab.hyperflow import drift, jacobian
+from hyperlab.models import cnn, hosts, targets
+from hyperlab.nn import lent
+from hyperlab.weights import encoders, graph, sets, tails, zoo_store
+from hyperlab.weights.diffusion import Diffusion
+from hyperlab.weights.encoders import VAE, EncoderConfig
+from hyperlab.weights.flow import Flow, FlowConfig
+from hyperlab.weights.graph import GraphConfig, GraphVAE
+from hyperlab.weights.sets import SetConfig
+from hyperlab.weights.zoo import Zoo
+from tests.tiny import tiny_jacobian, tiny_net, tiny_target
+
+ABOUT = {"command": "by hand"}
+TARGET, NET = tiny_target(), cnn.cnn_small()
+W = torch.randn(6, NET.n_params, generator=stream(0, "w"))
+CODE = EncoderConfig(latent=4, width=8, chunk=500)
+FLOW = FlowConfig(prior="normal", shape=(2, 1, 2), width=8, depth=1, join="linear")
+SETS = SetConfig(n_classes=4, label=8, hidden=16)
+
+
+class Case(NamedTuple):
+    """A kind of network: one of it, how it is saved and loaded, and how one comes by another."""
+
+    make: Callable[[], object]
+    save: Callable[[object, Path], None]
+    load: Callable[[Path], object]
+    remedy: str
+    half: bool = False  # saved in half precision
+
+
+def seeded(make):
+    """A module whose numbers are random, each of its buffers too."""
+    with lent(stream(0, "seeded")):
+        return make()
+
+
+def set_encoder():
+    net = seeded(lambda: sets.SetEncoder(8, SETS))
+    net.target = "tiny"
+    return net
+
+
+def population(network, w):
+    scores = {name: torch.rand(*w.shape[:2]) for name in zoo_store.SCORES}
+    sums = {"images": "1", "labels": "2"}
+    seeds = tuple(range(len(w)))
+    return Zoo(network, w, (2, 5), seeds, dataset="digits", checksums=sums, **scores)
+
+
+def tail():
+    host = hosts.build("test_resnet", 3, size=32, generator=stream(0, "host"))
+    return population(host, torch.stack([host.w0, host.w0 + 1])[None])
+
+
+def graph_vae():
+    shape = GraphConfig(shapes=NET.shapes, width=8, edge=4, heads=2, depth=1)
+    return GraphVAE(W, replace(CODE, chunk=0), shape)
+
+
+CASES = {
+    "drift network": Case(
+        lambda: seeded(lambda: tiny_net(TARGET, seed=0)),
+        lambda net, path: drift.save(net, path, ABOUT),
+        drift.load,
+        r"shipped are \['linear', 'cubic'\], or run: python data_scripts/train_drift\.py",
+        half=True,
+    ),
+    "learned Jacobian": Case(
+        lambda: tiny_jacobian(TARGET),
+        lambda net, path: jacobian.save(net, path, ABOUT),
+        jacobian.load,
+        r"run: python data_scripts/learn_jacobian\.py STORE",
+    ),
+    "set encoder": Case(
+        set_encoder,
+        lambda net, path: sets.save(net, path, ABOUT),
+        sets.load,
+        r"run: python data_scripts/train_context\.py",
+        half=True,
+    ),
+    "zoo": Case(
+        lambda: population(NET, W.unflatten(0, (3, 2))),
+        lambda zoo, path: zoo_store.save_zoo(zoo, path, about=ABOUT),
+        zoo_store.load_zoo,
+        r"run: python data_scripts/train_zoo\.py",
+    ),
+    "tail": Case(
+        tail,
+        lambda zoo, path: tails.save(zoo, path, about=ABOUT),
+        tails.load,
+        r"run: python data_scripts/train_tail\.py",
+    ),
+    "autoencoder": Case(
+        lambda: seeded(lambda: VAE(W, CODE)), encoders.save, encoders.load, "fit_vae"
+    ),
+    "graph autoencoder": Case(
+        lambda: seeded(graph_vae),
+        encoders.save,
+        lambda path: encoders.load(path, graph.GraphVAE),
+        "fit_vae",
+    ),
+    "Flow": Case(
+        lambda: seeded(lambda: Flow(W[:, :4], FLOW, 3)), Flow.save, Flow.load, "fit one"
+    ),
+    "Diffusion": Case(
+        lambda: seeded(lambda: Diffusion(W[:, :4], FLOW, 3)),
+        Diffusion.save,
+        Diffusion.load,
+        "fit one",
+    ),
+    "backbone": Case(
+        lambda: TARGET.model,
+        lambda model, path: checkpoint.save(path, targets.KIND, model, {}, ABOUT),
+        lambda path: targets.read_weights(path, tiny_target(seed=1).model),
+        r"run: python data_scripts/pretrain_backbone\.py",
+    ),
+}
+each_kind = pytest.mark.parametrize("kind", CASES)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Kind -> the file of one such network."""
+    home = tmp_path_factory.mktemp("networks")
+    files = {kind: home / f"{kind}.safetensors" for kind in CASES}
+    for kind, path in files.items():
+        CASES[kind].save(CASES[kind].make(), path)
+    return files
+
+
+def content(path):
+    """What a file holds: its kind, its specification and its tensors."""
+    found = checkpoint.load(path, path.stem, lambda found: found, "")
+    return found.spec, found.tensors
+
+
+def tensors_of(network):
+    """All numbers by name."""
+    if isinstance(network, dict):
+        return network
+    if isinstance(network, nn.Module):
+        return network.state_dict()
+    host = getattr(network.architecture, "model", nn.Module())
+    scores = {name: getattr(network, name) for name in ("w", *zoo_store.SCORES)}
+    return {**scores, **host.state_dict()}
+
+
+@each_kind
+def test_a_saved_network_comes_back(saved, kind):
+    case = CASES[kind]
+    one, two = case.make(), case.load(saved[kind])
+    close = 1e-3 if case.half else 0
+    if kind in ("zoo", "tail"):
+        names = ("epochs", "seeds", "dataset", "checksums")
+        assert [getattr(two, n) for n in names] == [getattr(one, n) for n in names]
+    else:
+        found = tensors_of(two)
+        for name, x in tensors_of(one).items():
+            torch.testing.assert_close(found[name], x, atol=close, rtol=close)
+    for name in ("config", "shape", "graph", "target", "context"):
+        assert getattr(one, name, None) == getattr(two, name, None)
+    assert not getattr(two, "training", False)
+
+
+@each_kind
+def test_saving_it_again_changes_nothing(saved, kind, tmp_path):
+    case, again = CASES[kind], tmp_path / saved[kind].name
+    found = case.load(saved[kind])
+    if kind == "backbone":
+        return
+    case.save(found, again)
+    (spec, tensors), (spec_again, tensors_again) = map(content, (saved[kind], again))
+    assert spec_again == spec and tensors_again.keys() == tensors.keys()
+    for name, x in tensors.items():
+        assert torch.equal(tensors_again[name], x)
+
+
+@each_kind
+def test_a_missing_file_says_how_one_is_come_by(kind, tmp_path):
+    with pytest.raises(
+        DataMissingError, match=f"no {kind} at .*none; .*{CASES[kind].remedy}"
+    ):
+        CASES[kind].load(tmp_path / "none")
+
+
+@each_kind
+@pytest.mark.parametrize("keep", [0, 5, -10], ids=["empty", "begun", "cut short"])
+def test_a_damaged_file_is_refused(saved, kind, keep, tmp_path):
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(saved[kind].read_bytes()[:keep])
+    says = f"is no whole {kind} .*{CASES[kind].remedy}"
+    with pytest.raises(ArtifactError, match=says):
+        CASES[kind].load(damaged)
+
+
+@each_kind
+def test_the_file_of_another_kind_is_refused_by_its_name(saved, kind, tmp_path):
+    for other, path in saved.items():
+        if other != kind:
+            with pytest.raises(
+                ArtifactError, match=rf"no whole {kind} \(it is a {other}\)"
+            ):
+                CASES[kind].load(path)
+    save_file({"weight": torch.zeros(2)}, tmp_path / "foreign")
+    with pytest.raises(ArtifactError, match="it is a file that names no kind"):
+        CASES[kind].load(tmp_path / "foreign")
+
+
+@each_kind
+def test_tensors_of_another_shape_are_refused(saved, kind, tmp_path):
+    spec, tensors = content(saved[kind])
+    largest = max(tensors, key=lambda name: tensors[name].numel())
+    tensors[largest] = tensors[largest].flatten()[:-1]
+    checkpoint.save(tmp_path / "odd", kind, tensors, spec)
+    with pytest.raises(ArtifactError, match=f"no whole {kind}"):
+        CASES[kind].load(tmp_path / "odd")
+
+
+@pytest.mark.parametrize("kind", [k for k in CASES if k != "backbone"])
+def test_a_file_without_its_sizes_is_refused(saved, kind, tmp_path):
+    checkpoint.save(tmp_path / "odd", kind, content(saved[kind])[1], {})
+    with pytest.raises(ArtifactError, match=f"no whole {kind}"):
+        CASES[kind].load(tmp_path / "odd")
+
+
+@pytest.mark.parametrize("kind", ["drift network", "learned Jacobian", "zoo", "tail"])
+def test_how_a_network_came_to_be_is_read_from_its_file(saved, kind):
+    assert checkpoint.about(saved[kind]) == ABOUT
+
+
+def test_a_file_whose_specification_is_garbled_is_refused(tmp_path):
+    meta = {"kind": "drift network", "spec": "{not json"}
+    save_file({"x": torch.zeros(2)}, tmp_path / "garbled", meta)
+    with pytest.raises(ArtifactError, match="no whole drift network"):
+        drift.load(tmp_path / "garbled")
+
+
+def test_a_zoo_in_half_precision_comes_back(tmp_path):
+    zoo, path = CASES["zoo"].make(), tmp_path / "half"
+    zoo_store.save_zoo(zoo, path, half=True)
+    again = zoo_store.load_zoo(path)
+    torch.testing.assert_close(again.w, zoo.w, atol=1e-3, rtol=1e-3)
+    assert again.w.dtype == torch.float32 and torch.equal(again.accuracy, zoo.accuracy)
