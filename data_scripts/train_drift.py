@@ -47,7 +47,7 @@ def main(
     config = replace(training.DriftConfig.at(scale), path=path)
     config = replace(config, steps=config.steps if steps < 0 else steps)
     generator = base.stream(seed, "drift", path)
-    net = training.fit_drift(data, config, learned, generator=generator, progress=tqdm)
+    net, _ = training.fit_drift(data, config, learned, generator=generator, progress=tqdm)
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config, "tasks": len(data)}
     about |= {"domains": list(data.some.domains), "jacobian": made}

@@ -1,13 +1,18 @@
-"""Blocks of the drift network: time embedding, adaLN-Zero attention; and how it is trained."""
+"""Blocks of the networks: time embedding, adaLN-Zero attention; and the loop that trains them."""
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .base import Progress, silent
 
 
 class MLP(nn.Sequential):
@@ -112,6 +117,65 @@ def cosine_warmup(step: int, *, warmup: int, total: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """How `fit` descends: AdamW, at a rate that rises, then falls by half a cosine to 0."""
+
+    steps: int
+    lr: float  # peak
+    warmup: int  # steps of the rise
+    weight_decay: float
+    clip: float = 1.0  # longest gradient
+    ema: float = 0.0  # decay of the averaged network, less in the first steps; 0: none
+    fused: bool | None = None  # one kernel for all parameters; the bits are others
+
+
+class History(NamedTuple):
+    """The loss of every step, and after every tenth of the steps that of validation."""
+
+    loss: Float[Tensor, " steps"]
+    validation: dict[int, float]
+
+
+def fit(
+    net: nn.Module,
+    loss: Callable[[], Float[Tensor, ""]],
+    descent: Descent,
+    *,
+    desc: str,
+    progress: Progress = silent,
+    validate: Callable[[nn.Module], float] | None = None,
+) -> tuple[nn.Module, History]:
+    """Train a network in place; itself, or its average over the steps where one is kept.
+
+    Args:
+        loss: of `net` on a new random batch.
+        validate: of the network that would be returned now, in evaluation mode.
+    """
+    average = copy.deepcopy(net) if descent.ema else net
+    rates = {"lr": descent.lr, "weight_decay": descent.weight_decay}
+    optimiser = torch.optim.AdamW(net.parameters(), **rates, fused=descent.fused)
+    losses, validation = [], {}
+    every = max(1, descent.steps // 10)
+    for step in progress(range(descent.steps), total=descent.steps, desc=desc):
+        factor = cosine_warmup(step, warmup=descent.warmup, total=descent.steps)
+        for group in optimiser.param_groups:
+            group["lr"] = descent.lr * factor
+        found = loss()
+        optimiser.zero_grad()
+        found.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), descent.clip)
+        optimiser.step()
+        losses.append(found.detach())
+        if descent.ema:
+            ema_update(average, net, min(descent.ema, (1 + step) / (10 + step)))
+        if validate and (step + 1) % every == 0:
+            validation[step + 1] = validate(average.eval())
+            net.train()
+    trace = torch.stack(losses).cpu() if losses else torch.zeros(0)
+    return average.eval(), History(trace, validation)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def fitted_drift() -> Found:
     yield "jacobian", learned
     for path in ("linear", "cubic", "piecewise"):
         short = replace(training.DriftConfig.at("smoke"), steps=20, path=path)
-        net = training.fit_drift(data, short, learned, generator=stream(0, path))
+        net, _ = training.fit_drift(data, short, learned, generator=stream(0, path))
         yield f"drift: {path}", net
         yield f"adaptation: {path}", adapt.HyperFlow(net=net, steps=3)(target, support())
     yield "adaptation: tuning", adapt.bias_tuning(steps=3)(target, support())

@@ -9,9 +9,11 @@ from hyperlab.nn import (
     MLP,
     Attention,
     ConditionedBlock,
+    Descent,
     TimeEmbedding,
     cosine_warmup,
     ema_update,
+    fit,
 )
 
 
@@ -82,3 +84,34 @@ def test_an_average_moves_by_one_minus_decay():
 def test_the_learning_rate_rises_then_falls_by_half_a_cosine(step, factor):
     found = cosine_warmup(step, warmup=10, total=110)
     assert math.isclose(found, factor, abs_tol=1e-9)
+
+
+def trained(ema, **options):
+    """A linear map that is fitted to y = x, half of whose outputs are dropped in training."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)), randn(50, 2)
+    descent = Descent(steps=40, lr=0.1, warmup=4, weight_decay=0.0, ema=ema)
+    loss = lambda: (net(x) - x).square().mean()
+    return net, x, *fit(net, loss, descent, desc="line", **options)
+
+
+def test_a_fit_tells_the_loss_of_every_step_and_falls():
+    net, _, found, history = trained(0.0)
+    assert found is net and not net.training and not history.validation
+    assert (
+        history.loss.shape == (40,) and history.loss[-9:].mean() < history.loss[:9].mean()
+    )
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_fit_is_validated_every_tenth_as_it_would_be_returned(ema):
+    modes = []
+
+    def validate(net):
+        modes.append(net.training)
+        return float(net(randn(50, 2)).square().mean().detach())
+
+    net, x, found, history = trained(ema, validate=validate)
+    assert list(history.validation) == list(range(4, 41, 4)) and not any(modes)
+    assert history.validation[40] == float(found(x).square().mean())
+    assert (found is net) == (ema == 0) and torch.equal(history.loss, trained(ema)[3].loss)

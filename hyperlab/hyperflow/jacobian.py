@@ -22,7 +22,7 @@ from .. import checkpoint
 from ..base import ArtifactError, Progress, choose, expanded, silent
 from ..checkpoint import Checkpoint
 from ..models.targets import Target
-from ..nn import cosine_warmup, lent
+from ..nn import Descent, fit, lent
 from ..tasks import augment
 from ..tasks.episodes import LabelledImages
 from .context import encode, head_residual, origin
@@ -195,25 +195,22 @@ def fit_jacobian(
     Each token of theta counts alike, and the error of the features in units of their change.
     """
     net = build(data, config.width, token_size, generator).to(device)
-    optimiser = torch.optim.AdamW(net.parameters(), config.lr, weight_decay=0.02)
     moved = data.feature.float() - origin(data.inputs, data.feature.shape[1]).float()
     spread = moved.square().mean().sqrt().clamp(min=1e-6)
     per_unit = 1 / net.unit.where(net.unit > 0, torch.inf) / data.residual.float().std()
-    for step in progress(range(config.steps), total=config.steps, desc="learned Jacobian"):
+
+    def loss() -> Tensor:
         rows = torch.randint(len(data.look), (config.batch,), generator=generator)
-        for group in optimiser.param_groups:
-            group["lr"] = config.lr * cosine_warmup(step, warmup=100, total=config.steps)
         gates = net.gates(data.inputs[rows].to(device))
         pulled = net.pull(gates, data.residual[rows].to(device).float())
         backward = (pulled - data.pulled[rows].to(device)) * per_unit
         pushed = net.push(gates, data.delta[data.look[rows]].to(device))
         forward = (pushed - moved[rows].to(device)) / spread
-        loss = backward.square().mean() + forward.square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimiser.step()
-    return net.eval()
+        return backward.square().mean() + forward.square().mean()
+
+    rates = {"steps": config.steps, "lr": config.lr, "warmup": 100}
+    descent = Descent(**rates, weight_decay=0.02, clip=5.0)
+    return fit(net, loss, descent, desc="learned Jacobian", progress=progress)[0]
 
 
 def build(

@@ -5,7 +5,6 @@ guess at theta0 and has no feedback from theta, the others take it at theta_t, e
 So a linear and a cubic network do not differ by their paths alone; cubic and piecewise do.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from .. import interpolants
 from ..base import Progress, choose, silent
 from ..models import belonging
-from ..nn import cosine_warmup, ema_update, lent
+from ..nn import Descent, History, fit, lent
 from .context import Context
 from .drift import DriftNetwork, Shape
 from .jacobian import LearnedJacobian
@@ -56,8 +55,8 @@ def fit_drift(
     *,
     generator: torch.Generator,
     progress: Progress = silent,
-    watch: Callable[[int, nn.Module], None] | None = None,
-) -> DriftNetwork:
+    validate: Callable[[nn.Module], float] | None = None,
+) -> tuple[DriftNetwork, History]:
     """Minimise E |h(theta_t, t | S) - v_t|^2 in units of each parameter's displacement.
 
     Recorded points can give velocities away: for the linear path theta_t does for every t > 0, for
@@ -66,48 +65,26 @@ def fit_drift(
 
     Args:
         jacobian: of the same target, else ConfigError; it stays as it is.
-        watch: called as watch(step, averaged network) every tenth of the training.
+        validate: of the averaged network, asked after every tenth of the training.
 
     Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform); the
     departures above are ours.
     """
+    steps, decay = config.steps, config.weight_decay
+    descent = Descent(steps=steps, lr=config.lr, warmup=50, weight_decay=decay, ema=EMA)
     with lent(generator):
-        return _fit(data, config, jacobian, generator, progress, watch)
+        net = build(data.some, config, jacobian)
+        net.pace.copy_(pace(net, data.some, config.path))
+        batches = data.batches(config.batch, generator)
 
+        def loss() -> Tensor:
+            batch = next(batches)
+            t, theta, v = draw(batch.thetas, batch.times, config, generator)
+            context = hide_images(batch.contexts, config.hide, generator)
+            return drift_loss(net, theta, t, v, context)
 
-def _fit(
-    data: Trajectories | Stream,
-    config: DriftConfig,
-    jacobian: LearnedJacobian,
-    generator: torch.Generator,
-    progress: Progress,
-    watch: Callable[[int, nn.Module], None] | None,
-) -> DriftNetwork:
-    net = build(data.some, config, jacobian)
-    net.pace.copy_(pace(net, data.some, config.path))
-    average = copy.deepcopy(net).eval()
-    optimiser = torch.optim.AdamW(
-        net.parameters(), config.lr, weight_decay=config.weight_decay
-    )
-    net.train()
-    batches = data.batches(config.batch, generator)
-    for step in progress(
-        range(config.steps), total=config.steps, desc=f"drift ({config.path})"
-    ):
-        some = next(batches)
-        t, theta, v = draw(some.thetas, some.times, config, generator)
-        for group in optimiser.param_groups:
-            group["lr"] = config.lr * cosine_warmup(step, warmup=50, total=config.steps)
-        context = hide_images(some.contexts, config.hide, generator)
-        loss = drift_loss(net, theta, t, v, context)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        ema_update(average, net, min(EMA, (1 + step) / (10 + step)))
-        if watch and (step + 1) % max(1, config.steps // 10) == 0:
-            watch(step + 1, average)
-    return average
+        desc = f"drift ({config.path})"
+        return fit(net, loss, descent, desc=desc, progress=progress, validate=validate)
 
 
 def drift_loss(

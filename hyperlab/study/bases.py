@@ -93,7 +93,7 @@ def network(
     told = {"generator": generator, "token_size": data.token_size}
     seen = images_of(data, looks(), rows)
     learned = fit_jacobian(seen, config, **told, progress=progress)
-    return fit_drift(data.of(rows), GUESS, learned, generator=generator)
+    return fit_drift(data.of(rows), GUESS, learned, generator=generator)[0]
 
 
 def kept(

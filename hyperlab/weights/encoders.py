@@ -17,7 +17,7 @@ from .. import checkpoint
 from ..base import ConfigError, Progress, choose, silent
 from ..checkpoint import Checkpoint, Spec
 from ..models.cnn import Network
-from ..nn import cosine_warmup, lent
+from ..nn import Descent, fit, lent
 from .zoo import accuracies
 
 Behaviour = Callable[[Tensor, Tensor], Tensor]  # (rows decoded, rows) -> a loss
@@ -293,23 +293,20 @@ def train_vae(
     """What `fit_vae` does with an autoencoder that is there."""
     config, vae = vae.config, vae.to(w)
     x = (w - vae.mean) / vae.std
-    optimiser = torch.optim.AdamW(
-        vae.parameters(), config.lr, weight_decay=2e-6, fused=True
-    )
-    for step in progress(range(config.steps), total=config.steps, desc="autoencoder"):
-        for group in optimiser.param_groups:
-            group["lr"] = config.lr * cosine_warmup(step, warmup=50, total=config.steps)
+    sizes = (w.shape[1], vae.latent)
+
+    def loss() -> Tensor:
         rows = torch.randint(len(w), (min(config.batch, len(w)),), generator=generator)
-        sizes = (w.shape[1], vae.latent)
         noise = tuple(torch.randn(len(rows), n, generator=generator).to(w) for n in sizes)
-        loss, decoded = vae_loss(vae, x[rows], noise)
-        if behave:
-            loss = loss + behave(vae.mean + vae.std * decoded, w[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimiser.step()
-    return vae.eval().requires_grad_(requires_grad=False)
+        error, decoded = vae_loss(vae, x[rows], noise)
+        if behave is None:
+            return error
+        return error + behave(vae.mean + vae.std * decoded, w[rows])
+
+    rates = {"steps": config.steps, "lr": config.lr, "warmup": 50}
+    descent = Descent(**rates, weight_decay=2e-6, fused=True)
+    fit(vae, loss, descent, desc="autoencoder", progress=progress)
+    return vae.requires_grad_(requires_grad=False)
 
 
 def behaviour(

@@ -1,6 +1,5 @@
 """Flow matching: a velocity that carries random points to networks (or to their codes)."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from .. import checkpoint, solvers
 from ..base import ConfigError, Progress, Velocity, choose, silent
 from ..checkpoint import Checkpoint
-from ..nn import cosine_warmup, ema_update, lent
+from ..nn import Descent, fit, lent
 from . import couplings, fields
 from .couplings import COUPLINGS
 from .priors import PRIORS, Prior
@@ -265,17 +264,11 @@ def fit_field(
     progress: Progress = silent,
 ) -> nn.Module:
     """Minimise loss(field, rows) over random rows of n points; the averaged field."""
-    average = copy.deepcopy(field)
-    optimiser = torch.optim.AdamW(
-        field.parameters(), config.lr, weight_decay=2e-6, fused=True
-    )
-    for step in progress(range(config.steps), total=config.steps, desc="field"):
-        for group in optimiser.param_groups:
-            group["lr"] = config.lr * cosine_warmup(step, warmup=100, total=config.steps)
-        found = loss(field, torch.randint(n, (config.batch,), generator=generator))
-        optimiser.zero_grad()
-        found.backward()
-        nn.utils.clip_grad_norm_(field.parameters(), 1.0)
-        optimiser.step()
-        ema_update(average, field, min(EMA, (1 + step) / (10 + step)))
-    return average.eval().requires_grad_(requires_grad=False)
+
+    def draw() -> Tensor:
+        return loss(field, torch.randint(n, (config.batch,), generator=generator))
+
+    rates = {"steps": config.steps, "lr": config.lr, "warmup": 100}
+    descent = Descent(**rates, weight_decay=2e-6, ema=EMA, fused=True)
+    average, _ = fit(field, draw, descent, desc="field", progress=progress)
+    return average.requires_grad_(requires_grad=False)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from .. import checkpoint
 from ..base import ConfigError, Progress, choose, silent, stream
 from ..checkpoint import Checkpoint
-from ..nn import MLP, Attention, cosine_warmup, lent
+from ..nn import MLP, Attention, Descent, fit, lent
 
 KIND = "set encoder"
 LABELS = "label vectors"  # the name of their random stream
@@ -201,20 +201,18 @@ def fit_sets(
     draw_sets(pools, (1, config.n_classes, config.n_shot), stream(0, "try"))
     with lent(generator):
         net = SetEncoder(pools[0][0].shape[1], config).to(pools[0][0])
-    optimiser = torch.optim.AdamW(net.parameters(), config.lr, weight_decay=1e-2)
-    for step in progress(range(config.steps), total=config.steps, desc="set encoder"):
-        for group in optimiser.param_groups:
-            group["lr"] = config.lr * cosine_warmup(step, warmup=100, total=config.steps)
+
+    def loss() -> Tensor:
         n_way = int(torch.randint(2, config.n_classes + 1, (), generator=generator))
         n_shot = int(torch.randint(1, config.n_shot + 1, (), generator=generator))
-        sets = draw_sets(pools, (config.batch, n_way, n_shot), generator)
-        asked = torch.arange(n_way, device=sets[1].device).repeat(config.batch)
-        loss = F.cross_entropy(net.logits(*sets).flatten(0, 1), asked)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-    return net.eval().requires_grad_(requires_grad=False)
+        drawn = draw_sets(pools, (config.batch, n_way, n_shot), generator)
+        asked = torch.arange(n_way, device=drawn[1].device).repeat(config.batch)
+        return F.cross_entropy(net.logits(*drawn).flatten(0, 1), asked)
+
+    rates = {"steps": config.steps, "lr": config.lr, "warmup": 100}
+    descent = Descent(**rates, weight_decay=1e-2)
+    fit(net, loss, descent, desc="set encoder", progress=progress)
+    return net.requires_grad_(requires_grad=False)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ run goes on while every few steps those are kept."""
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,7 +19,7 @@ from ..checkpoint import Checkpoint
 from ..models import hosts
 from ..models.hosts import Host
 from ..models.inputs import Inputs
-from ..nn import cosine_warmup, lent
+from ..nn import Descent, fit, lent
 from .recipes import RECIPES, Splits
 from .zoo import SCORES, TailConfig, Zoo, accuracies, score, step
 
@@ -99,19 +100,19 @@ def train_host(
     first = stream(config.seed, config.host, "init")
     host = hosts.build(config.host, splits.n_classes, **how, generator=first)
     model = host.model.to(images.device).train().requires_grad_(True)
-    optimiser = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=DECAY)
     generator = stream(config.seed, config.host, "order")
+    rows = batches(len(labels), config.batch, generator)
+
+    def loss() -> Tensor:
+        batch = next(rows)
+        return F.cross_entropy(model(host.see(images[batch])), labels[batch])
+
     total = config.epochs * max(1, len(labels) // config.batch)
-    rows = islice(batches(len(labels), config.batch, generator), total)
+    rates = {"steps": total, "lr": config.lr, "warmup": total // 10}
+    descent = Descent(**rates, weight_decay=DECAY, clip=inf)
     with lent(stream(config.seed, config.host, "dropout")):
-        for k, some in enumerate(progress(rows, total=total, desc="host")):
-            for group in optimiser.param_groups:
-                group["lr"] = config.lr * cosine_warmup(k, warmup=total // 10, total=total)
-            loss = F.cross_entropy(model(host.see(images[some])), labels[some])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-    model.eval().requires_grad_(False)
+        fit(model, loss, descent, desc="host", progress=progress)
+    model.requires_grad_(False)
     return host
 
 

@@ -165,7 +165,7 @@ def test_rows_know_where_a_trajectory_starts():
 def test_a_drift_network_is_fitted_to_trajectories_and_a_jacobian_of_one_target():
     data, config = recorded(), replace(DriftConfig.at("smoke"), steps=2)
     learned = tiny_jacobian(TARGET)
-    fitted = training.fit_drift(data, config, learned, generator=stream(0))
+    fitted, _ = training.fit_drift(data, config, learned, generator=stream(0))
     assert fitted.target == data.target
     learned.target = belonging.described(FOREIGN["other weights"])
     with pytest.raises(ConfigError, match="do not belong together: .*tiny-.*tiny-"):

@@ -238,9 +238,9 @@ QUICK = DriftConfig(steps=200, batch=16, width=32, lr=3e-3, dropout=0.0)
 @pytest.fixture(scope="module")
 def fitted():
     data = known_problem()
-    return data.of(torch.arange(30, 40)), training.fit_drift(
-        data.of(torch.arange(30)), QUICK, JACOBIAN, generator=stream(0, "fit")
-    )
+    seen, held_out = data.of(torch.arange(30)), data.of(torch.arange(30, 40))
+    net, _ = training.fit_drift(seen, QUICK, JACOBIAN, generator=stream(0, "fit"))
+    return held_out, net
 
 
 def test_training_finds_a_known_drift_on_tasks_it_never_saw(fitted):
@@ -257,7 +257,7 @@ def test_the_same_seed_gives_the_same_bits_and_the_global_stream_is_left_alone()
     data, before = known_problem(8), torch.get_rng_state()
     config = DriftConfig(steps=3, batch=4, width=32)
     runs = [
-        training.fit_drift(data, config, JACOBIAN, generator=stream(s, "fit"))
+        training.fit_drift(data, config, JACOBIAN, generator=stream(s, "fit"))[0]
         for s in (0, 0, 1)
     ]
     a, b, c = (torch.cat([p.flatten() for p in net.parameters()]) for net in runs)
@@ -265,17 +265,14 @@ def test_the_same_seed_gives_the_same_bits_and_the_global_stream_is_left_alone()
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_training_can_be_watched_ten_times():
-    seen = []
-    config = DriftConfig(steps=20, batch=4, width=32)
-    training.fit_drift(
-        known_problem(8),
-        config,
-        JACOBIAN,
-        generator=stream(0, "fit"),
-        watch=lambda step, net: seen.append((step, net.training)),
+def test_training_is_validated_ten_times_and_tells_its_losses():
+    data, config = known_problem(8), DriftConfig(steps=20, batch=4, width=32)
+    error = lambda net: float(net.training) + diagnostics.on_path(net, data, 0.5).error
+    net, history = training.fit_drift(
+        data, config, JACOBIAN, generator=stream(0, "fit"), validate=error
     )
-    assert seen == [(step, False) for step in range(2, 21, 2)]
+    assert list(history.validation) == list(range(2, 21, 2))
+    assert history.validation[20] == error(net) and history.loss.shape == (20,)
 
 
 @pytest.mark.parametrize("kind", interpolants.KINDS)

@@ -55,7 +55,7 @@ def test_a_folder_is_collected_learned_from_and_stepped(folder, tmp_path, make):
     seen = jacobian.gather(target, redrawn, few, generator=g)
     learned = jacobian.fit_jacobian(seen, few, token_size=data.token_size, generator=g)
     config = training.DriftConfig(steps=3, batch=2, width=16)
-    net = training.fit_drift(data, config, learned, generator=g)
+    net, _ = training.fit_drift(data, config, learned, generator=g)
     bench = Bench(
         target=target,
         nets={"own": net},

@@ -101,8 +101,8 @@ def test_the_same_seed_draws_the_same(store):
 def test_a_drift_network_is_trained_from_a_stream(store):
     config = training.DriftConfig(steps=5, batch=4, width=16)
     jacobian = tiny_jacobian(TARGET)
-    net = training.fit_drift(Stream(store), config, jacobian, generator=stream(0, "fit"))
-    held = training.fit_drift(store.read(), config, jacobian, generator=stream(0, "fit"))
+    net, _ = training.fit_drift(Stream(store), config, jacobian, generator=stream(0, "fit"))
+    held, _ = training.fit_drift(store.read(), config, jacobian, generator=stream(0, "fit"))
     assert net.shape == held.shape
     assert torch.equal(net.theta0[1:], held.theta0[1:])  # the first tells the task
 
