@@ -7,8 +7,7 @@ from typing import Annotated
 
 from hyperlab import crew
 from hyperlab.base import choose, whole_file
-from hyperlab.hyperflow.stream import Stream, spare_a_core
-from hyperlab.hyperflow.trajectories import TrajectoryStore
+from hyperlab.hyperflow.trajectories import Stream, TrajectoryStore, spare_a_core
 from hyperlab.study import feeding, script, timing
 
 import torch

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab import base, checkpoint
-from hyperlab.hyperflow import drift, jacobian, stream, training, trajectories
+from hyperlab.hyperflow import drift, jacobian, training, trajectories
 from hyperlab.study import script
 
 import typer
@@ -40,8 +40,8 @@ def main(
     if shared:  # before the training: another Jacobian may be there
         jacobian.share(learned, out.with_name(shared), made)
     if recorded.n_bytes > memory * 2**30:
-        stream.spare_a_core()
-        data = stream.Stream(recorded, memory_bytes=int(memory * 2**30), device=place)
+        trajectories.spare_a_core()
+        data = trajectories.Stream(recorded, memory_bytes=int(memory * 2**30), device=place)
     else:
         data = recorded.read(progress=tqdm).to(place)
     config = replace(training.DriftConfig.at(scale), path=path)
@@ -50,7 +50,7 @@ def main(
     net, _ = training.fit_drift(data, config, learned, generator=generator, progress=tqdm)
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config, "tasks": len(data)}
-    about |= {"domains": list(data.some.domains), "jacobian": made}
+    about |= {"domains": list(data.sample.domains), "jacobian": made}
     drift.save(net.cpu(), out, {k: str(v) for k, v in about.items()}, shared=shared)
     print(f"wrote {out} ({len(data)} trajectories, {seconds:.0f} s)")
 

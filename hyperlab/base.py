@@ -1,8 +1,6 @@
 """Errors, named random streams, and the few types that every module shares."""
 
-import dataclasses
 import hashlib
-import json
 import os
 import tempfile
 import traceback
@@ -131,13 +129,6 @@ def find_device(name: torch.device | str) -> torch.device:
             f"no device {str(name)!r} here; have {have}: take that, or in a script --device auto"
         ) from error
     return torch.device(name)
-
-
-def fingerprint(*configs: object) -> str:
-    """Eight hex digits that change with any field of any config: an artefact's name."""
-    plain = [dataclasses.asdict(c) if dataclasses.is_dataclass(c) else c for c in configs]
-    text = json.dumps(plain, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def differences(was: object, now: object, name: str = "") -> list[str]:

@@ -19,8 +19,7 @@ from ..nn import Descent, History, fit, lent
 from .context import Context
 from .drift import DriftNetwork, Shape
 from .jacobian import LearnedJacobian
-from .stream import Stream
-from .trajectories import Trajectories
+from .trajectories import Stream, Trajectories
 
 EMA = 0.995  # decay of the averaged network
 
@@ -73,8 +72,8 @@ def fit_drift(
     steps, decay = config.steps, config.weight_decay
     descent = Descent(steps=steps, lr=config.lr, warmup=50, weight_decay=decay, ema=EMA)
     with lent(generator):
-        net = build(data.some, config, jacobian)
-        net.pace.copy_(pace(net, data.some, config.path))
+        net = build(data.sample, config, jacobian)
+        net.pace.copy_(pace(net, data.sample, config.path))
         batches = data.batches(config.batch, generator)
 
         def loss() -> Tensor:

@@ -11,9 +11,8 @@ import torch
 
 from ..base import Progress, silent, stream
 from ..hyperflow import drift
-from ..hyperflow.stream import Stream
 from ..hyperflow.training import DriftConfig, fit_drift
-from ..hyperflow.trajectories import Trajectories, TrajectoryStore
+from ..hyperflow.trajectories import Stream, Trajectories, TrajectoryStore
 
 SIZES = {"knot": 51, "param": 1_728, "image": 25, "input": 1_344, "dim": 96}  # vit_micro
 BATCH, N_WAY = 8, 5
@@ -27,8 +26,8 @@ class Watched:
     waited_s: list[float] = field(default_factory=list)
 
     @property
-    def some(self) -> Trajectories:
-        return self.data.some
+    def sample(self) -> Trajectories:
+        return self.data.sample
 
     def batches(self, n: int, generator: torch.Generator) -> Iterator[Trajectories]:
         """The same batches."""

@@ -14,9 +14,8 @@ from ..tasks.episodes import LabelledImages
 from ..weights import context, couplings, encoders, flow, novelty, padding, zoo_store
 from ..weights.context import KINDS, ContextEncoder
 from ..weights.encoders import Encoder, EncoderConfig
-from ..weights.flow import Flow, FlowConfig
+from ..weights.flow import Flow, FlowConfig, Prior
 from ..weights.novelty import Originals
-from ..weights.priors import Prior
 from ..weights.recipes import RECIPES, Images, Recipe
 from ..weights.zoo import Zoo, accuracies
 from . import generators

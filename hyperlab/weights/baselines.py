@@ -5,7 +5,6 @@ Each takes the training networks (n x params; aligned, if that is wanted) and gi
 Source: Zeng et al. 2025 (arXiv:2506.07998) for noise, average (of 16) and Gaussian.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -17,8 +16,6 @@ from torch import Tensor
 from ..base import ConfigError
 from ..models.cnn import Architecture
 from .recipes import untrained
-
-Baseline = Callable[[Tensor, int, torch.Generator], Tensor]  # (w, k, stream) -> k x params
 
 
 def copies(

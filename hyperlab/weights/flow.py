@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Int64
@@ -14,18 +15,45 @@ from ..checkpoint import Checkpoint
 from ..nn import Descent, fit, lent
 from . import couplings, fields
 from .couplings import COUPLINGS
-from .priors import PRIORS, Prior
 
 EMA = 0.999  # decay of the averaged field
 RTOL, ATOL = 1e-5, 1e-6  # of the adaptive solver; ten times as much bends paths visibly
 GIVEN = "given"  # stands in a file for a prior that is no name
+Prior = Callable[[int, int, torch.Generator], Tensor]  # (n, dim, stream) -> n x dim
+
+
+def normal(n: int, dim: int, generator: torch.Generator) -> Float[Tensor, " n dim"]:
+    """Standard normal points."""
+    return torch.randn(n, dim, generator=generator)
+
+
+def kaiming_normal(n: int, dim: int, generator: torch.Generator) -> Float[Tensor, " n dim"]:
+    """Normal with variance 2 / dim: Kaiming's for a map that reads the whole code.
+
+    So does torch's `kaiming_normal_` on n codes of 4 x h x w: each counts as one output.
+
+    Source: FLoWN, arXiv:2503.19371, table 10 says "Kaiming"; of which fan it does not say.
+    """
+    return normal(n, dim, generator) * (2 / dim) ** 0.5
+
+
+def kaiming_uniform(
+    n: int, dim: int, generator: torch.Generator
+) -> Float[Tensor, " n dim"]:
+    """Uniform between -b and b, b = sqrt(6 / dim): the same variance."""
+    return (2 * torch.rand(n, dim, generator=generator) - 1) * (6 / dim) ** 0.5
+
+
+PRIORS = MappingProxyType(
+    {"normal": normal, "kaiming_normal": kaiming_normal, "kaiming_uniform": kaiming_uniform}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowConfig:
     """How a flow is built and trained; prior and solver are FLoWN's, the field is not."""
 
-    prior: str | Prior = "kaiming_normal"  # of the starts: in PRIORS, or e.g. `Untrained`
+    prior: str | Prior = "kaiming_normal"  # of the starts: in PRIORS, or a function
     coupling: str = "independent"  # of starts and targets in a batch, see COUPLINGS
     shape: tuple[int, ...] = ()  # of codes that are maps, for a UNet; (): residual MLP
     width: int = 256  # of the field's layers; channels of a UNet

@@ -11,8 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from hyperlab.base import ArtifactError, DataMissingError, stream
 from hyperlab.hyperflow import collect
-from hyperlab.hyperflow.stream import Stream
-from hyperlab.hyperflow.trajectories import TrajectoryStore
+from hyperlab.hyperflow.trajectories import Stream, TrajectoryStore
 from hyperlab.store import storage
 from tests.runs import CONFIG as ALL
 from tests.runs import ended, enter_small_world, started

@@ -8,8 +8,7 @@ import torch
 
 from hyperlab.base import ArtifactError, ahead, stream
 from hyperlab.hyperflow import training
-from hyperlab.hyperflow.stream import Stream
-from hyperlab.hyperflow.trajectories import TrajectoryStore
+from hyperlab.hyperflow.trajectories import Stream, TrajectoryStore
 from tests.tiny import tiny_jacobian, tiny_target
 
 TARGET = tiny_target()

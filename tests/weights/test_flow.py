@@ -7,13 +7,11 @@ import torch
 
 from hyperlab import solvers
 from hyperlab.base import ArtifactError, ConfigError, stream
-from hyperlab.models.cnn import cnn_small
 from hyperlab.study import flow_speed
 from hyperlab.study.retrieval import RetrievalConfig
-from hyperlab.weights import encoders, fields, flow
-from hyperlab.weights.flow import Flow, FlowConfig
+from hyperlab.weights import fields, flow
+from hyperlab.weights.flow import PRIORS, Flow, FlowConfig
 from hyperlab.weights.head_generators import GeneratorConfig
-from hyperlab.weights.priors import PRIORS, Untrained
 
 QUICK = FlowConfig(prior="normal", width=64, depth=2, steps=400, batch=128, lr=3e-3)
 
@@ -177,37 +175,17 @@ def test_the_adaptive_solver_agrees_with_many_small_steps_and_is_counted(blobs):
         found.sample(2, generator=stream(0), method="eular")
 
 
-def test_untrained_networks_have_kaimings_weights_layer_by_layer():
-    network = cnn_small()
-    for init in ("kaiming_normal", "kaiming_uniform"):
-        x0 = Untrained(network, init=init)(400, network.n_params, stream(11))
-        for name, part in network.unflatten(x0).items():
-            layer = next(x for x in network.layers if x.name == name.split(".")[0])
-            fan_in = layer.n_in * max(1, layer.kernel) ** 2
-            if name.endswith("bias"):
-                assert part.std() == pytest.approx((3 * fan_in) ** -0.5, rel=0.05)
-                assert part.abs().max() <= fan_in**-0.5
-            else:
-                assert part.std() == pytest.approx((2 / fan_in) ** 0.5, rel=0.05)
-
-
-def test_a_flow_may_start_from_the_codes_of_untrained_networks(tmp_path):
-    network = cnn_small()
-    fresh = Untrained(network)
-    encoder = encoders.PCA(fresh(12, network.n_params, stream(12)), 4)
-    prior = Untrained(network, encoder)
-    x1 = encoder.encode(fresh(20, network.n_params, stream(13)))
-    found = flow.fit_flow(x1, replace(QUICK, prior=prior, steps=2), generator=stream(14))
-    codes = encoder.encode(fresh(5, network.n_params, stream(15)))
+def test_a_flow_may_start_from_a_prior_that_is_given(tmp_path):
+    prior = lambda n, dim, generator: 3 + torch.randn(n, dim, generator=generator)
+    config = replace(QUICK, prior=prior, steps=2)
+    found = flow.fit_flow(points(20, 4), config, generator=stream(14))
     path = found.path(5, generator=stream(15), steps=2)
-    torch.testing.assert_close(path[0], codes, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(path[0], prior(5, 4, stream(15)), rtol=1e-4, atol=1e-4)
     found.save(tmp_path / "flow")
     again = Flow.load(tmp_path / "flow", prior=prior)
     assert torch.equal(again.path(5, generator=stream(15), steps=2), path)
     with pytest.raises(ConfigError, match="prior of its own"):
         Flow.load(tmp_path / "flow")
-    with pytest.raises(ConfigError, match="points of 5 numbers, this prior has 4"):
-        prior(2, 5, stream(0))
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 4), (2, 5), (3, 1, 3)])

@@ -9,7 +9,7 @@ from torch import nn
 from hyperlab.base import ConfigError, stream
 from hyperlab.models import cnn
 from hyperlab.nn import lent
-from hyperlab.weights import align, graph, priors
+from hyperlab.weights import align, flow, graph
 from hyperlab.weights.encoders import EncoderConfig
 from hyperlab.weights.graph import GraphConfig
 
@@ -20,7 +20,13 @@ each = pytest.mark.parametrize("net", [SMALL, MEDIUM], ids=lambda net: net.name)
 
 
 def some(net, n=6):
-    return priors.Untrained(net)(n, net.n_params, stream(0, net.name))
+    g, parts = stream(0, net.name), []
+    for layer in net.layers:
+        fan_in = layer.n_params // layer.n_out - 1
+        weights = flow.kaiming_uniform(n * layer.n_out, fan_in, g).view(n, -1)
+        u = torch.rand(n, layer.n_out, generator=g)
+        parts += [weights, (2 * u - 1) / fan_in**0.5]
+    return torch.cat(parts, 1)
 
 
 def encoder(net, w, **sizes):
