@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab import crew
+from hyperlab import executor
 from hyperlab.base import choose, whole_file
 from hyperlab.hyperflow.trajectories import Stream, TrajectoryStore, spare_a_core
 from hyperlab.study import feeding, script, timing
@@ -38,8 +38,8 @@ def main(
     n, steps = choose(TASKS, scale), choose(STEPS, scale)
     with tempfile.TemporaryDirectory() as new:
         path = str((folder or Path(new)) / "store")
-        with crew.processes(make, path, 1) as pool:
-            pool.submit(crew.settled, n).result()
+        with executor.processes(make, path, 1) as pool:
+            pool.submit(executor.settled, n).result()
         store = TrajectoryStore.open(path)
         data = Stream(store, memory_bytes=int(memory * 2**30))
         spare_a_core()

@@ -36,7 +36,7 @@ def main(
 ) -> None:
     """Minutes to days, see data_scripts/README.md; on two CPU cores about a task a second."""
     place = script.place("cpu" if scheduler else device)  # a worker uses its own
-    crew = script.crew(share, workers, scheduler, place)
+    executor = script.executor(share, workers, scheduler, place)
     on_cpu = place.type == "cpu" and not scheduler
     script.no_effect("--tf32", when=on_cpu, why="a processor has no such products")
     target = targets.load(backbone, image_size=image_size or None).to(place)
@@ -50,7 +50,7 @@ def main(
         config = replace(config, teacher=methods.tuning(steps).config)
     if tf32:
         config = replace(config, teacher=replace(config.teacher, tf32=True))
-    how = {"crew": crew, "root": data, "progress": tqdm}
+    how = {"executor": executor, "root": data, "progress": tqdm}
     store = collect.collect(target, out, config, **how)
     counts = f"{len(store.missing)} batches missing, {store.n_diverged} tasks diverged"
     print(f"wrote {out}: {config.n_tasks} tasks, {counts}")

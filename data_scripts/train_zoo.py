@@ -32,7 +32,7 @@ def main(
 ) -> None:
     """Seconds to minutes; 100 networks at laptop scale are some minutes on two CPU cores."""
     place = script.place("cpu" if scheduler else device)  # a worker uses its own
-    crew = script.crew(share, workers, scheduler, place)
+    executor = script.executor(share, workers, scheduler, place)
     script.no_effect("--n-networks", "--epochs", when=single_run, why="of one run's tail")
     config = replace(ZooConfig.at(scale, dataset), seed=seed)
     if epochs:
@@ -42,7 +42,7 @@ def main(
     elif n_networks:
         config = replace(config, n_networks=n_networks)
     path = out or f"artifacts/zoo_{dataset}" + ("_single_run" if single_run else "")
-    how = {"crew": crew, "root": data, "device": place, "progress": tqdm}
+    how = {"executor": executor, "root": data, "device": place, "progress": tqdm}
     store = zoo_store.train_zoo(path, config, **how)
     counts = f"{len(store.missing)} groups missing, {store.n_diverged} networks diverged"
     if not store.missing:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperlab.base import PRETRAINED, stream
-from hyperlab.crew import one_thread
+from hyperlab.executor import one_thread
 from hyperlab.hyperflow import adapt, collect, drift, jacobian, training
 from hyperlab.models import cnn, targets
 from hyperlab.tasks import roles

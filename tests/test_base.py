@@ -1,16 +1,8 @@
-import dataclasses
-
 import pytest
 import torch
 
 from hyperlab import base
 from hyperlab.base import ConfigError, HyperlabError
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SomeConfig:
-    steps: int = 3
-    lr: float = 0.1
 
 
 def test_an_unknown_option_is_answered_with_those_there_are():

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hyperlab"
 ORDER = [  # a room imports from the rooms of its own row and of the rows above, no other
     {"base"},
-    {"checkpoint", "crew", "identity", "interpolants", "nn", "notebook", "params"}
+    {"checkpoint", "executor", "identity", "interpolants", "nn", "notebook", "params"}
     | {"solvers", "store"},
     {"tasks"},
     {"models"},
@@ -37,8 +37,8 @@ DOORS = {
     "xarray": STORES,
     "zarr": STORES,
     "fsspec": STORES,
-    "dask": {"crew"},
-    "distributed": {"crew"},
+    "dask": {"executor"},
+    "distributed": {"executor"},
     "dask_jobqueue": set(),
     "papermill": COURSE,
     "nbformat": COURSE | BOOK | {"study.recorded"},

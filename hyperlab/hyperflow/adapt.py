@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .. import params, solvers
 from ..base import ConfigError, stream
-from ..crew import one_thread
+from ..executor import one_thread
 from ..models.targets import Target, prototypes
 from ..tasks.episodes import LabelledImages
 from .context import Context, encode

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..base import ConfigError, Progress, choose, default_device, silent, stream, tell
-from ..crew import Crew
+from ..executor import Executor
 from ..identity import checksum, settings
 from ..models.belonging import described, weights_fingerprint
 from ..models.targets import Target
@@ -233,7 +233,7 @@ def collect(
     path: Path | str,
     config: CollectConfig,
     *,
-    crew: Crew = Crew(),  # noqa: B008 (frozen)
+    executor: Executor = Executor(),  # noqa: B008 (frozen)
     root: Path | str | None = None,
     progress: Progress = silent,
 ) -> TrajectoryStore:
@@ -242,7 +242,7 @@ def collect(
     Damaged batches count as missing. Several runs may fill one store.
 
     Args:
-        crew: who does it; the numbers are the same.
+        executor: who does it; the numbers are the same.
 
     Raises:
         ArtifactError: the store was made with another configuration, target or data, or
@@ -252,9 +252,9 @@ def collect(
     store = create(target, path, config, root=root)
     store.sweep()
     lacking = sorted({*store.missing, *store.damaged(progress=progress)})
-    batches = crew.take(lacking)
-    job = partial(_fill, whole_address(path), root, bool(crew.scheduler))
-    done = crew.each(job, batches, target)
+    batches = executor.take(lacking)
+    job = partial(_fill, whole_address(path), root, bool(executor.scheduler))
+    done = executor.each(job, batches, target)
     bar = progress(done, total=len(batches), desc=f"collecting ({config.role})")
     diverged = 0
     for found in bar:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from .. import crew
+from .. import executor
 from ..base import ConfigError, Progress, choose, silent, stream
 from ..hyperflow.collect import IMAGES, config_of, draw_tasks, fine_tuned, passes, record
 from ..hyperflow.teacher import Supports, TeacherConfig, fine_tune
@@ -130,7 +130,7 @@ def compare(
     }
     runs |= {f"groups of {n}": lambda n=n: in_groups(*args, n) for n in sizes}
     workers = torch.get_num_threads()
-    with crew.processes(_part, args, workers) as pool:
+    with executor.processes(_part, args, workers) as pool:
         name = f"{workers} workers of one thread, passes of {IMAGES[target.device.type]} images"
         runs[name] = lambda: by_workers(pool, supports, target.device)
         rivals = {name: Rival(run, []) for name, run in runs.items()}
@@ -148,7 +148,7 @@ def by_workers(
 ) -> Record:
     """Every worker takes the next pass when it is done with one."""
     sizes = [len(support.labels) for support in supports]
-    records = pool.map(crew.settled, passes(sizes, IMAGES[device.type]))
+    records = pool.map(executor.settled, passes(sizes, IMAGES[device.type]))
     paths, curves = (torch.cat(column) for column in zip(*records, strict=True))
     return paths, curves
 

@@ -27,7 +27,7 @@ from ..base import (
     whole_file,
     writable,
 )
-from ..crew import Crew
+from ..executor import Executor
 
 Scale = Annotated[str, typer.Option(help="smoke, laptop or paper")]
 Seed = Annotated[int, typer.Option(help="of every random stream")]
@@ -199,13 +199,13 @@ def joined(path: Path, part: str) -> dict[str, dict]:
     return found
 
 
-def crew(part: str, workers: int, scheduler: str, device: torch.device) -> Crew:
+def executor(part: str, workers: int, scheduler: str, device: torch.device) -> Executor:
     """Who does the work, from the options `Share`, `Workers` and `Scheduler`."""
     no_effect(
         "--workers", "--device", when=scheduler, why="a cluster's workers have their own"
     )
     n = workers or (4 if device.type == "cuda" else os.cpu_count()) or 1
-    return Crew(share=share(part), workers=n, scheduler=scheduler or None)
+    return Executor(share=share(part), workers=n, scheduler=scheduler or None)
 
 
 def place(name: str) -> torch.device:

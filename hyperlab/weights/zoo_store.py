@@ -24,7 +24,7 @@ from ..base import (
     tell,
 )
 from ..checkpoint import Checkpoint
-from ..crew import Crew
+from ..executor import Executor
 from ..models.cnn import ARCHITECTURES, Architecture
 from ..store import Column, Store, whole_address
 from ..tasks import domains
@@ -87,7 +87,7 @@ def train_zoo(
     path: Path | str,
     config: ZooConfig,
     *,
-    crew: Crew = Crew(),  # noqa: B008 (frozen)
+    executor: Executor = Executor(),  # noqa: B008 (frozen)
     root: Path | str | None = None,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
@@ -97,7 +97,7 @@ def train_zoo(
     Damaged groups count as missing. Several runs may fill one store.
 
     Args:
-        crew: who does it; the numbers are the same.
+        executor: who does it; the numbers are the same.
         device: where; the workers of a cluster use their own.
 
     Raises:
@@ -107,10 +107,10 @@ def train_zoo(
     """
     store = create(path, config, root=root)
     store.sweep()
-    groups = crew.take(sorted({*store.missing, *store.damaged(progress=progress)}))
-    place = None if crew.scheduler else str(device)
+    groups = executor.take(sorted({*store.missing, *store.damaged(progress=progress)}))
+    place = None if executor.scheduler else str(device)
     job = partial(_fill, whole_address(path), root, place)
-    done = crew.each(job, groups, config)
+    done = executor.each(job, groups, config)
     bar = progress(done, total=len(groups), desc=f"zoo ({config.recipe.dataset})")
     diverged = 0
     for found in bar:

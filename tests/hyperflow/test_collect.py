@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
-from hyperlab.crew import Crew
+from hyperlab.executor import Executor
 from hyperlab.hyperflow import collect
 from hyperlab.hyperflow.collect import CollectConfig
 from hyperlab.hyperflow.context import encode
@@ -94,7 +94,9 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_pat
 
 def test_the_order_of_the_batches_does_not_matter(whole, tmp_path):
     for k in (1, 0):
-        collect.collect(tiny_target(), tmp_path / "back", CONFIG, crew=Crew(share=(k, 2)))
+        collect.collect(
+            tiny_target(), tmp_path / "back", CONFIG, executor=Executor(share=(k, 2))
+        )
     assert files(tmp_path / "back") == files(whole.path)
 
 

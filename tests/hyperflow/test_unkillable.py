@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
-import hyperlab.crew
+import hyperlab.executor
 from hyperlab.base import ArtifactError, ConfigError
-from hyperlab.crew import Crew
+from hyperlab.executor import Executor
 from hyperlab.hyperflow import collect
 from hyperlab.tasks import roles
 from tests.runs import (
@@ -80,7 +80,7 @@ def elsewhere(monkeypatch):
 
 def test_several_workers_write_the_same_bytes(whole, tmp_path, elsewhere):
     path = tmp_path / "store"
-    collect.collect(tiny_target(), path, CONFIG, crew=Crew(workers=2))
+    collect.collect(tiny_target(), path, CONFIG, executor=Executor(workers=2))
     assert files(path) == files(whole[0])
 
 
@@ -91,7 +91,7 @@ def test_a_worker_that_is_killed_is_named_and_nothing_is_lost(
     with monkeypatch.context() as patch:
         patch.setattr(collect, "_fill", killed_in_small_world)
         with pytest.raises(ArtifactError, match="ended by SIGKILL.*run again to resume"):
-            collect.collect(target, path, CONFIG, crew=Crew(workers=2))
+            collect.collect(target, path, CONFIG, executor=Executor(workers=2))
     lost = [batch for batch in collect.TrajectoryStore.open(path).missing if batch < FATAL]
     assert len(lost) <= 1, "only what the other worker had in hand"
     collect.collect(target, path, CONFIG)
@@ -117,26 +117,26 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
                 os.kill(victim, signal.SIGKILL)
             yield item
 
-    path, crew = tmp_path / "store", Crew(scheduler=cluster.scheduler_address)
-    collect.collect(tiny_target(), path, CONFIG, crew=crew, progress=killing)
+    path, executor = tmp_path / "store", Executor(scheduler=cluster.scheduler_address)
+    collect.collect(tiny_target(), path, CONFIG, executor=executor, progress=killing)
     assert files(path) == files(whole[0])
 
 
 def test_workers_of_a_cluster_never_pack_what_they_share(cluster):
     """A worker packs for its peers while it works, and functional_call has swapped the weights."""
-    crew = Crew(scheduler=cluster.scheduler_address)
+    executor = Executor(scheduler=cluster.scheduler_address)
     with Client(cluster) as client:
         client.wait_for_workers(2)  # one may have been killed, and is being replaced
-    done = list(crew.each(worker_of, range(40), Packed()))
+    done = list(executor.each(worker_of, range(40), Packed()))
     assert len(set(done)) >= 2
     assert {where for _, where in done} == {(os.getpid(),)}
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path, elsewhere, monkeypatch):
-    monkeypatch.setattr(hyperlab.crew, "WAIT_S", 1)
-    crew = Crew(scheduler="tcp://127.0.0.1:9")
+    monkeypatch.setattr(hyperlab.executor, "WAIT_S", 1)
+    executor = Executor(scheduler="tcp://127.0.0.1:9")
     with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
-        collect.collect(tiny_target(), tmp_path / "store", CONFIG, crew=crew)
+        collect.collect(tiny_target(), tmp_path / "store", CONFIG, executor=executor)
 
 
 def test_a_full_disk_stops_the_run_and_the_next_goes_on(whole, tmp_path):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from hyperlab import checkpoint
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
-from hyperlab.crew import Crew, one_thread
+from hyperlab.executor import Executor, one_thread
 from hyperlab.models import cnn
 from hyperlab.weights import recipes, zoo, zoo_store
 from hyperlab.weights.recipes import RECIPES, Images, Recipe, Splits
@@ -136,7 +136,7 @@ def test_a_store_reads_as_the_zoo_that_was_trained(store):
     assert found.w.shape == (4, 3, 2464) and found.seeds == (0, 1, 2, 3)
     assert found.epochs == (0, 1, 2) and found.architecture == DIGITS.network()
     splits = recipes.load(CONFIG.recipe).first(200, 60)
-    with one_thread():  # as a crew does: the same bits
+    with one_thread():  # as an executor does: the same bits
         again = zoo.train(CONFIG, splits, [2, 3])
     assert torch.equal(again["w"], found.w[2:])
     assert torch.equal(again["val_accuracy"], found.val_accuracy[2:])
@@ -158,7 +158,7 @@ def test_a_run_that_stopped_ends_in_the_same_bytes(store, tmp_path):
 
 
 def test_two_workers_write_the_same_bytes(store, tmp_path):
-    zoo_store.train_zoo(tmp_path / "store", CONFIG, crew=Crew(workers=2))
+    zoo_store.train_zoo(tmp_path / "store", CONFIG, executor=Executor(workers=2))
     assert files(tmp_path / "store") == files(store.path)
 
 

@@ -35,7 +35,7 @@ UNGUARDED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
+class Executor:
     """Who does the work: which share of it, and in which processes."""
 
     share: tuple[int, int] = (0, 1)  # (k, n): every n-th item from the k-th on
@@ -50,7 +50,7 @@ class Crew:
             )
 
     def take(self, items: Sequence[Item]) -> list[Item]:
-        """The items of this crew's share."""
+        """The items of this executor's share."""
         k, n = self.share
         return [item for item in items if item % n == k]
 

@@ -9,17 +9,17 @@ from types import ModuleType
 import pytest
 import torch
 
-from hyperlab import crew
+from hyperlab import executor
 from hyperlab.base import ArtifactError, ConfigError
-from hyperlab.crew import Crew
+from hyperlab.executor import Executor
 
 UNGUARDED = """
-from hyperlab.crew import Crew
+from hyperlab.executor import Executor
 
 def job(shared, item):
     return item
 
-list(Crew(workers=2).each(job, [1, 2], 0))
+list(Executor(workers=2).each(job, [1, 2], 0))
 """
 
 
@@ -32,38 +32,38 @@ def job(shared, item):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_item_is_done_once_on_one_thread(workers):
-    done = list(Crew(workers=workers).each(job, [3, 1, 2], 10))
+    done = list(Executor(workers=workers).each(job, [3, 1, 2], 10))
     assert sorted(done) == [(1, 11, 1), (2, 12, 1), (3, 13, 1)]
 
 
 def test_the_caller_has_its_threads_back():
     before = torch.get_num_threads()
-    for _ in Crew().each(job, [1, 2], 0):
+    for _ in Executor().each(job, [1, 2], 0):
         assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_in_a_job_reaches_the_caller(workers):
     with pytest.raises(ConfigError, match="thirteen"):
-        list(Crew(workers=workers).each(job, [1, 13, 2], 0))
+        list(Executor(workers=workers).each(job, [1, 13, 2], 0))
 
 
 def test_shares_are_apart_and_together_all():
     items = list(range(10))
-    parts = [Crew(share=(k, 3)).take(items) for k in range(3)]
+    parts = [Executor(share=(k, 3)).take(items) for k in range(3)]
     assert sorted(sum(parts, [])) == items
 
 
 @pytest.mark.parametrize("wrong", [{"share": (2, 2)}, {"share": (-1, 2)}, {"workers": 0}])
-def test_a_crew_that_cannot_be_is_refused(wrong):
+def test_an_executor_that_cannot_be_is_refused(wrong):
     with pytest.raises(ConfigError, match="want a share"):
-        Crew(**wrong)
+        Executor(**wrong)
 
 
 def test_without_dask_a_cluster_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"pip install 'hyperlab\[cluster\]'"):
-        list(Crew(scheduler="tcp://x:1").each(job, [1], 0))
+        list(Executor(scheduler="tcp://x:1").each(job, [1], 0))
 
 
 def killed(shared, item):
@@ -72,14 +72,14 @@ def killed(shared, item):
 
 def test_of_a_killed_worker_the_signal_is_named():
     with pytest.raises(ArtifactError, match="ended by SIGKILL, as where memory runs out"):
-        list(Crew(workers=2).each(killed, [1, 2], signal.SIGKILL))
+        list(Executor(workers=2).each(killed, [1, 2], signal.SIGKILL))
 
 
 @pytest.mark.parametrize(
     ("codes", "name"), [([0, -11, -15], "SIGSEGV"), ([-15, -15], "SIGTERM")]
 )
 def test_a_signal_is_told_from_the_one_that_ends_the_other_workers(codes, name):
-    words = str(crew._death(codes))
+    words = str(executor._death(codes))
     assert f"ended by {name};" in words and "memory" not in words
 
 
@@ -94,9 +94,9 @@ def test_a_script_without_a_guard_is_told_so_and_not_of_memory(tmp_path):
 
 def test_workers_that_cannot_begin_in_a_notebook_say_why(monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
-    assert "put the job and its classes into a .py file" in str(crew._death([1, -15]))
+    assert "put the job and its classes into a .py file" in str(executor._death([1, -15]))
 
 
 def test_a_job_that_cannot_be_sent_is_refused_before_any_worker_begins():
     with pytest.raises(ConfigError, match="define it at the top of a module"):
-        list(Crew(workers=2).each(lambda shared, item: item, [1, 2], 0))
+        list(Executor(workers=2).each(lambda shared, item: item, [1, 2], 0))
