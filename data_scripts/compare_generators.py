@@ -6,6 +6,7 @@ from typing import Annotated
 
 from hyperlab.base import ConfigError, distinct
 from hyperlab.study import generator_tables, generators, kept, script, timing
+from hyperlab.weights import zoo_store
 
 import typer
 from tqdm import tqdm
@@ -37,7 +38,7 @@ def main(
     for path in script.words(zoos):  # all is there before the first is measured
         if again and (name := Path(path).stem) not in found["zoos"]:
             raise ConfigError(f"{out} has no rows of {name}: leave out --again")
-        zoo, _ = generators.opened(path)
+        zoo = zoo_store.find_zoo(path)
         images = {zoo.dataset: generators.images_of(zoo, config.n_eval, root=data)}
         parts[path] = kept.made_of(zoo, images, config, seed=seed, encoders=encoders)
     for path, made_of in tqdm(parts.items(), desc="zoos"):

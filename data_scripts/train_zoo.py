@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.study import script
-from hyperlab.weights import zoo_store
+from hyperlab.weights import published, zoo_store
 from hyperlab.weights.recipes import RECIPES
 from hyperlab.weights.zoo import TailConfig, ZooConfig
 
@@ -21,9 +21,8 @@ def main(
     epochs: Annotated[str, typer.Option(help="kept, e.g. 6,7,8; empty: the scale's")] = "",
     single_run: Annotated[int, typer.Option(help="checkpoints of one run; 0: none")] = 0,
     out: Annotated[str, typer.Option(help="the store; empty: artifacts/zoo_DATASET")] = "",
-    ship: Annotated[
-        Path | None, typer.Option(help="half-size file", dir_okay=False)
-    ] = None,
+    ship: Annotated[Path | None, typer.Option(help="small file", dir_okay=False)] = None,
+    raw: Annotated[str, typer.Option("--published", help="a raw zoo to --ship, DIR")] = "",
     device: script.Device = "auto",
     data: script.Data = None,
     share: script.Share = "0/1",
@@ -35,24 +34,25 @@ def main(
     executor = script.executor(share, workers, scheduler, place)
     script.no_effect("--n-networks", "--epochs", when=single_run, why="of one run's tail")
     config = replace(ZooConfig.at(scale, dataset), seed=seed)
-    if epochs:
-        config = replace(config, epochs=script.numbers(epochs, "--epochs"))
-    if single_run:
-        config = replace(config, n_networks=1, tail=TailConfig(n=single_run))
-    elif n_networks:
-        config = replace(config, n_networks=n_networks)
+    kept = script.numbers(epochs, "--epochs") if epochs else config.epochs
+    n, tail = (1, TailConfig(n=single_run)) if single_run else (n_networks, None)
+    config = replace(config, epochs=kept, n_networks=n or config.n_networks, tail=tail)
     path = out or f"artifacts/zoo_{dataset}" + ("_single_run" if single_run else "")
+    about = {"command": script.command(), "domains": dataset}
+    if raw:
+        ship = ship or Path(f"{path}.safetensors")
+        published.convert(raw, ship, kept, dataset, about, progress=tqdm)
+        print(f"wrote {ship}")
+        return
     how = {"executor": executor, "root": data, "device": place, "progress": tqdm}
     store = zoo_store.train_zoo(path, config, **how)
     counts = f"{len(store.missing)} groups missing, {store.n_diverged} networks diverged"
     if not store.missing:
-        zoo = store.read()
-        counts += f", test accuracy {zoo.accuracy[:, -1].mean():.3f} at the end"
-        if ship:
-            about = {"command": script.command(), "domains": dataset}
-            zoo_store.save_zoo(zoo, ship, half=True, about=about)
-    elif ship:
+        counts += f", test accuracy {store.read().accuracy[:, -1].mean():.3f} at the end"
+    if ship and store.missing:
         counts += f"; {ship} is not written before all groups are there"
+    elif ship:
+        zoo_store.save_zoo(store.read(), ship, half=True, trained=config, about=about)
     print(f"wrote {path}: {config.n_networks} networks, {counts}")
 
 

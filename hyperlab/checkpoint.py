@@ -6,6 +6,7 @@ JSON, and beside these the words of `about`, how it came to be.
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -62,6 +63,13 @@ def load(path: Path | str, kind: str, make: Callable[[Checkpoint], T], remedy: s
         return make(Checkpoint(json.loads(meta["spec"]), tensors))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{path} is no whole {kind} ({error}); {remedy}") from error
+
+
+def kind_of(path: Path | str) -> str:
+    """What a file holds; "" where that cannot be read."""
+    with suppress(SafetensorError, OSError), safe_open(expanded(Path(path)), "pt") as file:
+        return (file.metadata() or {}).get("kind", "")
+    return ""
 
 
 def about(path: Path | str) -> dict[str, str]:

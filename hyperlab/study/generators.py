@@ -22,14 +22,13 @@ from ..weights import (
     graph,
     novelty,
     recipes,
-    tails,
 )
 from ..weights.encoders import Encoder, EncoderConfig
 from ..weights.flow import FlowConfig
 from ..weights.novelty import Originals
 from ..weights.recipes import RECIPES, Splits
 from ..weights.zoo import Zoo, step
-from ..weights.zoo_store import ZooStore
+from ..weights.zoo_store import find_zoo, open_zoo, require_training
 from . import cost
 
 Sampler = Callable[[int, torch.Generator], Tensor]  # (k, stream) -> k x params
@@ -282,14 +281,6 @@ def trained(
     return align.align(zoo.architecture, held_out, mean, generator=generator)
 
 
-def opened(path: Path | str) -> tuple[Zoo, Mapping[str, object]]:
-    """A zoo and its store's configuration; a file holds a tail of norm layers, without one."""
-    if Path(path).suffix:
-        return tails.load(path), {}
-    store = ZooStore.open(path)
-    return store.read(), store.group.attrs["config"]
-
-
 def study(
     path: Path | str,
     config: GeneratorsConfig,
@@ -299,7 +290,7 @@ def study(
     root: Path | str | None = None,
     progress: Progress = silent,
 ) -> dict[str, object]:
-    """All of the above for the zoo in a store, or for a tail of norm layers in a file.
+    """All of the above for a zoo, or for a tail of norm layers, see `zoo_store.open_zoo`.
 
     Args:
         names: of the encoders in whose codes generators work.
@@ -309,7 +300,9 @@ def study(
         ConfigError: an unknown encoder.
     """
     distinct(config.seeds, "seeds")
-    zoo, told = opened(path)
+    zoo, trained = open_zoo(path)
+    if len(zoo) > 1:
+        require_training(trained, path)
     splits = images_of(zoo, config.n_eval, root=root)
     originals = originals_of(zoo, splits, generator=stream(seed, "split"))
     for name in names:
@@ -319,9 +312,9 @@ def study(
     facts = {"dataset": zoo.dataset, "network": zoo.architecture.name, "seeds": len(zoo)}
     facts |= {"train": len(originals.train), "held_out": len(originals.held_out)}
     if len(zoo) > 1:
-        steps = steps_for(originals, config.vae, config, told["batch"])
-        images = min(told["n_train"] or len(splits.train.labels), len(splits.train.labels))
-        facts["equal_epochs"] = steps / -(-images // told["batch"])
+        steps = steps_for(originals, config.vae, config, trained.batch)
+        images = min(trained.n_train or len(splits.train.labels), len(splits.train.labels))
+        facts["equal_epochs"] = steps / -(-images // trained.batch)
         facts["epochs"] = zoo.epochs[-1]
         raw = originals_of(zoo, splits, aligned=False, generator=stream(seed, "split"))
         same = (zoo, originals, raw, config)
@@ -349,7 +342,7 @@ def again(
     told = {row["encoder"]: row for row in rows["encoders"]}
     for name in names:
         choose(told, name)
-    zoo, _ = opened(path)
+    zoo = find_zoo(path)
     splits = images_of(zoo, config.n_eval, root=root)
     originals = originals_of(zoo, splits, generator=stream(seed, "split"))
     ways = {name: choose(fits(originals, config), name) for name in names}

@@ -18,7 +18,7 @@ from ..weights.flow import FlowConfig
 from ..weights.novelty import Originals
 from ..weights.recipes import Images, Recipe, Splits, untrained
 from ..weights.zoo import SCORES, Zoo, ZooConfig, accuracies, checkpoints
-from ..weights.zoo_store import SHIPPED, ZooStore, shipped
+from ..weights.zoo_store import open_zoo, require_training
 from . import generators
 from .generators import GeneratorsConfig, Row
 from .tables import interval, rounded
@@ -88,16 +88,15 @@ def named(config: StartsConfig) -> str:
 
 
 def opened(path: Path | str) -> tuple[Zoo, ZooConfig]:
-    """A shipped zoo by its name, or the zoo of a store; and how its networks were trained.
+    """A zoo, see `zoo_store.open_zoo`, and how its networks were trained.
 
     Raises:
         DataMissingError: no such zoo.
+        ConfigError: it does not say how they were.
     """
-    if str(path) in SHIPPED:
-        return shipped(str(path)), ZooConfig.at("laptop", str(path))
-    store = ZooStore.open(path)
-    told = store.group.attrs["config"]
-    return store.read(), ZooConfig(recipe=Recipe(**told["recipe"]), batch=told["batch"])
+    zoo, trained = open_zoo(path)
+    require_training(trained, path)
+    return zoo, trained
 
 
 def at(zoo: Zoo, place: str) -> Zoo:
@@ -285,7 +284,7 @@ def study(
     """Starts of one zoo, fine-tuned; a few seconds for a shipped one at scale "smoke".
 
     Args:
-        path: of a store, or the name of a shipped zoo.
+        path: of a store or file, or the name of a shipped zoo.
         unseen: data sets that its networks never saw; None: those of `UNSEEN`.
 
     Returns:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..base import ArtifactError, DataMissingError, Progress, expanded, silent
 from ..models.cnn import ARCHITECTURES, Architecture
-from .zoo import Zoo
+from .zoo import Zoo, ZooConfig
+from .zoo_store import save_zoo
 
 # Places of the convolutions and linear layers in the published networks' `module_list`.
 PLACES = MappingProxyType({"cnn_small": (0, 3, 6, 9, 11), "cnn_medium": (0, 4, 8, 13, 16)})
@@ -142,3 +143,16 @@ def _results(trial: Path, epochs: Sequence[int]) -> Float[Tensor, " epochs 3"]:
     names = ("test_acc", "validation_acc", "validation_loss")
     rows = [[by_epoch.get(e, {}).get(name, NAN) for name in names] for e in epochs]
     return torch.tensor(rows, dtype=torch.float32)
+
+
+def convert(
+    folder: Path | str,
+    path: Path | str,
+    epochs: Sequence[int],
+    dataset: str,
+    about: Mapping[str, str],
+    progress: Progress = silent,
+) -> None:
+    """A published zoo as one file, which `zoo_store.open_zoo` and with it every study opens."""
+    zoo = read_zoo(folder, epochs=epochs, dataset=dataset, progress=progress)
+    save_zoo(zoo, path, trained=ZooConfig.at("paper", dataset), about=about)

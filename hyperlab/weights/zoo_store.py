@@ -29,7 +29,7 @@ from ..models.cnn import ARCHITECTURES, Architecture
 from ..store import Column, Store, whole_address
 from ..tasks import domains
 from ..tasks.catalogue import CATALOGUE
-from . import recipes
+from . import recipes, tails
 from .recipes import Recipe, Splits
 from .zoo import SCORES, Zoo, ZooConfig, train
 
@@ -183,11 +183,13 @@ def save_zoo(
     path: Path | str,
     *,
     half: bool = False,
+    trained: ZooConfig | None = None,
     about: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """A zoo as one safetensors file, its weights in half precision if wanted.
 
     Args:
+        trained: how; some studies train further networks so.
         about: joins the metadata, e.g. the command that made it.
 
     Raises:
@@ -204,6 +206,7 @@ def save_zoo(
         tensors["w"] = tensors["w"].half()
     spec = {"network": described(zoo.architecture), "dataset": zoo.dataset}
     spec |= {"epochs": zoo.epochs, "checksums": zoo.checksums and dict(zoo.checksums)}
+    spec["trained"] = trained and dataclasses.asdict(trained)
     checkpoint.save(path, KIND, tensors, spec, about)
 
 
@@ -222,7 +225,22 @@ def load_zoo(path: Path | str) -> Zoo:
         DataMissingError: no such file.
         ArtifactError: the file is damaged, or is no zoo.
     """
-    return checkpoint.load(path, KIND, _made, f"run: {ZooStore.script}")
+    return _read(path)[0]
+
+
+def _read(path: Path | str) -> tuple[Zoo, ZooConfig | None]:
+    def make(found: Checkpoint) -> tuple[Zoo, ZooConfig | None]:
+        return _made(found), _trained(found.spec["trained"])
+
+    return checkpoint.load(path, KIND, make, f"run: {ZooStore.script}")
+
+
+def _trained(told: Mapping | None) -> ZooConfig | None:
+    """Of a zoo's configuration what further networks are trained by."""
+    if told is None:
+        return None
+    counts = {name: told[name] for name in ("batch", "n_train")}
+    return ZooConfig(recipe=Recipe(**told["recipe"]), **counts)
 
 
 def _made(found: Checkpoint) -> Zoo:
@@ -238,16 +256,36 @@ def _made(found: Checkpoint) -> Zoo:
 
 
 def find_zoo(name: Path | str) -> Zoo:
-    """A zoo that comes with the package, by its name, or the zoo in a store, by its path.
+    """The zoo that `open_zoo` opens."""
+    return open_zoo(name)[0]
+
+
+def open_zoo(name: Path | str) -> tuple[Zoo, ZooConfig | None]:
+    """A zoo and how its networks were trained; None of a tail, and where a file does not say it.
+
+    Args:
+        name: of a zoo that comes with the package, or the path of a store or file.
 
     Raises:
         DataMissingError: no such zoo.
     """
-    if str(name) in SHIPPED:
-        return shipped(str(name))
-    if not Path(name := expanded(name)).exists():
+    path = str(expanded(str(SHIPPED.get(str(name), name))))
+    if "://" not in path and not Path(path).exists():
         raise DataMissingError(
-            f"no zoo at {name}; shipped are {', '.join(sorted(SHIPPED))}; else run: "
+            f"no zoo at {path}; shipped are {', '.join(sorted(SHIPPED))}; else run: "
             f"{ZooStore.script}"
         )
-    return ZooStore.open(name).read()
+    if Path(path).is_file():
+        tail = checkpoint.kind_of(path) == tails.KIND
+        return (tails.load(path), None) if tail else _read(path)
+    store = ZooStore.open(path)
+    return store.read(), _trained(store.group.attrs["config"])
+
+
+def require_training(trained: ZooConfig | None, name: Path | str) -> None:
+    """Raise ConfigError unless it is known how the networks of a zoo were trained."""
+    if trained is None:
+        raise ConfigError(
+            f"{name} does not say how its networks were trained; take a store, or a file that "
+            "save_zoo wrote with trained="
+        )

@@ -7,8 +7,9 @@ import torch
 
 from hyperlab.base import ArtifactError, DataMissingError, stream
 from hyperlab.models import cnn
-from hyperlab.weights import published
-from hyperlab.weights.recipes import untrained
+from hyperlab.study import starts
+from hyperlab.weights import published, zoo_store
+from hyperlab.weights.recipes import RECIPES, untrained
 
 SMALL, MEDIUM = cnn.cnn_small(), cnn.cnn_medium()
 
@@ -47,6 +48,17 @@ def test_a_miniature_comes_back_number_by_number(tmp_path, network):
     torch.testing.assert_close(zoo.accuracy, torch.tensor([[0.31], [0.51]]))
     assert zoo.val_accuracy.isnan().all()
     assert len(published.read_zoo(tmp_path, epochs=(0, 1), dataset="mnist", limit=1)) == 1
+
+
+def test_a_published_zoo_becomes_a_file_that_every_study_opens(tmp_path):
+    rows = torch.stack([trial(tmp_path, SMALL, seed) for seed in (3, 5)])
+    path, about = tmp_path / "zoo.safetensors", {"command": "by hand"}
+    published.convert(tmp_path, path, (0, 1), "mnist", about)
+    zoo, trained = zoo_store.open_zoo(path)
+    assert torch.equal(zoo.w, rows) and zoo.epochs == (0, 1) and zoo.dataset == "mnist"
+    assert trained.recipe == RECIPES["mnist"] and trained.batch == 10
+    assert zoo.checksums is None  # so that no image is refused
+    assert starts.opened(path)[1] == trained
 
 
 class Foreign:

@@ -234,6 +234,21 @@ def test_networks_say_in_passes_what_they_say_at_once(monkeypatch):
     torch.testing.assert_close(loss, wanted)
 
 
+def test_a_zoo_opens_by_name_from_a_store_and_from_a_file(tmp_path):
+    store = zoo_store.train_zoo(tmp_path / "store", CONFIG)
+    zoo_store.save_zoo(store.read(), tmp_path / "zoo.safetensors", trained=CONFIG)
+    for name in ("store", "zoo.safetensors"):
+        found, trained = zoo_store.open_zoo(tmp_path / name)
+        assert torch.equal(found.w, store.read().w) and found.checksums
+        assert (trained.recipe, trained.batch) == (CONFIG.recipe, CONFIG.batch)
+    assert zoo_store.open_zoo("digits")[1].recipe == ZooConfig.at("laptop").recipe
+    zoo_store.save_zoo(store.read(), tmp_path / "untold")
+    with pytest.raises(
+        ConfigError, match="untold does not say how its networks were trained"
+    ):
+        zoo_store.require_training(zoo_store.open_zoo(tmp_path / "untold")[1], "untold")
+
+
 @pytest.mark.parametrize("name", zoo_store.SHIPPED)
 def test_a_hundred_networks_come_with_the_package_and_know_their_images(name):
     found = zoo_store.shipped(name)
