@@ -62,7 +62,8 @@ def load(path: Path | str, kind: str, make: Callable[[Checkpoint], T], remedy: s
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return make(Checkpoint(json.loads(meta["spec"]), tensors))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{path} is no whole {kind} ({error}); {remedy}") from error
+        why = " ".join(str(error).split())  # torch's go over many lines
+        raise ArtifactError(f"{path} is no whole {kind} ({why}); {remedy}") from error
 
 
 def kind_of(path: Path | str) -> str:

@@ -203,11 +203,9 @@ class ParamSubset:
     def n_params(self) -> int:
         return sum(self.sizes)
 
-    def flatten(self, state: Mapping[str, Tensor]) -> Float[Tensor, " params"]:
-        """The moving numbers of `state`, one tensor after another."""
-        return torch.cat(
-            [self._moving(name, state[name]).reshape(-1) for name in self.names]
-        )
+    def flatten(self, state: Mapping[str, Tensor]) -> Float[Tensor, "*batch params"]:
+        """The moving numbers of `state`, one tensor after another, behind its leading axes."""
+        return torch.cat([self._moving(name, state[name]) for name in self.names], -1)
 
     def unflatten(self, theta: Float[Tensor, "*batch params"]) -> dict[str, Tensor]:
         """Name -> whole tensor; the leading axes of `theta` stand in front of each shape.
@@ -231,9 +229,11 @@ class ParamSubset:
         return functional_call(model, self.unflatten(theta), (x,))
 
     def _moving(self, name: str, tensor: Tensor) -> Tensor:
-        if name not in self.thirds:
-            return tensor
-        return torch.cat([tensor.chunk(3)[i] for i in self.thirds[name]])
+        axis = tensor.ndim - self.base[name].ndim
+        if name in self.thirds:
+            parts = tensor.chunk(3, axis)
+            tensor = torch.cat([parts[i] for i in self.thirds[name]], axis)
+        return tensor.reshape(*tensor.shape[:axis], -1)
 
     def _whole(self, name: str, part: Tensor) -> Tensor:
         base, batch = self.base[name].to(part), part.shape[:-1]

@@ -102,3 +102,19 @@ def files(path):
     """Everything in a folder, but for what a killed writer left half-written."""
     found = (p for p in Path(path).rglob("*") if p.is_file() and p.suffix != ".partial")
     return {str(p.relative_to(path)): p.read_bytes() for p in found}
+
+
+def modules(network):
+    """One network written with torch's own layers, and the names of its row's parts in it."""
+    act = {"tanh": nn.Tanh, "gelu": nn.GELU}[network.activation]
+    parts, places = [], []
+    for layer in network.layers:
+        if not layer.kernel and layer.name == "fc1":
+            parts.append(nn.Flatten())
+        places.append(len(parts))
+        args = (layer.n_in, layer.n_out)
+        parts.append(nn.Conv2d(*args, layer.kernel) if layer.kernel else nn.Linear(*args))
+        parts += [nn.MaxPool2d(2)] if layer.pool else []
+        parts.append(act())
+    names = [f"{i}.{part}" for i in places for part in ("weight", "bias")]
+    return nn.Sequential(*parts[:-1]), dict(zip(network.shapes, names, strict=True))

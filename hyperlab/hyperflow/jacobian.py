@@ -208,8 +208,9 @@ def fit_jacobian(
         forward = (pushed - moved[rows].to(device)) / spread
         return backward.square().mean() + forward.square().mean()
 
-    rates = {"steps": config.steps, "lr": config.lr, "warmup": 100}
-    descent = Descent(**rates, weight_decay=0.02, clip=5.0)
+    descent = Descent(
+        steps=config.steps, lr=config.lr, warmup=100, weight_decay=0.02, clip=5.0
+    )
     return fit(net, loss, descent, desc="learned Jacobian", progress=progress)[0]
 
 

@@ -1,12 +1,12 @@
-"""Any timm network as a target: residual, convolutional or attending, with weights or without.
+"""Any timm network, with weights or without: as a target, or as a host whose last norms move.
 
-`models.targets` knows vision transformers from inside. Here a network is asked for no more than
+`models.targets` knows vision transformers from inside. Here a target is asked for no more than
 feature maps and a pooled feature.
 """
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +20,11 @@ from ..base import ConfigError
 from ..nn import lent
 from ..params import ParamSubset, Predicate
 from . import targets
-from .hosts import last_norms
+from .inputs import Inputs
+from .network import ONE_AT_A_TIME, FlatNetwork
 from .targets import Target
+
+PAIRS = 1_250  # networks x images at once; 50 images of ResNet-18 for 25 networks
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,7 @@ class Backbone(Target):
             moved = self.subset.unflatten(row)
             return functional_call(self.model, moved, (image[None],))[0]
 
-        with targets.ONE_AT_A_TIME, warnings.catch_warnings():
+        with ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop")
             return torch.vmap(one)(thetas, self.prepare(images))
 
@@ -56,7 +59,7 @@ class Backbone(Target):
         self, images: Float[Tensor, " n 3 h w"]
     ) -> tuple[Float[Tensor, " n depth 2 dim"], Float[Tensor, " n dim"]]:
         """The means of all feature maps, and the features, all at theta0."""
-        with torch.no_grad(), targets.ONE_AT_A_TIME:
+        with torch.no_grad(), ONE_AT_A_TIME:
             last, maps = self.model.forward_intermediates(self.prepare(images))
             features = self.model.forward_head(last)
         means = torch.cat([one.mean((2, 3)) for one in maps], 1)
@@ -139,3 +142,83 @@ def _has(model: nn.Module, match: Predicate) -> bool:
     except ConfigError:  # no such parameters, or not known which of them
         return False
     return True
+
+
+def last_norms(model: nn.Module, n: int = 2) -> tuple[str, ...]:
+    """Names of the last n normalisation layers with weights of their own, in module order.
+
+    Raises:
+        ConfigError: there are fewer.
+    """
+    names = [name for name, layer in model.named_modules() if params.is_norm(layer)]
+    if len(names) < n:
+        raise ConfigError(f"want {n} normalisation layers, the network has {names}")
+    return tuple(names[-n:])
+
+
+@dataclass(frozen=True, eq=False)
+class Host(FlatNetwork):
+    """A frozen network; a row of numbers replaces weights and biases of its last two norms.
+
+    Running statistics are the host's own and stay.
+
+    Args:
+        name: timm's.
+        size: of an image, in pixels; others are resized, grey ones repeated in three channels.
+        inputs: those that its weights were trained with elsewhere; None: it is trained on images
+            as they come.
+        levels: with `inputs`: centre and spread that images in [0, 1] were prepared with before.
+
+    Source: Wang et al. 2024, p-diff (arXiv:2402.13144), section 3; FLoWN, arXiv:2503.19371,
+    table 8.
+    """
+
+    size: int
+    inputs: Inputs | None = None
+    levels: tuple[float, float] = (0.0, 1.0)
+
+    def moving(self) -> set[str]:
+        norms = last_norms(self.model)
+        names = (name for name, _ in self.model.named_parameters())
+        return {name for name in names if name.rpartition(".")[0] in norms}
+
+    def passes(self, images: Tensor, n_rows: int) -> Sequence[Tensor]:
+        return images.split(max(1, PAIRS // max(1, n_rows)))
+
+    def see(self, images: Float[Tensor, " n c h w"]) -> Float[Tensor, " n 3 size size"]:
+        """Images as the network takes them."""
+        if images.shape[1] not in (1, 3):
+            raise ConfigError(f"{self.name} takes 1 or 3 channels, got {images.shape[1]}")
+        if self.inputs:
+            plain = images * self.levels[1] + self.levels[0]
+            return self.inputs(plain.expand(-1, 3, -1, -1), self.size, images.device)
+        if images.shape[2:] != (self.size, self.size):
+            size = (self.size, self.size)
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        return images.expand(-1, 3, -1, -1)
+
+
+def build_host(
+    name: str,
+    n_classes: int,
+    *,
+    size: int | None = None,
+    pretrained: bool = False,
+    levels: tuple[float, float] = (0.0, 1.0),
+    generator: torch.Generator,
+) -> Host:
+    """A timm network with a new head, as a host.
+
+    Args:
+        size: pixels; None: the network's own.
+        pretrained: False gives random weights; True sees images as those were trained to.
+        levels: see `Host`.
+
+    Raises:
+        ConfigError: there is no such network, or it takes no images of this size.
+        DataMissingError: no weights in the cache and none to be fetched.
+    """
+    size, inputs = targets.own_inputs(name, size)
+    with lent(generator):
+        model = targets.classifier(name, n_classes, size=size, pretrained=pretrained)
+    return Host(name, model, n_classes, size, inputs if pretrained else None, levels)

@@ -4,7 +4,6 @@ With that a zoo of it can be trained, all seeds at once, and its networks encode
 judged like those of `models.cnn`.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..base import ConfigError, stream
 from ..nn import lent
-from ..params import ParamSubset
-from . import targets
 from .cnn import Architecture, Layer
+from .network import FlatNetwork
 
 Make = Callable[[], nn.Module]
 NEAR = 1e-3  # largest difference that counts as rounding, over the largest output
@@ -27,7 +25,7 @@ FEW = 5  # images of a trial
 
 
 @dataclass(frozen=True, eq=False)
-class OwnNetwork:
+class OwnNetwork(FlatNetwork):
     """The architecture of a module: what all its networks share.
 
     It runs in evaluation mode, in training as well, so that a row says all there is: dropout does
@@ -40,40 +38,14 @@ class OwnNetwork:
         channels: of an image, as are height and width in `shape`.
     """
 
-    name: str
     make: Make
-    model: nn.Module
-    n_classes: int
     channels: int
     shape: tuple[int, int]
-
-    @cached_property
-    def subset(self) -> ParamSubset:
-        """All parameters that are not frozen, in the module's own order."""
-        moving = {name for name, p in self.model.named_parameters() if p.requires_grad}
-        return ParamSubset.select(self.model, moving.__contains__)
-
-    @property
-    def n_params(self) -> int:
-        return self.subset.n_params
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of every tensor, in the order of the row."""
         return {name: tuple(tensor.shape) for name, tensor in self.subset.base.items()}
-
-    def unflatten(self, w: Float[Tensor, "*batch params"]) -> dict[str, Tensor]:
-        """Name -> tensor; the leading axes of `w` stand in front of each shape.
-
-        Raises:
-            ConfigError: the rows have another length than this network's.
-        """
-        return self.subset.unflatten(w)
-
-    def flatten(self, state: Mapping[str, Tensor]) -> Float[Tensor, "*batch params"]:
-        """The row of a network, or the rows of many, from named tensors."""
-        ends = [(state[n], state[n].ndim - len(s)) for n, s in self.shapes.items()]
-        return torch.cat([x.reshape(*x.shape[:end], -1) for x, end in ends], -1)
 
     def untrained(self, generator: torch.Generator) -> Float[Tensor, " params"]:
         """The row of a new module: first weights as its author draws them."""
@@ -90,22 +62,11 @@ class OwnNetwork:
                 model.get_parameter(name).copy_(values)
         return model.eval()
 
-    def logits(
-        self, w: Float[Tensor, " models params"], images: Float[Tensor, " n c h w"]
-    ) -> Float[Tensor, " models n classes"]:
-        """What every network says of the same images.
-
-        Raises:
-            ConfigError: rows of another length, or images of another shape.
-        """
+    def see(self, images: Float[Tensor, " n c h w"]) -> Float[Tensor, " n c h w"]:
         wanted = (self.channels, *self.shape)
         if images.shape[1:] != wanted:
             raise ConfigError(f"{self.name} takes {wanted}, got {tuple(images.shape[1:])}")
-        self.unflatten(w[:0])
-        run = torch.vmap(lambda row, x: self.subset.call(self.model, row, x), (0, None))
-        with targets.ONE_AT_A_TIME, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "There is a performance drop")
-            return run(w, images)
+        return images
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -154,8 +115,8 @@ def network(
     shape = (size, size) if isinstance(size, int) else tuple(size)
     images = torch.randn(FEW, channels, *shape, generator=stream(0, "trial", name))
     said = _alone(model, images, name)
-    found = OwnNetwork(name, make, model, said.shape[1], channels, shape)
-    again = found.module(found.flatten(found.subset.base))
+    found = OwnNetwork(name, model, said.shape[1], make, channels, shape)
+    again = found.module(found.w0)
     also_said = _alone(again, images, name)
     if odd := _unlike(*(_besides_rows(m, set(found.shapes)) for m in (model, again))):
         raise _two_networks(name, odd)
@@ -167,7 +128,7 @@ def network(
 
 def _try(net: OwnNetwork, images: Tensor, said: Tensor) -> None:
     """Two rows on the same images: they differ, run together, and say what the module says."""
-    rows = torch.stack([net.flatten(net.subset.base), net.untrained(stream(0))])
+    rows = torch.stack([net.w0, net.untrained(stream(0))])
     if torch.equal(*rows):
         raise ConfigError(
             f"make() gives a {net.name} with the same weights twice; build it anew"
@@ -289,7 +250,7 @@ def _no_chain(net: OwnNetwork, why: str) -> ConfigError:
 def _minds(net: OwnNetwork, one: Layer, after: Layer) -> bool:
     """Whether an output changes when the channels of a layer are put in another order."""
     g = stream(0, "relabel", one.name)
-    row = net.flatten(net.subset.base)
+    row = net.w0
     row = row + 0.1 * torch.randn(
         len(row), generator=g
     )  # no weight is 0, no bias like another

@@ -1,7 +1,6 @@
 """Targets: a frozen backbone, the parameters that move, and a prototype head."""
 
 import difflib
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,17 +19,13 @@ from ..params import ParamSubset, Predicate, qkv_biases
 from ..tasks.episodes import Episode, LabelledImages, require_images
 from .head import cosine, largest, leave_one_out_loss, prototypes
 from .inputs import Inputs
+from .network import ONE_AT_A_TIME
 from .rows import RowLayerNorm, RowLinear, row_layers
 from .stem import ConvStem
 
 KIND = "backbone"
 SHIPPED = PRETRAINED / "vit_micro.safetensors"
 LOGIT_SCALE = 10.0  # what cosines are multiplied by (P>M>F: 10 at the start)
-# functional_call puts theta into the shared module for a moment: a second thread would see it,
-# and put it back as if it were the frozen value.
-ONE_AT_A_TIME = threading.Lock()
-
-
 VIT_MICRO = {  # the course's backbone: 17 tokens of 96 numbers
     "embed_layer": ConvStem,
     "img_size": 32,

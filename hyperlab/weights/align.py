@@ -197,26 +197,6 @@ def align(
     return relabel(architecture, w, new)
 
 
-def distances(
-    architecture: Chain,
-    w: Float[Tensor, " n params"],
-    others: Float[Tensor, " m params"],
-    *,
-    aligned: bool,
-    generator: torch.Generator,
-) -> Float[Tensor, " n m"]:
-    """Euclidean distances between networks as they are, or once aligned to each of the others.
-
-    One of the others at a time: memory for n networks. Aligned distances are bounds from above,
-    and a little different the other way round.
-    """
-    found = w.new_empty(len(w), len(others))
-    for j, other in enumerate(others):
-        near = align(architecture, w, other, generator=generator) if aligned else w
-        found[:, j] = (near - other).norm(dim=1)
-    return found
-
-
 def align_zoo(
     architecture: Chain,
     w: Float[Tensor, " n params"],

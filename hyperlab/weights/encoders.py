@@ -303,8 +303,9 @@ def train_vae(
             return error
         return error + behave(vae.mean + vae.std * decoded, w[rows])
 
-    rates = {"steps": config.steps, "lr": config.lr, "warmup": 50}
-    descent = Descent(**rates, weight_decay=2e-6, fused=True)
+    descent = Descent(
+        steps=config.steps, lr=config.lr, warmup=50, weight_decay=2e-6, fused=True
+    )
     fit(vae, loss, descent, desc="autoencoder", progress=progress)
     return vae.requires_grad_(requires_grad=False)
 

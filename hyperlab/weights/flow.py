@@ -296,7 +296,8 @@ def fit_field(
     def draw() -> Tensor:
         return loss(field, torch.randint(n, (config.batch,), generator=generator))
 
-    rates = {"steps": config.steps, "lr": config.lr, "warmup": 100}
-    descent = Descent(**rates, weight_decay=2e-6, ema=EMA, fused=True)
+    descent = Descent(
+        steps=config.steps, lr=config.lr, warmup=100, weight_decay=2e-6, ema=EMA, fused=True
+    )
     average, _ = fit(field, draw, descent, desc="field", progress=progress)
     return average.requires_grad_(requires_grad=False)

@@ -209,8 +209,7 @@ def fit_sets(
         asked = torch.arange(n_way, device=drawn[1].device).repeat(config.batch)
         return F.cross_entropy(net.logits(*drawn).flatten(0, 1), asked)
 
-    rates = {"steps": config.steps, "lr": config.lr, "warmup": 100}
-    descent = Descent(**rates, weight_decay=1e-2)
+    descent = Descent(steps=config.steps, lr=config.lr, warmup=100, weight_decay=1e-2)
     fit(net, loss, descent, desc="set encoder", progress=progress)
     return net.requires_grad_(requires_grad=False)
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from .. import checkpoint
 from ..base import ConfigError, Progress, choose, silent, stream
 from ..checkpoint import Checkpoint
-from ..models import hosts
-from ..models.hosts import Host
+from ..models import backbones
+from ..models.backbones import Host
 from ..models.inputs import Inputs
 from ..nn import Descent, fit, lent
 from .recipes import RECIPES, Splits
@@ -98,7 +98,7 @@ def train_host(
         _require_levels(images, levels)
     how = {"size": config.size, "pretrained": config.pretrained, "levels": levels}
     first = stream(config.seed, config.host, "init")
-    host = hosts.build(config.host, splits.n_classes, **how, generator=first)
+    host = backbones.build_host(config.host, splits.n_classes, **how, generator=first)
     model = host.model.to(images.device).train().requires_grad_(True)
     generator = stream(config.seed, config.host, "order")
     rows = batches(len(labels), config.batch, generator)
@@ -108,8 +108,9 @@ def train_host(
         return F.cross_entropy(model(host.see(images[batch])), labels[batch])
 
     total = config.epochs * max(1, len(labels) // config.batch)
-    rates = {"steps": total, "lr": config.lr, "warmup": total // 10}
-    descent = Descent(**rates, weight_decay=DECAY, clip=inf)
+    descent = Descent(
+        steps=total, lr=config.lr, warmup=total // 10, weight_decay=DECAY, clip=inf
+    )
     with lent(stream(config.seed, config.host, "dropout")):
         fit(model, loss, descent, desc="host", progress=progress)
     model.requires_grad_(False)
@@ -204,7 +205,7 @@ def load(path: Path | str) -> Zoo:
 def _made(found: Checkpoint) -> Zoo:
     spec, tensors = found
     blank = {"size": spec["size"], "generator": stream(0, "replaced at once")}
-    host = hosts.build(spec["host"], spec["n_classes"], **blank)
+    host = backbones.build_host(spec["host"], spec["n_classes"], **blank)
     inside = {n.removeprefix(INSIDE): x for n, x in tensors.items() if n.startswith(INSIDE)}
     host.model.load_state_dict(inside)
     if spec["inputs"]:

@@ -8,7 +8,7 @@ from timm.data import resolve_model_data_config
 from torchvision.transforms.functional import pil_to_tensor
 
 from hyperlab.base import ConfigError, stream
-from hyperlab.models import backbones, hosts, targets
+from hyperlab.models import backbones, targets
 from hyperlab.models.inputs import Inputs
 from hyperlab.weights import recipes, tails
 
@@ -79,7 +79,7 @@ def test_images_are_resized_as_pillow_does(mode):
         ),
         (lambda: targets.load("vit_tiny_patch16_224.augrag"), "no network .*augreg"),
         (
-            lambda: hosts.build("test_vit", 3, size=20, generator=stream(0)),
+            lambda: backbones.build_host("test_vit", 3, size=20, generator=stream(0)),
             "patches of 16 pixels, and 20",
         ),
         (lambda: Inputs(interpolation="lanczos"), "no interpolation 'lanczos'; have"),

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from hyperlab.base import ConfigError, stream
 from hyperlab.models import own
 from hyperlab.models.cnn import Network
-from hyperlab.weights import align, encoders, flow, novelty, recipes, zoo, zoo_store
+from hyperlab.weights import align, encoders, flow, novelty, recipes, zoo
 from hyperlab.weights.recipes import Images, Recipe, Splits
 from hyperlab.weights.zoo import Zoo, ZooConfig
 
@@ -282,12 +282,3 @@ def test_other_images_rows_and_classes_are_refused():
     four = recipes.Splits(*(splits().train,) * 3, 4, "made up")
     with pytest.raises(ConfigError, match="says 3 classes, the images are of 4"):
         zoo.train(CONFIG, four, [0], network=net)
-
-
-def test_a_zoo_of_ones_own_is_not_saved_as_the_packages(tmp_path):
-    net = network(chain)
-    w, score = net.untrained(stream(0))[None, None], torch.ones(1, 1)
-    scores = dict.fromkeys(("accuracy", "val_accuracy", "loss"), score)
-    whole = Zoo(architecture=net, w=w, epochs=(0,), seeds=(0,), dataset="x", **scores)
-    with pytest.raises(ConfigError, match="none of .*save `w`"):
-        zoo_store.save_zoo(whole, tmp_path / "zoo.safetensors")

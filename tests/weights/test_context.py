@@ -181,30 +181,13 @@ def test_a_field_listens_to_its_context_however_it_is_joined(shape, join):
     assert (found(t, x, -told) - out).abs().max() > 1e-4
     with pytest.raises(ConfigError, match="3 numbers of context, got none"):
         found(t, x)
-
-
-@pytest.mark.parametrize("join", list(fields.JOINS))
-def test_a_saved_flow_keeps_its_way_of_listening(join, tmp_path):
-    config = flow.FlowConfig(width=8, depth=1, steps=2, join=join)
-    told = torch.eye(2).repeat(4, 1)
-    x1 = torch.randn(8, 4, generator=stream(10))
-    found = flow.fit_flow(x1, config, context=told, generator=stream(11))
-    found.save(tmp_path / "flow")
-    again = flow.Flow.load(tmp_path / "flow")
-    how = {"steps": 2, "context": told[0]}
-    assert torch.equal(
-        again.sample(3, generator=stream(12), **how),
-        found.sample(3, generator=stream(12), **how),
-    )
     with pytest.raises(ConfigError, match="unknown option 'aloud'"):
-        replace(config, join="aloud")
+        flow.FlowConfig(join="aloud")
 
 
-def test_a_set_encoder_of_another_backbones_features_is_refused(target, tmp_path):
+def test_a_set_encoder_of_another_backbones_features_is_refused(target):
     learned = net(target.model.num_features)
     learned.target = belonging.described(target)
-    sets.save(learned, tmp_path / "sets.safetensors", {})
-    again = sets.load(tmp_path / "sets.safetensors")
-    assert len(Caml(target, again)(support(n_way=2)))
+    assert len(Caml(target, learned)(support(n_way=2)))
     with pytest.raises(ConfigError, match="this set encoder was made for tiny-"):
-        Caml(tiny_target(seed=1), again)
+        Caml(tiny_target(seed=1), learned)

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from hyperlab.base import ConfigError, stream
-from hyperlab.models import cnn, hosts
-from hyperlab.weights import encoders, flow, novelty, recipes, tails, zoo, zoo_store
+from hyperlab.models import backbones
+from hyperlab.weights import encoders, flow, novelty, recipes, tails, zoo
 from hyperlab.weights.baselines import BASELINES
 from hyperlab.weights.encoders import EncoderConfig
 from hyperlab.weights.flow import FlowConfig
@@ -46,7 +46,7 @@ def test_a_host_learns_digits(tail, splits):
 def test_checkpoints_are_those_of_torchs_own_loop_over_four_tensors(tail, splits):
     host = tail.architecture
     empty = {"size": host.size, "generator": stream(9, "x")}
-    model = hosts.build(host.name, host.n_classes, **empty).model
+    model = backbones.build_host(host.name, host.n_classes, **empty).model
     model.load_state_dict(host.model.state_dict())
     moving = [model.get_parameter(name).requires_grad_() for name in host.subset.names]
     optimiser = torch.optim.AdamW(moving, TAIL.lr, weight_decay=tails.DECAY)
@@ -138,24 +138,3 @@ def test_a_configuration_without_work_is_refused(wrong):
         replace(SMOKE, **wrong)
     with pytest.raises(ConfigError, match="must be >= 1"):
         replace(SMOKE, tail=replace(TAIL, every=0))
-
-
-def test_a_zoo_of_whole_networks_is_no_tail(tmp_path):
-    network = cnn.cnn_small()
-    none = {"accuracy": torch.zeros(1, 1), "val_accuracy": torch.zeros(1, 1)}
-    whole = zoo.Zoo(
-        architecture=network,
-        w=torch.zeros(1, 1, network.n_params),
-        epochs=(0,),
-        seeds=(0,),
-        loss=torch.zeros(1, 1),
-        dataset="digits",
-        **none,
-    )
-    with pytest.raises(ConfigError, match=r"cnn_small is no tail; zoo_store\.save_zoo"):
-        tails.save(whole, tmp_path / "tail.safetensors")
-
-
-def test_a_tail_is_saved_by_its_own_door(tail, tmp_path):
-    with pytest.raises(ConfigError, match=r"tails\.save saves it"):
-        zoo_store.save_zoo(tail, tmp_path / "zoo.safetensors")

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from hyperlab import checkpoint
@@ -14,7 +13,7 @@ from hyperlab.models import cnn
 from hyperlab.weights import recipes, zoo, zoo_store
 from hyperlab.weights.recipes import RECIPES, Images, Recipe, Splits
 from hyperlab.weights.zoo import TailConfig, Zoo, ZooConfig
-from tests.tiny import files, noise_domain
+from tests.tiny import files, modules, noise_domain
 
 DIGITS = RECIPES["digits"]
 CONFIG = ZooConfig(
@@ -33,22 +32,6 @@ def noise(network, n=24):
     x = torch.randn(n, network.channels, network.size, network.size, generator=g)
     part = Images(x, torch.randint(network.n_classes, (n,), generator=g))
     return Splits(part, part.first(8), part.first(8), network.n_classes, "noise")
-
-
-def modules(network):
-    """One network written with torch's own layers, and the names of its row's parts in it."""
-    act = {"tanh": nn.Tanh, "gelu": nn.GELU}[network.activation]
-    parts, places = [], []
-    for layer in network.layers:
-        if not layer.kernel and layer.name == "fc1":
-            parts.append(nn.Flatten())
-        places.append(len(parts))
-        args = (layer.n_in, layer.n_out)
-        parts.append(nn.Conv2d(*args, layer.kernel) if layer.kernel else nn.Linear(*args))
-        parts += [nn.MaxPool2d(2)] if layer.pool else []
-        parts.append(act())
-    names = [f"{i}.{part}" for i in places for part in ("weight", "bias")]
-    return nn.Sequential(*parts[:-1]), dict(zip(network.shapes, names, strict=True))
 
 
 def alone(network, row, recipe, batches):
