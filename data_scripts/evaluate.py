@@ -1,10 +1,11 @@
 """Every method on the same tasks of domains that were never seen: one table, with controls."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from hyperlab.hyperflow import collect
-from hyperlab.models import targets
+from hyperlab.models import belonging, targets
 from hyperlab.study import claims, experiments, methods, script
 
 import torch
@@ -46,10 +47,9 @@ def main(
     if methods.OWN in asked:
         kept = rows / f"own-{config.stem}.safetensors"
         own = experiments.own_means(target, config, kept, root=data)
-        learned = methods.Learned(nets=learned.nets, data=paths, own=own)
+        learned = replace(learned, own=own, own_of=belonging.described(target))
     chosen = methods.named(script.words(compared), learned)
-    if config.share[1] > 1:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1 if config.share[1] > 1 else torch.get_num_threads())
     where = {"folder": rows, "root": data, "progress": tqdm}
     table = experiments.evaluate(target, chosen, config, **where)
     n_rows = config.n_tasks * len(chosen) * len(experiments.chosen(config, data))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from hyperlab import base
 from hyperlab.hyperflow import collect, jacobian
-from hyperlab.models import belonging, targets
+from hyperlab.models import targets
 from hyperlab.study import script
 
 import typer
@@ -36,7 +36,6 @@ def main(
     seen = jacobian.gather(target, tasks, config, generator=generator, progress=tqdm)
     how = {"token_size": target.model.num_features, "generator": generator, "device": place}
     net = jacobian.fit_jacobian(seen, config, **how, progress=tqdm)
-    net.target = belonging.described(target)
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config}
     about |= {name: recorded.group.attrs[name] for name in ("domains",)}

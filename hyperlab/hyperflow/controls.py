@@ -108,13 +108,16 @@ class OwnDomain:
     Args:
         deltas: name of a domain -> mean displacement of some of its other tasks.
         domain: of the task at hand; the evaluation fills it in.
+        made_for: the target of the displacements, see `models.belonging`; "": not known.
     """
 
     deltas: Mapping[str, Float[Tensor, " params"]] = field(repr=False)
     domain: str = ""
+    made_for: str = ""
     name: str = "own domain's mean"
 
     def view(self, target: Target) -> Target:
+        belonging.require(target, self.made_for, "this table of means")
         return target
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
@@ -122,7 +125,8 @@ class OwnDomain:
             raise ConfigError(
                 f"no mean displacement of domain {self.domain!r}; have {sorted(self.deltas)}"
             )
-        return Displacement(delta=self.deltas[self.domain])(target, support)
+        own = Displacement(delta=self.deltas[self.domain], made_for=self.made_for)
+        return own(target, support)
 
 
 @dataclass(frozen=True, kw_only=True)

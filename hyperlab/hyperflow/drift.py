@@ -260,7 +260,7 @@ def load(name: Path | str = "cubic") -> DriftNetwork:
     def make(found: Checkpoint) -> DriftNetwork:
         net = DriftNetwork(Shape(**found.spec["shape"]))
         net.load_state_dict(found.tensors | _beside(path, found.spec))
-        net.target = found.spec["target"]
+        net.target = net.jacobian.target = found.spec["target"]
         return net.eval()
 
     remedy = f"shipped are {list(SHIPPED)}, or run: python data_scripts/train_drift.py"

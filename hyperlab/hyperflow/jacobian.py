@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from .. import checkpoint
 from ..base import ArtifactError, Progress, choose, expanded, silent
 from ..checkpoint import Checkpoint
+from ..models import belonging
 from ..models.targets import Target
 from ..nn import Descent, fit, lent
 from ..tasks import augment
@@ -123,6 +124,7 @@ class Examples(NamedTuple):
         feature, residual, pulled: f, r and J^T r, at theta0 + delta.
         delta: where each look was taken, one row per look.
         look: row of `delta` of each image.
+        target: whose Jacobians they are, see `models.belonging.described`; "": unknown.
     """
 
     inputs: Float[Tensor, " n inputs"]
@@ -131,6 +133,7 @@ class Examples(NamedTuple):
     pulled: Float[Tensor, " n params"]
     delta: Float[Tensor, " looks params"]
     look: Int[Tensor, " n"]
+    target: str = ""
 
 
 def look(
@@ -178,7 +181,8 @@ def gather(
             images = augment.view(support.images, generator) if k else support.images
             part = look(target, replace(support, images=images), theta)
             parts.append(part._replace(look=part.look + len(parts)))
-    return Examples(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    columns = [torch.cat(column) for column in zip(*(p[:-1] for p in parts), strict=True)]
+    return Examples(*columns, target=belonging.described(target))
 
 
 def fit_jacobian(
@@ -221,6 +225,7 @@ def build(
     sizes = data.inputs.shape[1], data.feature.shape[1], data.pulled.shape[1]
     with lent(generator):
         net = LearnedJacobian(*sizes, width)
+    net.target = data.target
     sample = torch.randint(len(data.look), (4_096,), generator=generator)
     inputs, pulled = data.inputs[sample].float(), data.pulled[sample].float()
     tokens = pulled.unflatten(1, (-1, token_size)).square().mean((0, 2)).sqrt()

@@ -147,7 +147,7 @@ def build(
         )
     ).to(data.thetas.device)
     net.jacobian.load_state_dict(jacobian.state_dict())
-    net.target = data.target
+    net.target = net.jacobian.target = data.target
     net.theta0.copy_(data.thetas[0, 0])
     net.scale.copy_(data.unit())
     with torch.no_grad():

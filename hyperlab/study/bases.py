@@ -72,7 +72,7 @@ def images_of(data: Trajectories, examples: Examples, rows: Rows) -> Examples:
     wanted[rows] = True
     keep = wanted.repeat_interleave(looks)[examples.look]
     kept = (x[keep] for x in examples[:4])
-    return Examples(*kept, examples.delta, examples.look[keep])
+    return Examples(*kept, examples.delta, examples.look[keep], examples.target)
 
 
 def network(

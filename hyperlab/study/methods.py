@@ -78,12 +78,14 @@ class Learned:
             and, where it has a correction, a row without ("HyperFlow-C guess alone").
         data: the recorded trajectories, for the mean displacements.
         own: of each test domain the mean displacement of other tasks, see `experiments.own_means`.
+        own_of: the target of these, see `models.belonging.described`; "": not known.
         length: factor on the drift, chosen on validation domains.
     """
 
     nets: Mapping[str, DriftNetwork] = field(default_factory=dict)
     data: Trajectories | None = None
     own: Mapping[str, Tensor] = field(default_factory=dict)
+    own_of: str = ""
     length: float = 1.0
 
     def methods(self) -> dict[str, Method]:
@@ -99,7 +101,7 @@ class Learned:
             if len(self.data.domain.unique()) > 1:
                 made.append(controls.NearestDomain.fit(self.data))
         if self.own:
-            made.append(controls.OwnDomain(deltas=self.own))
+            made.append(controls.OwnDomain(deltas=self.own, made_for=self.own_of))
         if flows:
             last = list(flows.values())[-1]
             size = last.net.shape.token_size

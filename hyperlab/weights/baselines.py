@@ -5,6 +5,7 @@ Each takes the training networks (n x params; aligned, if that is wanted) and gi
 Source: Zeng et al. 2025 (arXiv:2506.07998) for noise, average (of 16) and Gaussian.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -133,7 +134,7 @@ def _normal(w: Tensor, k: int, dim: int, generator: torch.Generator) -> Tensor:
     return torch.randn(k, dim, generator=generator).to(w)
 
 
-def possible(n: int) -> dict[str, Baseline]:
+def possible(n: int) -> dict[str, Callable[..., Tensor]]:
     """The baselines by name, without averages of as many as the `n` networks or more."""
     of = {
         name: getattr(made, "keywords", {}).get("of", 0) for name, made in BASELINES.items()

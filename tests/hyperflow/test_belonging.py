@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from hyperlab import params
-from hyperlab.base import ConfigError, stream
-from hyperlab.hyperflow import adapt, controls, diagnostics, drift, training
+from hyperlab.base import PRETRAINED, ConfigError, stream
+from hyperlab.hyperflow import adapt, controls, diagnostics, drift, jacobian, training
 from hyperlab.hyperflow.context import encode, pad
+from hyperlab.hyperflow.jacobian import JacobianConfig
 from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.models import belonging, targets
@@ -79,6 +80,11 @@ MADE = {
     "table of domains": controls.NearestDomain.fit(recorded()),
     "displacement": controls.Displacement(
         delta=recorded().displacement[0], made_for=recorded().target
+    ),
+    "own domain's mean": controls.OwnDomain(
+        deltas={"sand": recorded().displacement[0]},
+        domain="sand",
+        made_for=recorded().target,
     ),
 }
 
@@ -166,13 +172,30 @@ def test_a_drift_network_is_fitted_to_trajectories_and_a_jacobian_of_one_target(
     data, config = recorded(), replace(DriftConfig.at("smoke"), steps=2)
     learned = tiny_jacobian(TARGET)
     fitted, _ = training.fit_drift(data, config, learned, generator=stream(0))
-    assert fitted.target == data.target
+    assert fitted.target == fitted.jacobian.target == data.target
     learned.target = belonging.described(FOREIGN["other weights"])
     with pytest.raises(ConfigError, match="do not belong together: .*tiny-.*tiny-"):
         training.fit_drift(data, config, learned, generator=stream(0))
     fitted.target = learned.target
     with pytest.raises(ConfigError, match="network and trajectories differ"):
         diagnostics.bound(fitted, data)
+
+
+def test_a_jacobian_names_the_target_of_the_images_that_it_learned_from():
+    config = JacobianConfig(n_tasks=1, looks=1, steps=1, batch=2, width=8)
+    tasks = [(support(), recorded().thetas[0])]
+    seen = jacobian.gather(TARGET, tasks, config, generator=stream(0))
+    size = TARGET.model.num_features
+    learned = jacobian.fit_jacobian(seen, config, token_size=size, generator=stream(0))
+    assert learned.target == belonging.described(TARGET)
+    with pytest.raises(ConfigError, match="do not belong together"):
+        training.build(recorded(FOREIGN["other weights"]), DriftConfig.at("smoke"), learned)
+
+
+def test_what_is_shipped_belongs_to_the_shipped_backbone_part_by_part():
+    micro = belonging.described(targets.load("vit_micro"))
+    assert drift.load("cubic").jacobian.target == micro
+    assert jacobian.load(PRETRAINED / "jacobian.safetensors").target == micro
 
 
 def test_a_bench_and_a_table_refuse_before_any_work(monkeypatch):
