@@ -52,6 +52,8 @@ def averages(
         ConfigError: no more networks than that: every such mean is the mean of all.
     """
     _require(w)
+    if len(w) == 1:
+        raise ConfigError("the average of one network is a copy; want two or more")
     if len(w) <= of:
         raise ConfigError(
             f"averages of {of} of {len(w)} networks are all one network, the mean; want more "

@@ -123,7 +123,7 @@ def test_what_has_diverged_names_no_class(monkeypatch):
     lost = torch.full_like(TARGET.theta0, torch.nan)
     with pytest.raises(ConfigError, match="6 of 6 queries are not finite.*smaller"):
         TARGET.accuracy(lost, Episode(TASK, TASK, "", tuple("abc")))
-    (fast,) = methods.named(["20x1e12"])
+    (fast,) = methods.named(["20x1000000000000"])
     with pytest.raises(ConfigError, match="20 steps of 1e.12, sand, task 0: .*diverged"):
         experiments.evaluate(TARGET, [fast], SHORT)
 
@@ -325,6 +325,7 @@ def together(monkeypatch, **labels):
     sources = tuple(map(roles.Source, domains))
     monkeypatch.setattr(roles, "present", lambda role, root=None: sources)
     monkeypatch.setattr(roles, "open_source", lambda s, role, **looks: domains[s.name])
+    roles.kept.cache_clear()
 
 
 @pytest.mark.parametrize("only", [(), ("usps",)])
