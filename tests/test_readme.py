@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "results/README.md")
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "results/README.md")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ALL = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 LINK = re.compile(r"\]\(([^)]+)\)")

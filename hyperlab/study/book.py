@@ -29,7 +29,7 @@ ASSETS = [Path(__file__).with_name(f"book.{end}") for end in ("css", "js", "svg"
 NOTEBOOK = re.compile(r"\[([^\]]*)\]\(((?:\w+/)?\d\d_\w+\.ipynb)\)")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 FRONT = "index.md"  # the README
-GUIDES = ("data_scripts/README.md", "CONTRIBUTING.md")
+GUIDES = ("data_scripts/README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 SETTINGS = {
     "project": "hyperlab",
     "extensions": ["myst_nb", "hyperlab.study.book"],

@@ -18,6 +18,7 @@ OURS = Path(__file__).with_name("words.txt").read_text(encoding="utf-8").splitli
 TEXTS = [
     *NOTEBOOKS,
     ROOT / "README.md",
+    ROOT / "ARCHITECTURE.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "results" / "README.md",
     ROOT / "data_scripts" / "README.md",

@@ -171,6 +171,7 @@ def small(tmp_path):
         "[facts](results/facts.json), [table](results/table.md)\n",
         "data_scripts/README.md": "# Scripts\n\nWords.\n",
         "CONTRIBUTING.md": "# Contribute\n\nWords.\n",
+        "ARCHITECTURE.md": "# Rooms\n\nWords.\n",
         "results/table.md": "| a |\n|---|\n| 1 ± 2 |\n",
         "results/facts.json": "{}",
         "hyperlab/module.py": "x = 1\n",
