@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.base import ConfigError, choose
 from hyperlab.hyperflow import adapt, drift
-from hyperlab.hyperflow.adapt import FewerImages, HyperFlow, NoAdaptation
 from hyperlab.models import targets
 from hyperlab.study import claims, experiments, script
+from hyperlab.tasks import protocols
 
 import typer
 from tqdm import tqdm
@@ -25,34 +26,34 @@ def main(
     rows: Annotated[Path, typer.Option(help="folder of each task's rows")] = ROWS,
 ) -> None:
     """The shipped drift network C. CPU, one core: 20 minutes."""
-    n = script.n_tasks(n_tasks, scale, 40)
-    which = {"role": "validation", "protocol": protocol, "n_tasks": n, "seed": seed}
-    config = experiments.EvalConfig(**which)
-    target = targets.load("vit_micro")
+    draw = choose(protocols.PROTOCOLS, protocol).draw
+    if getattr(draw, "keywords", {}).get("n_shot") == 1:
+        raise ConfigError("half of one image a class is all of it: take two shots or more")
+    which = {"role": "validation", "protocol": protocol, "seed": seed}
+    config = experiments.EvalConfig(**which, n_tasks=script.n_tasks(n_tasks, scale, 40))
     where = {"folder": rows, "root": data, "progress": tqdm}
-    table = experiments.evaluate(target, methods(), config, **where)
+    table = experiments.evaluate(targets.load("vit_micro"), methods(), config, **where)
     print(claims.finish(table, config, len(table), out))
 
 
 def methods() -> list[adapt.Method]:
     """All, half or a quarter of the images, and three ways to the class means."""
-    net, none = drift.load("cubic"), NoAdaptation()
-    flow, pushed = HyperFlow(net=net, name=WHOLE), HyperFlow(net=net, push=True)
+    net, none = drift.load("cubic"), adapt.NoAdaptation()
+    flow, pushed = adapt.HyperFlow(net=net, name=WHOLE), adapt.HyperFlow(net=net, push=True)
     rows = [none, flow, replace(pushed, name=f"{WHOLE}, pushed")]
     for share, name in ((0.5, "half"), (0.25, "quarter")):
+        seen = fewer(flow, share, f"{WHOLE}, {name}, means of seen")
         rows += [
             fewer(none, share, f"no adaptation, {name}"),
-            fewer(flow, share, f"{WHOLE}, {name}, means of all", means_of_all=True),
-            fewer(flow, share, f"{WHOLE}, {name}, means of seen"),
+            replace(seen, name=f"{WHOLE}, {name}, means of all", means_of_all=True),
+            seen,
             fewer(pushed, share, f"{WHOLE}, {name}, pushed"),
         ]
     return [*rows, fewer(adapt.bias_tuning(), 0.25, "bias-tuning, quarter")]
 
 
-def fewer(
-    method: adapt.Method, share: float, name: str, *, means_of_all: bool = False
-) -> FewerImages:
-    return FewerImages(method=method, share=share, name=name, means_of_all=means_of_all)
+def fewer(method: adapt.Method, share: float, name: str) -> adapt.FewerImages:
+    return adapt.FewerImages(method=method, share=share, name=name)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Annotated
 import pytest
 import typer
 
+from hyperlab import checkpoint
 from hyperlab.base import DataMissingError, expanded, whole_file
 from hyperlab.hyperflow import drift, jacobian
 from hyperlab.hyperflow.trajectories import TrajectoryStore
@@ -62,7 +63,7 @@ def test_what_is_not_below_the_home_folder_is_missed_there(home, look):
 
 def test_what_is_kept_of_a_jacobian_below_the_home_folder_is_read_there(home):
     jacobian.save(tiny_jacobian(tiny_target()), "~/j.safetensors", {"command": "x"})
-    assert jacobian.about("~/j.safetensors")["command"] == "x"
+    assert checkpoint.about("~/j.safetensors")["command"] == "x"
 
 
 def test_data_may_lie_below_the_home_folder(home, monkeypatch):

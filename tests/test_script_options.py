@@ -69,6 +69,7 @@ def said(monkeypatch, tmp_path, capsys):
         ("retrieve_networks.py", ["--steps", "300"], "--steps takes 2 numbers"),
         ("compare_supports.py", ["--shots", "5,5"], "--shots takes different numbers"),
         ("compare_supports.py", ["--n-tasks", "1"], "two tasks of it or more"),
+        ("compare_contexts.py", ["--protocol", "5-way 1-shot"], "take two shots or more"),
         ("download_data.py", ["--all", "dtd"], "one of these"),
         ("audit_cost.py", ["--again", "a.json", "--scale", "smoke"], "--scale would"),
         ("audit_cost.py", ["--again", "a.json", "--device=cpu"], "--device would"),
@@ -108,8 +109,7 @@ def test_images_of_all_zoos_are_there_before_the_first_is_measured(
         zoo = replace(zoo, dataset="mnist") if path == "other" else zoo
         return zoo, ZooConfig.at("laptop", "digits")
 
-    for module in (generators, starts):
-        monkeypatch.setattr(module, "opened", opened)
+    monkeypatch.setattr(starts, "opened", opened)
     monkeypatch.setattr(zoo_store, "find_zoo", lambda path: opened(path)[0])
     words = said(name, *arguments, "--scale", "smoke", "--data", tmp_path)
     assert "mnist" in words and "download_data.py" in words

@@ -172,7 +172,7 @@ def test_solvers_are_compared_on_validation_domains(tmp_path):
 
 
 def test_looks_are_compared_on_validation_domains_and_go_on_from_their_rows(tmp_path):
-    plan = ["--scale", "smoke", "--protocol", "5-way 1-shot", "--out", tmp_path / "t"]
+    plan = ["--scale", "smoke", "--protocol", "5-way 5-shot", "--out", tmp_path / "t"]
     for _ in range(2):
         said = run("compare_contexts.py", *plan, "--rows", tmp_path / "rows")
         assert said.returncode == 0, said.stderr

@@ -241,18 +241,9 @@ class FewerImages:
         return self.method.view(target)
 
     def shown(self, support: LabelledImages) -> LabelledImages:
-        """The images that the method sees.
-
-        Raises:
-            ConfigError: a share of one image a class, which is all of them.
-        """
+        """The images that the method sees: one of each class or more, so of one shot all."""
         support.require()
         n = math.ceil(self.share * len(support.labels))
-        if self.share < 1 and len(support.labels) == support.n_way:
-            raise ConfigError(
-                f"{self.name!r} of one image a class would be {self.method.name!r} itself; take "
-                "tasks of two shots or more, or leave it out"
-            )
         return support.at_most(max(min(n, self.max_images or n), support.n_way))
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:

@@ -189,10 +189,6 @@ DEGENERATE = {
         lambda: adapt.FewerImages(**HALF | {"share": 1.0}),
         "'no adaptation' itself",
     ),
-    "half of one image a class": (
-        lambda: adapt.FewerImages(**HALF)(TARGET, support(n_shot=1)),
-        "'no adaptation' itself; take tasks of two shots",
-    ),
     "the guess alone of a network without a correction": (
         lambda: methods.named(
             ["X guess alone"], methods.Learned(nets={"X": tiny_net(TARGET)})
