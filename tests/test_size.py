@@ -14,7 +14,7 @@ CEILINGS = {  # lines of Python today, and where they are to be
     "hyperlab/models/*": (1_733, 1_000),
     "hyperlab/hyperflow/*": (2_398, 2_200),
     "hyperlab/weights/*": (4_465, 3_500),
-    "hyperlab/study/*": (7_675, 1_000),
+    "hyperlab/study/*": (7_673, 1_000),
     "hyperlab/views/*": (1_150, 750),
     "hyperlab/views/apps/*": (4_457, 2_900),
     "hyperlab/exercises/*": (735, 500),
