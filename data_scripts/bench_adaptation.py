@@ -8,11 +8,13 @@ from typing import Annotated
 from hyperlab.base import whole_file
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
-from hyperlab.study import cost, script, timing
+from hyperlab.study import cost, timing
 from hyperlab.tasks import domains, episodes
 
 import torch
 import typer
+
+import script
 
 SHOTS = {"smoke": (1,), "laptop": (5, 20), "paper": (5, 20, 50)}
 OUT = Path("results/bench_adaptation.json")
@@ -47,7 +49,7 @@ def main(
             "seconds, bias-tuning / HyperFlow": round(tuning.seconds / learned.seconds, 2),
             "flops, bias-tuning / HyperFlow": round(tuning.flops / learned.flops, 2),
         }
-    about = {"command": script.command(), "repeats": repeats, "seed": seed}
+    about = {"command": timing.command(), "repeats": repeats, "seed": seed}
     facts = {"machine": timing.machine(), "versions": timing.versions(["torch", "timm"])}
     with whole_file(out) as draft:
         draft.write_text(

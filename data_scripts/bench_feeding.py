@@ -1,18 +1,122 @@
 """Train a drift network from a store larger than memory; measure memory and waiting."""
 
 import json
+import resource
 import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from hyperlab import executor
-from hyperlab.base import choose, whole_file
-from hyperlab.hyperflow.trajectories import Stream, TrajectoryStore, spare_a_core
-from hyperlab.study import feeding, script, timing
+from hyperlab.base import Progress, choose, silent, stream, whole_file
+from hyperlab.hyperflow import drift
+from hyperlab.hyperflow.training import DriftConfig, fit_drift
+from hyperlab.hyperflow.trajectories import (
+    Stream,
+    Trajectories,
+    TrajectoryStore,
+    spare_a_core,
+)
+from hyperlab.study import timing
 
+import numpy as np
 import torch
 import typer
 from tqdm.auto import tqdm
+
+import script
+
+SIZES = {"knot": 51, "param": 1_728, "image": 25, "input": 1_344, "dim": 96}  # vit_micro
+BATCH, N_WAY = 8, 5
+
+
+@dataclass
+class Watched:
+    """A source of mini-batches that counts how long training waits for them."""
+
+    data: Stream | Trajectories
+    waited_s: list[float] = field(default_factory=list)
+
+    @property
+    def sample(self) -> Trajectories:
+        return self.data.sample
+
+    def batches(self, n: int, generator: torch.Generator) -> Iterator[Trajectories]:
+        """The same batches."""
+        batches = self.data.batches(n, generator)
+        while True:
+            start = time.perf_counter()
+            batch = next(batches)
+            self.waited_s.append(time.perf_counter() - start)
+            yield batch
+
+
+def made_up(path: Path, n_tasks: int, *, seed: int, progress: Progress = silent) -> None:
+    """A store of smooth random paths in the sizes of `vit_micro`, 5 ways and 5 shots."""
+    about = {"domains": ["made up"], "token_size": SIZES["dim"], "seed": seed}
+    store = TrajectoryStore.create(
+        path, SIZES | {"task": n_tasks}, batch=BATCH, about=about
+    )
+    for batch in progress(store.missing, total=len(store.missing), desc="making up"):
+        store.write(batch, _arrays(store, np.random.default_rng((seed, batch)), batch))
+
+
+def _arrays(
+    store: TrajectoryStore, dice: np.random.Generator, batch: int
+) -> dict[str, np.ndarray]:
+    rows = store.rows(batch)
+    n = rows.stop - rows.start
+
+    def normal(*shape: int) -> np.ndarray:
+        return dice.standard_normal((n, *shape), dtype="f4")
+
+    knots, params = SIZES["knot"], SIZES["param"]
+    t = np.linspace(0, 1, knots, dtype="f4")[:, None]
+    waves = [normal(1, params) * np.sin(k * t) for k in (1, 2, 3)]
+    flags = {name: np.zeros(n) for name in ("domain", "styled", "diverged")}
+    labels = np.tile(np.arange(SIZES["image"]) % N_WAY, (n, 1))
+    return flags | {
+        "thetas": sum(waves) + 1e-3 * normal(knots, params) * (t > 0),
+        "losses": np.ones((n, knots)),
+        "features": normal(SIZES["image"], SIZES["input"]),
+        "residual": normal(SIZES["image"], SIZES["dim"]),
+        "labels": labels,
+        "n_way": np.full(n, N_WAY),
+        "n_support": np.full(n, SIZES["image"]),
+    }
+
+
+def measure(
+    data: Stream | Trajectories, steps: int, *, seed: int, progress: Progress = silent
+) -> dict[str, float]:
+    """Train, and say how busy training was.
+
+    Returns:
+        `seconds` a step, the share of them spent on the model (`busy`), and the most resident
+        memory of this process so far, `peak_bytes`. The first step, in which the pool is
+        filled, counts as `start_s`.
+    """
+    jacobian = drift.load("cubic").jacobian
+    watched, begun = Watched(data), time.perf_counter()
+    started: list[float] = []
+
+    def timed(items: Iterator[int], *, total: int, desc: str) -> Iterator[int]:
+        for item in progress(items, total=total, desc=desc):
+            started.append(time.perf_counter())
+            yield item
+
+    config, generator = DriftConfig(steps=steps), stream(seed, "feeding")
+    fit_drift(watched, config, jacobian, generator=generator, progress=timed)
+    spent = time.perf_counter() - started[1]
+    return {
+        "seconds": spent / (steps - 1),
+        "busy": 1 - sum(watched.waited_s[1:]) / spent,
+        "start_s": started[1] - begun,
+        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
+
 
 TASKS = {"smoke": 80, "laptop": 800, "paper": 20_000}
 STEPS = {"smoke": 5, "laptop": 60, "paper": 700}  # paper: more than once through the store
@@ -20,7 +124,7 @@ STEPS = {"smoke": 5, "laptop": 60, "paper": 700}  # paper: more than once throug
 
 def make(path: str, n_tasks: int) -> None:
     """The made-up store; in a process of its own, whose memory does not count."""
-    feeding.made_up(Path(path), n_tasks, seed=0, progress=tqdm)
+    made_up(Path(path), n_tasks, seed=0, progress=tqdm)
 
 
 def main(
@@ -43,11 +147,11 @@ def main(
         store = TrajectoryStore.open(path)
         data = Stream(store, memory_bytes=int(memory * 2**30))
         spare_a_core()
-        streamed = feeding.measure(data, steps, seed=seed, progress=tqdm)
+        streamed = measure(data, steps, seed=seed, progress=tqdm)
         whole = next(data.batches(min(n // 2, 512), torch.Generator()))
-        held = feeding.measure(whole, min(steps, 60), seed=seed, progress=tqdm)
-        facts = {"trajectories": n, "bytes": store.n_bytes, **feeding.SIZES, "steps": steps}
-    about = {"command": script.command(), "machine": timing.machine(), "store": facts}
+        held = measure(whole, min(steps, 60), seed=seed, progress=tqdm)
+        facts = {"trajectories": n, "bytes": store.n_bytes, **SIZES, "steps": steps}
+    about = {"command": timing.command(), "machine": timing.machine(), "store": facts}
     about |= {"streamed": streamed, "some of it in memory": held}
     with whole_file(out) as draft:
         draft.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import SCALES, ConfigError
-from hyperlab.study import book, script
 from hyperlab.views import figures
 
 import typer
 from tqdm.auto import tqdm
+
+import script
+from course import book
 
 ROOT = Path(__file__).parents[1]
 

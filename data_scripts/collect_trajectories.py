@@ -5,10 +5,12 @@ from typing import Annotated
 
 from hyperlab.hyperflow import collect
 from hyperlab.models import targets
-from hyperlab.study import methods, script
+from hyperlab.study import methods
 
 import typer
 from tqdm import tqdm
+
+import script
 
 
 def main(

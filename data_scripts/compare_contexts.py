@@ -7,11 +7,13 @@ from typing import Annotated
 from hyperlab.base import ConfigError, choose
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
-from hyperlab.study import claims, experiments, script
+from hyperlab.study import claims, experiments
 from hyperlab.tasks import protocols
 
 import typer
 from tqdm import tqdm
+
+import script
 
 WHOLE, ROWS = "HyperFlow-C", Path("artifacts/contexts")
 

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import ConfigError, distinct
-from hyperlab.study import generator_tables, generators, kept, script, timing
+from hyperlab.study import generator_tables, generators, timing
 from hyperlab.weights import zoo_store
 
 import typer
 from tqdm import tqdm
+
+import kept
+import script
 
 OUT = Path("results/generators.json")
 
@@ -29,7 +32,7 @@ def main(
     """Some minutes a zoo; of one whose rows are there only `again`, or nothing, is measured."""
     config = generators.GeneratorsConfig.at(scale)
     config = replace(config, flow=replace(config.flow, steps=steps or config.flow.steps))
-    about = {"command": script.command(), "seed": seed, "config": repr(config)}
+    about = {"command": timing.command(), "seed": seed, "config": repr(config)}
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch", "scipy"])}
     found = script.joined(out, "zoos")
     script.no_effect("--encoders", when=again, why="--again names those to measure")

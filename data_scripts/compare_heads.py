@@ -5,11 +5,13 @@ from typing import Annotated
 
 from hyperlab import params
 from hyperlab.models import targets
-from hyperlab.study import head_tables, script, timing
+from hyperlab.study import head_tables, timing
 from hyperlab.study.heads import HeadsConfig
 
 import typer
 from tqdm import tqdm
+
+import script
 
 OUT = Path("results")
 ROWS = Path("artifacts/heads")
@@ -25,7 +27,7 @@ def main(
     """Twenty minutes on a processor core; adapters' rows that are there are not made again."""
     config = HeadsConfig.at(scale)
     target = targets.load("vit_micro", subset=params.qkv_biases)
-    about = {"command": script.command(), "scale": scale, "seed": seed}
+    about = {"command": timing.command(), "scale": scale, "seed": seed}
     about |= {"config": repr(config), "machine": timing.machine()}
     about |= {"versions": timing.versions(["torch", "scikit-learn"])}
     found = head_tables.study(

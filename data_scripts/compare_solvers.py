@@ -8,10 +8,12 @@ from typing import Annotated
 from hyperlab.base import ConfigError
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
-from hyperlab.study import claims, experiments, script
+from hyperlab.study import claims, experiments
 
 import typer
 from tqdm import tqdm
+
+import script
 
 NETS = {"C": "cubic", "L": "linear"}
 GRID = (

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import distinct
-from hyperlab.study import kept, script, start_tables, starts, timing
+from hyperlab.study import start_tables, starts, timing
 
 import typer
 from tqdm import tqdm
+
+import kept
+import script
 
 OUT = Path("results/starts.json")
 
@@ -33,7 +36,7 @@ def main(
     if last:
         reported = tuple(epoch for epoch in config.epochs if epoch <= last)
         config = replace(config, epochs=reported)
-    about = {"command": script.command(), "seed": seed, "config": repr(config)}
+    about = {"command": timing.command(), "seed": seed, "config": repr(config)}
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch", "scipy"])}
     found = script.joined(out, "zoos")
     distinct([Path(path).stem for path in script.words(zoos)], "names of zoos")

@@ -5,10 +5,12 @@ from typing import Annotated
 
 from hyperlab.hyperflow import adapt
 from hyperlab.models import targets
-from hyperlab.study import claims, experiments, methods, script
+from hyperlab.study import claims, experiments, methods
 
 import typer
 from tqdm import tqdm
+
+import script
 
 
 def main(

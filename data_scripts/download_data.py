@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import ConfigError, HyperlabError
-from hyperlab.study import script
 from hyperlab.tasks import domains
 from hyperlab.tasks.catalogue import CATALOGUE
 from hyperlab.tasks.download import download
 
 import typer
 from tqdm.auto import tqdm
+
+import script
 
 OUT = "Root folder, one sub-folder a data set (default: HYPERLAB_DATA if set, else data)."
 

@@ -8,12 +8,14 @@ from hyperlab import params
 from hyperlab.base import choose, whole_file
 from hyperlab.hyperflow import drift
 from hyperlab.models import targets
-from hyperlab.study import script, timing
+from hyperlab.study import timing
 from hyperlab.views import film
 from hyperlab.views.apps.stepper_state import Bench, Reading, Stepper, unseen
 
 import typer
 from tqdm import tqdm
+
+import script
 
 
 def walk(state: Stepper, method: str, steps: int) -> tuple[Reading, ...]:
@@ -43,7 +45,7 @@ def main(
     film.keep(pictures, out / "stepper.gif")
     with whole_file(out / "stepper.png") as draft:
         pictures[-1].save(draft, format="png", optimize=True)
-    facts = {"command": script.command(), "scale": scale, "seed": seed}
+    facts = {"command": timing.command(), "scale": scale, "seed": seed}
     facts |= {"backbone": "vit_micro", "network": state.net, "solver": state.method}
     facts |= shown.facts()
     facts["four_euler_steps"] = round(walk(state, "euler", 4)[-1].accuracy, 4)

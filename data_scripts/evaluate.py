@@ -6,11 +6,13 @@ from typing import Annotated
 
 from hyperlab.hyperflow import collect
 from hyperlab.models import belonging, targets
-from hyperlab.study import claims, experiments, methods, script
+from hyperlab.study import claims, experiments, methods
 
 import torch
 import typer
 from tqdm import tqdm
+
+import script
 
 NETS = "HyperFlow-L=linear,HyperFlow-C=cubic"
 

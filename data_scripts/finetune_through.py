@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import ConfigError, distinct
-from hyperlab.study import generators, kept, script, through, through_tables, timing
+from hyperlab.study import generators, through, through_tables, timing
 from hyperlab.weights import zoo_store
 
 import typer
 from tqdm import tqdm
+
+import kept
+import script
 
 OUT = Path("results/through.json")
 PAIRS = "digits:glyphs,glyphs:digits"
@@ -25,7 +28,7 @@ def main(
 ) -> None:
     """Some minutes a pair. A base is digits, glyphs or objects, or the store of a zoo."""
     config = through.StudyConfig.at(scale)
-    about = {"command": script.command(), "config": repr(config)}
+    about = {"command": timing.command(), "config": repr(config)}
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch"])}
     found, asked = script.joined(out, "pairs"), []
     for pair in script.words(pairs):  # all of them are there before the first is measured

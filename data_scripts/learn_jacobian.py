@@ -7,10 +7,11 @@ from typing import Annotated
 from hyperlab import base
 from hyperlab.hyperflow import collect, jacobian
 from hyperlab.models import targets
-from hyperlab.study import script
 
 import typer
 from tqdm import tqdm
+
+import script
 
 
 def main(

@@ -7,11 +7,12 @@ from typing import Annotated
 
 from hyperlab import base, checkpoint
 from hyperlab.models import pretrain, targets
-from hyperlab.study import script
 from hyperlab.tasks import roles
 
 import typer
 from tqdm import tqdm
+
+import script
 
 
 def main(

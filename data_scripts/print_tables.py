@@ -1,12 +1,62 @@
 """Print every table of results/ again from its figures, without measuring anything."""
 
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
+import audit_cost
+import bench_threads
+import compare_precision
+import plan_collection
 from hyperlab.base import whole_file
-from hyperlab.study import printed, script
+from hyperlab.study import (
+    claims,
+    generator_tables,
+    head_tables,
+    retrieval_tables,
+    start_tables,
+    through_tables,
+)
 
 import typer
+
+import script
+from course import times
+
+Printer = Callable[[Mapping], str]  # figures -> Markdown
+PLAN = "python data_scripts/plan_collection.py"
+# JSON -> Markdown and its printer; figures with a "summary" are printed by `claims`.
+PRINTERS: dict[str, tuple[str, Printer]] = {
+    "adapters": ("adapters", head_tables.adapters_markdown),
+    "bench_collection": ("collection", lambda found: plan_collection.markdown(found, PLAN)),
+    "bench_threads": ("bench_threads", bench_threads.markdown),
+    "bench_threads_07": ("bench_threads_07", bench_threads.markdown),
+    "bench_threads_07_laptop": ("bench_threads_07_laptop", bench_threads.markdown),
+    "cost": ("cost", audit_cost.markdown),
+    "course": ("course", times.markdown),
+    "generators": ("generators", lambda found: generator_tables.markdown(found["zoos"])),
+    "heads": ("heads", head_tables.heads_markdown),
+    "precision": (
+        "precision",
+        lambda f: compare_precision.markdown(f["percent of the path"]),
+    ),
+    "retrieval": ("retrieval", retrieval_tables.markdown),
+    "starts": ("starts", lambda found: start_tables.markdown(found["zoos"])),
+    "through": ("through", lambda found: through_tables.markdown(found["pairs"])),
+}
+
+
+def texts(path: Path) -> dict[Path, str]:
+    """Files beside a JSON of figures -> what is printed of it there; some have no table."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if "summary" in found:
+        pages = claims.texts(found, path.stem)
+        return {path.with_suffix(suffix): text for suffix, text in pages.items()}
+    if path.stem not in PRINTERS:
+        return {}
+    name, printer = PRINTERS[path.stem]
+    return {path.with_name(f"{name}.md"): printer(found)}
 
 
 def main(
@@ -14,7 +64,7 @@ def main(
 ) -> None:
     """NAME.json -> NAME.md, and NAME.html where there is a page; a second."""
     for path in sorted(folder.glob("*.json")):
-        for out, text in printed.texts(path).items():
+        for out, text in texts(path).items():
             with whole_file(out) as draft:
                 draft.write_text(text, encoding="utf-8")
             print(f"wrote {out}")

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.identity import checksum
-from hyperlab.study import retrieval, retrieval_tables, script, timing
+from hyperlab.study import retrieval, retrieval_tables, timing
 from hyperlab.weights import zoo_store
 
 import typer
 from tqdm import tqdm
+
+import script
 
 OUT = Path("results/retrieval.json")
 KINDS = "caml,means,one-hot,nothing"
@@ -42,7 +44,7 @@ def main(
     same["checksums"] = ", ".join([f"{part.name} {checksum(part)}" for part in sets])
     same["prior networks"] = checksum(other and other.w)
     rows = retrieval_tables.begun(out, same)
-    about = {"command": script.command(), **same}
+    about = {"command": timing.command(), **same}
     about |= {"machine": timing.machine(), "versions": timing.versions(["torch"])}
     how = {"other": other, "progress": tqdm}
     done = {row["seed"] for row in rows}

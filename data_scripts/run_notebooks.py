@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import SCALES, ConfigError
-from hyperlab.study import course, course_times, script
 
 import typer
 from tqdm.auto import tqdm
+
+import script
+from course import runner, times
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,14 +42,14 @@ def main(
         raise ConfigError("golden cells hold what --scale smoke --seed 0 prints")
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    runs = course.run_all(paths, out, {"scale": scale, "seed": seed}, progress=tqdm)
+    runs = runner.run_all(paths, out, {"scale": scale, "seed": seed}, progress=tqdm)
     for done, path in zip(runs, paths, strict=True):
         took = f"{done.seconds:.1f} s, {done.cpu_seconds:.1f} of the processor"
         typer.echo(f"{done.name}: {took}, {', '.join(done.faults) or 'passed'}")
         if golden and not done.faults:
-            typer.echo(f"  {course.store_golden(path, done.executed)} golden cells stored")
+            typer.echo(f"  {runner.store_golden(path, done.executed)} golden cells stored")
     if keep is not None:
-        course_times.keep(keep.with_suffix(".json"), runs, scale)
+        times.keep(keep.with_suffix(".json"), runs, scale)
     typer.echo(f"wrote {out / 'index.html'}")
     raise typer.Exit(int(any(done.faults for done in runs)))
 

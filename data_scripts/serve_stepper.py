@@ -5,13 +5,14 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.study import script
 from hyperlab.tasks import domains
 
 import nbformat
 import typer
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from voila.app import Voila
+
+import script
 
 TITLE = """# One step of the learned flow
 What does **Step** do to a task that neither the network nor its learned flow has seen?"""

@@ -7,12 +7,14 @@ from typing import Annotated
 
 from hyperlab.base import stream
 from hyperlab.models import belonging, targets
-from hyperlab.study import script
+from hyperlab.study import timing
 from hyperlab.tasks import roles
 from hyperlab.weights import context, sets
 
 import typer
 from tqdm import tqdm
+
+import script
 
 LEFT_OUT = {"cifar10"}  # its test images judge generated networks
 N_CLASSES = 10
@@ -41,7 +43,7 @@ def main(
     net.target = belonging.described(encoder.target)
     how = {"n_sets": 200, "n_shot": config.n_shot, "generator": stream(seed, "sets")}
     right = sets.right_share(net, list(pools["validation"].values()), **how)
-    about = {"command": script.command(), "seed": seed, "config": config}
+    about = {"command": timing.command(), "seed": seed, "config": config}
     about |= {"seconds": round(time.perf_counter() - begun), "right_share": f"{right:.3f}"}
     about["domains"] = list(pools["trajectories"])
     sets.save(net, out, {key: str(value) for key, value in about.items()})

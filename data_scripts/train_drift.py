@@ -7,10 +7,11 @@ from typing import Annotated
 
 from hyperlab import base, checkpoint
 from hyperlab.hyperflow import drift, jacobian, training, trajectories
-from hyperlab.study import script
 
 import typer
 from tqdm import tqdm
+
+import script
 
 
 def main(

@@ -6,13 +6,15 @@ from time import perf_counter
 from typing import Annotated
 
 from hyperlab.base import choose
-from hyperlab.study import script
+from hyperlab.study import timing
 from hyperlab.weights import recipes, tails
 from hyperlab.weights.recipes import RECIPES
 from hyperlab.weights.zoo import accuracies
 
 import typer
 from tqdm import tqdm
+
+import script
 
 
 def main(
@@ -39,7 +41,7 @@ def main(
         tail.architecture,
         out or f"artifacts/tail_{config.host}_{dataset}.safetensors",
     )
-    tails.save(tail, path, about={"command": script.command()})
+    tails.save(tail, path, about={"command": timing.command()})
     before = accuracies(network, network.w0[None], *splits.test)
     after = tail.accuracy[0]
     print(

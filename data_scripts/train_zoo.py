@@ -4,13 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.study import script
+from hyperlab.study import timing
 from hyperlab.weights import published, zoo_store
 from hyperlab.weights.recipes import RECIPES
 from hyperlab.weights.zoo import TailConfig, ZooConfig
 
 import typer
 from tqdm import tqdm
+
+import script
 
 
 def main(
@@ -38,7 +40,7 @@ def main(
     n, tail = (1, TailConfig(n=single_run)) if single_run else (n_networks, None)
     config = replace(config, epochs=kept, n_networks=n or config.n_networks, tail=tail)
     path = out or f"artifacts/zoo_{dataset}" + ("_single_run" if single_run else "")
-    about = {"command": script.command(), "domains": dataset}
+    about = {"command": timing.command(), "domains": dataset}
     if raw:
         ship = ship or Path(f"{path}.safetensors")
         published.convert(raw, ship, kept, dataset, about, progress=tqdm)

@@ -9,8 +9,11 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = {path.name: path for path in sorted((ROOT / "data_scripts").glob("*.py"))}
-SOURCES = sorted((ROOT / "hyperlab").rglob("*.py"))
+PROGRAMS = [p for p in sorted((ROOT / "data_scripts").rglob("*.py"))]
+SCRIPTS = {
+    p.name: p for p in PROGRAMS if "script.run(main)" in p.read_text(encoding="utf-8")
+}
+SOURCES = [*sorted((ROOT / "hyperlab").rglob("*.py")), *{*PROGRAMS} - {*SCRIPTS.values()}]
 PAGES = [*ROOT.glob("*.md"), ROOT / "data_scripts/README.md", *ROOT.glob("results/*.md")]
 PAGES.remove(ROOT / "results/CORRECTIONS.md")  # quotes what is no more
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

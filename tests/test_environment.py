@@ -161,8 +161,7 @@ def needed_by(rooms):
 
 
 def needs_notebooks(name):
-    course = {"study.course", "study.book", "study.recorded"}
-    return name in course or layers.room(name) == "views"
+    return layers.room(name) == "views"
 
 
 def test_every_import_of_the_package_is_a_requirement():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
+import script
 import typer
 
 from hyperlab import checkpoint
@@ -15,7 +16,7 @@ from hyperlab.hyperflow import drift, jacobian
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.models import targets
 from hyperlab.store import whole_address
-from hyperlab.study import claims, script
+from hyperlab.study import claims
 from hyperlab.tasks import domains, own
 from hyperlab.weights import zoo_store
 from tests.hyperflow.test_trajectories import new
@@ -91,7 +92,8 @@ def test_a_script_reads_a_home_folder_wherever_an_option_names_it(home, monkeypa
 AMID_ASCII = """
 from pathlib import Path
 import typer
-from hyperlab.study import script, tables
+from hyperlab.study import tables
+import script
 from hyperlab.tasks import own
 
 def main(data: Path = Path()) -> None:

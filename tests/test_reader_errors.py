@@ -8,12 +8,12 @@ import sys
 import nbformat
 import pytest
 import torch
+from course import runner
 from jupyter_client.manager import start_new_kernel
 from nbformat.v4 import new_code_cell, new_notebook
 
 from hyperlab import base, notebook
 from hyperlab.base import ConfigError, DataMissingError
-from hyperlab.study import course
 from hyperlab.tasks import domains, roles
 from tests.notebooks.files import NOTEBOOKS, PYTHON3, ROOT
 
@@ -219,5 +219,5 @@ def test_a_run_without_a_screen_stops_with_the_same_error(tmp_path):
     cells = [first, new_code_cell(GUARD), new_code_cell("print(episode)")]
     path = tmp_path / "00_x.ipynb"
     nbformat.write(new_notebook(cells=cells, metadata=PYTHON3), path)
-    done = course.run(path, tmp_path / "out.ipynb", {"scale": "smoke"})
+    done = runner.run(path, tmp_path / "out.ipynb", {"scale": "smoke"})
     assert done.faults == ("cell 3: NameError: name 'episode' is not defined",)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import script
 
 from hyperlab.base import ConfigError
 from hyperlab.hyperflow import collect
-from hyperlab.study import experiments, generators, methods, script, starts, through
+from hyperlab.study import experiments, generators, methods, starts, through
 from hyperlab.weights import zoo_store
 from hyperlab.weights.zoo import ZooConfig
 

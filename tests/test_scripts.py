@@ -1,5 +1,6 @@
 """Every data script explains itself, says what it wrote, and fails in one line."""
 
+import importlib
 import json
 import os
 import signal
@@ -10,15 +11,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+import script
 from PIL import Image
+from typer.testing import CliRunner
 
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.views import film
 from hyperlab.weights import tails, zoo_store
 from tests.browser.lab import browser_path
+from tests.test_advice import SCRIPTS
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted((ROOT / "data_scripts").glob("*.py"))
 OFFLINE = {  # no model hub, no keys, and a server that nobody is
     "HF_HUB_OFFLINE": "1",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -34,11 +37,12 @@ def run(name, *arguments):
     )
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
-def test_help_says_what_it_does(path):
-    said = run(path.name, "--help")
-    assert said.returncode == 0
-    assert "--" in said.stdout
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_help_says_what_it_does(name):
+    main = importlib.import_module(name.removesuffix(".py")).main
+    told = CliRunner().invoke(script.app(main), ["--help"])
+    assert told.exit_code == 0 and "--" in told.stdout
+    assert main.__doc__.splitlines()[0] in " ".join(told.stdout.split())
 
 
 def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):

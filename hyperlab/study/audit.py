@@ -14,8 +14,8 @@ from multiprocessing import get_context
 
 import torch
 
-from .. import params
-from ..base import T, choose, stream
+from .. import checkpoint, params
+from ..base import PRETRAINED, T, choose, stream
 from ..hyperflow.adapt import FewerImages, FineTuning, HyperFlow, Method, classifier
 from ..hyperflow.context import assemble
 from ..hyperflow.drift import DriftNetwork
@@ -37,6 +37,12 @@ LOOKS = {  # how HyperFlow looks at the support set
     SPARE: {"max_images": 100, "chunk": 32, "push": True},
 }
 ENOUGH_S = 10.0  # a timed call is repeated for so long, or `repeats` times if that is less
+RECORDING_MIN = 14.0  # 704 tasks, two processes: results/README.md; no card has it
+CARDS = {
+    "pre-training the backbone": "vit_micro",
+    "learned Jacobian": "jacobian",
+    "drift network": "drift_cubic",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,3 +198,17 @@ def whole(found: Mapping[str, Count]) -> Count:
     for other in others:
         first = first + other
     return first
+
+
+def offline_minutes() -> dict[str, float]:
+    """Minutes on two processor cores, networks' as on their cards; `vit_micro`, 704 tasks."""
+    files = {what: PRETRAINED / f"{name}.safetensors" for what, name in CARDS.items()}
+    found = {
+        what: float(checkpoint.about(file)["seconds"]) / 60 for what, file in files.items()
+    }
+    return {"recording trajectories": RECORDING_MIN, **found}
+
+
+def before_any_task() -> float:
+    """Minutes of the offline work that fine-tuning does not need: all but the backbone's."""
+    return sum(m for what, m in offline_minutes().items() if "backbone" not in what)

@@ -11,7 +11,7 @@ import torch
 from ..base import DataMissingError, Progress, expanded, silent, whole_file
 from ..hyperflow.adapt import Method
 from ..models.targets import Target
-from . import script
+from . import timing
 from .experiments import EvalConfig, compare, evaluate, recovery, summarise
 from .methods import BASELINE, TEACHER
 from .tables import number, rounded, table, with_interval
@@ -147,7 +147,7 @@ def tabulate(
 def about(config: EvalConfig) -> dict[str, object]:
     """The command that runs and what decides its tasks."""
     facts = {"role": config.role, "protocol": config.protocol, "seed": config.seed}
-    return {"command": script.command(), **facts}
+    return {"command": timing.command(), **facts}
 
 
 def paired(table: pd.DataFrame, flows: Sequence[str]) -> dict[str, list[float | None]]:

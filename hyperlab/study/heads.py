@@ -27,8 +27,8 @@ from ..weights import heads
 from ..weights.head_generators import GeneratorConfig, HeadGenerator, fit_generator
 from ..weights.heads import Bank, BaseConfig, HeadSet, Whitening, head_logits, tell
 from . import cost, methods
+from .audit import before_any_task
 from .experiments import EvalConfig, Trial, open_domains, trials
-from .ledger import before_any_task
 
 ROLES = {"in domain": "in_domain", "unseen": "held_out"}
 PROTOCOLS = ("5-way 1-shot", "5-way 5-shot")

@@ -2,7 +2,9 @@
 
 import os
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from hyperlab.base import ConfigError
+from ..base import ConfigError, printable
 
 
 def median_s(function: Callable[[], object], *, repeats: int = 5) -> float:
@@ -65,3 +67,8 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "absent"
+
+
+def command() -> str:
+    """The command line that runs, ready to be pasted: what stands beside every number."""
+    return printable(shlex.join(["python", *sys.argv]))

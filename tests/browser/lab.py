@@ -26,7 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hyperlab.study import course
+from course import runner
+
 from tests.notebooks.files import ROOT, SMOKE
 
 SHOTS = ROOT / "artifacts" / "browser"
@@ -108,7 +109,7 @@ class Lab:
     def open(self, name, parameters=SMOKE):
         """A notebook of the course at smoke scale; its kernel ends with the block."""
         path = self.notebooks / name
-        course.prepare(path, path, parameters)
+        runner.prepare(path, path, parameters)
         tab = self.browser.new_page(viewport={"width": 1280, "height": 1600})
         page = Page(tab, self.address)
         try:

@@ -1,8 +1,8 @@
 """A book of two notebooks as a visitor reads it: all is there, and nothing is fetched elsewhere."""
 
 import pytest
+from course import book
 
-from hyperlab.study import book
 from hyperlab.views import figures
 from tests.browser import site
 from tests.notebooks.files import ROOT, SMOKE

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+from course import runner
+from course.runner import tags
 
-from hyperlab.study import course
-from hyperlab.study.course import tags
 from tests.notebooks.files import SMOKE
 
 
@@ -27,8 +27,8 @@ def printed(cell) -> dict[str, str]:
 
 def differences(kept: Path, executed: Path) -> Iterator[str]:
     """Of each golden cell of notebook `kept` that printed something else in the copy."""
-    fresh = {cell.id: cell for cell in course.read(executed).cells}
-    for cell in course.read(kept).cells:
+    fresh = {cell.id: cell for cell in runner.read(executed).cells}
+    for cell in runner.read(kept).cells:
         if "nbval-check-output" in tags(cell):
             before, after = printed(cell), printed(fresh[cell.id])
             if before != after:
@@ -38,7 +38,7 @@ def differences(kept: Path, executed: Path) -> Iterator[str]:
 def by_nbval(path: Path) -> subprocess.CompletedProcess:
     """nbval over a copy at smoke scale that ends with the last golden cell."""
     copy = path.with_name(f"golden_{path.name}")
-    notebook = course.prepare(path, copy, SMOKE)
+    notebook = runner.prepare(path, copy, SMOKE)
     golden = [i for i, c in enumerate(notebook.cells) if "nbval-check-output" in tags(c)]
     notebook.cells = notebook.cells[: golden[-1] + 1]
     for place in golden:  # nbval compares only what claims to have been run
@@ -47,7 +47,7 @@ def by_nbval(path: Path) -> subprocess.CompletedProcess:
     (path.parent / "none.ini").write_text("[pytest]\n", encoding="utf-8")
     options = ["--nbval-lax", "--nbval-cell-timeout=180", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", copy.name, "-q", "-c", "none.ini", *options]
-    with course.environment(SMOKE):
+    with runner.environment(SMOKE):
         return subprocess.run(
             command, cwd=path.parent, capture_output=True, text=True, encoding="utf-8"
         )

@@ -19,12 +19,13 @@ import re
 import nbformat
 import pytest
 import torch
+from course import runner
+from course.runner import tags
 from nbformat.v4 import new_markdown_cell, new_notebook
 from torch.nn import functional as F
 
 from hyperlab import exercises
-from hyperlab.study import course, tables
-from hyperlab.study.course import tags
+from hyperlab.study import tables
 from tests.notebooks.files import NOTEBOOKS, each_notebook
 from tests.notebooks.test_form import HIDDEN, STUB, cell, plain_lines
 
@@ -73,7 +74,7 @@ def leads_with_a_hint(notebook):
         hints = HINT.findall(task)
         if len(hints) != 1 or len(hints[0].split()) < 4:
             yield f"no <details><summary>Hint</summary> before {stub.source!r}"
-        written = set(plain_lines(course.solution(hidden))) - set(plain_lines(stub.source))
+        written = set(plain_lines(runner.solution(hidden))) - set(plain_lines(stub.source))
         answers = {line.strip().removeprefix("return ") for line in written}
         if any(len(said) > 4 and said in hint for said in answers for hint in hints):
             yield f"gives the answer to {stub.source!r} away"
@@ -132,7 +133,7 @@ def test_an_exercise_that_breaks_a_rule_is_found(change, rules):
 
 
 EXERCISES = [
-    pytest.param(stub.source, check.source, course.solution(hidden), id=check.source[10:])
+    pytest.param(stub.source, check.source, runner.solution(hidden), id=check.source[10:])
     for path in NOTEBOOKS
     for _, stub, check, hidden in asked(nbformat.read(path, as_version=4))
 ]

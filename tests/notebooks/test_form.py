@@ -33,10 +33,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from course import runner
+from course.runner import tags
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from hyperlab.study import course
-from hyperlab.study.course import tags
 from tests.notebooks.files import NOTEBOOKS, PYTHON3, ROOT, each_notebook
 
 GOLDEN = {"nbval-check-output", "keep_output"}
@@ -130,7 +130,7 @@ def exercise_faults(stub, check, hidden):
     if not (hidden.cell_type == "markdown" and hidden.source.startswith("<details>")):
         yield "the cell after a check is not markdown that begins with <details>"
         return
-    solved = course.solution(hidden)
+    solved = runner.solution(hidden)
     if not has_ellipsis(stub.source) or has_ellipsis(solved):
         yield "`...` must stand in the stub and not in the solution"
     rest = iter(plain_lines(solved))
@@ -327,4 +327,4 @@ def test_a_left_over_output_and_another_kernel_are_found(tmp_path):
 
 
 def test_the_rules_written_here_are_the_only_copy():
-    assert Path(__file__).name in Path(course.__file__).read_text(encoding="utf-8")
+    assert Path(__file__).name in Path(runner.__file__).read_text(encoding="utf-8")

@@ -2,10 +2,10 @@
 
 import nbformat
 import pytest
+from course import runner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from hyperlab.base import ArtifactError, ConfigError
-from hyperlab.study import course
 from tests.notebooks.files import NOTEBOOKS, PYTHON3, SMOKE
 from tests.notebooks.golden import by_nbval, differences
 
@@ -33,7 +33,7 @@ def notebook(folder, *cells):
 
 def faults(folder, *cells, **options):
     path = notebook(folder, *cells)
-    return "\n".join(course.run(path, folder / "out" / path.name, SMOKE, **options).faults)
+    return "\n".join(runner.run(path, folder / "out" / path.name, SMOKE, **options).faults)
 
 
 def exercise(stub, solution):
@@ -43,7 +43,7 @@ def exercise(stub, solution):
 
 def test_a_good_run_has_no_fault_and_knows_its_peak_memory(tmp_path):
     path = notebook(tmp_path, "block = bytearray(300 * 2**20)\ndel block", "print(scale)")
-    done = course.run(path, tmp_path / "out.ipynb", SMOKE)
+    done = runner.run(path, tmp_path / "out.ipynb", SMOKE)
     assert done.faults == ()
     assert 300 * 2**20 < done.peak_bytes < 600 * 2**20
     assert done.cpu_seconds > 0
@@ -56,7 +56,7 @@ def test_an_unknown_parameter_is_refused(tmp_path):
     with pytest.raises(
         ConfigError, match=r"has no parameter \['scael'\]; it has \['scale'"
     ):
-        course.run(path, tmp_path / "out.ipynb", {"scael": "smoke"})
+        runner.run(path, tmp_path / "out.ipynb", {"scael": "smoke"})
 
 
 TRAPS = {
@@ -132,7 +132,7 @@ def test_a_golden_cell_that_prints_something_else_is_found(tmp_path, kept, code)
     path = notebook(tmp_path, golden, "1 / 0  # not reached by nbval")
     said = by_nbval(path)
     assert said.returncode == code, said.stdout
-    done = course.run(path, tmp_path / "out" / path.name, SMOKE)
+    done = runner.run(path, tmp_path / "out" / path.name, SMOKE)
     assert len(list(differences(path, done.executed))) == code
 
 
@@ -140,7 +140,7 @@ def test_a_golden_cell_that_was_not_reached_is_found(tmp_path):
     golden = cell('print("1.000")', "nbval-check-output", "keep_output")
     golden.outputs = [new_output("stream", name="stdout", text="1.000\n")]
     path = notebook(tmp_path, "1 / 0", golden)
-    done = course.run(path, tmp_path / "out" / path.name, SMOKE)
+    done = runner.run(path, tmp_path / "out" / path.name, SMOKE)
     assert list(differences(path, done.executed))
 
 
@@ -152,8 +152,8 @@ def test_nbval_agrees_on_a_notebook_of_the_course(notebooks):
 def test_golden_outputs_are_stored_and_nothing_else(tmp_path):
     golden = cell("print(scale)", "nbval-check-output", "keep_output")
     path = notebook(tmp_path, golden, "print(1)")
-    done = course.run(path, tmp_path / "out" / path.name, SMOKE)
-    assert course.store_golden(path, done.executed) == 1
+    done = runner.run(path, tmp_path / "out" / path.name, SMOKE)
+    assert runner.store_golden(path, done.executed) == 1
     _, kept, plain = nbformat.read(path, as_version=4).cells
     assert kept.outputs[0].text == "smoke\n"
     assert not plain.outputs
@@ -161,7 +161,7 @@ def test_golden_outputs_are_stored_and_nothing_else(tmp_path):
 
 def test_the_index_shows_every_notebook_and_its_faults(tmp_path):
     path = notebook(tmp_path, "1 / 0")
-    course.run_all([path], tmp_path / "out", SMOKE)
+    runner.run_all([path], tmp_path / "out", SMOKE)
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "ZeroDivisionError" in page
     assert 'href="00_trap.html"' in page

@@ -2,11 +2,12 @@
 
 import nbformat
 import pytest
+import write_exercises
+from course import runner
+from course.runner import tags
 from nbformat.v4 import new_notebook
 
 from hyperlab.base import ArtifactError, ConfigError
-from hyperlab.study import course, reader_edition
-from hyperlab.study.course import tags
 from tests.notebooks.files import NOTEBOOKS, ROOT, SMOKE, each_notebook
 from tests.notebooks.test_form import LINK, cell
 
@@ -15,7 +16,7 @@ from tests.notebooks.test_form import LINK, cell
 def edition(tmp_path_factory):
     """A folder with the reader edition of the whole course."""
     out = tmp_path_factory.mktemp("edition") / "exercises"
-    assert reader_edition.write(NOTEBOOKS, out) == [out / path.name for path in NOTEBOOKS]
+    assert write_exercises.write(NOTEBOOKS, out) == [out / path.name for path in NOTEBOOKS]
     return out
 
 
@@ -44,7 +45,7 @@ def test_it_is_sound_and_holds_no_solution(path, edition):
     assert "<summary>Solution</summary>" not in whole
     for (check, _), (hidden, found) in zip(cells, cells[1:], strict=False):
         if "check" in tags(check):
-            assert course.solution(hidden) not in whole
+            assert runner.solution(hidden) not in whole
             (link,) = LINK.findall(found.source)
             assert (edition / link).resolve() == path.resolve()
 
@@ -52,11 +53,11 @@ def test_it_is_sound_and_holds_no_solution(path, edition):
 @pytest.mark.notebook
 def test_it_runs_and_every_check_waits_for_an_answer(notebooks):
     out = notebooks.parent / "exercises"
-    (path,) = reader_edition.write([notebooks / "00_welcome.ipynb"], out)
-    done = course.run(path, notebooks.parent / "out" / path.name, SMOKE)
+    (path,) = write_exercises.write([notebooks / "00_welcome.ipynb"], out)
+    done = runner.run(path, notebooks.parent / "out" / path.name, SMOKE)
     assert not done.faults
-    cells = course.read(done.executed).cells
-    said = [course.verdict(cell) for cell in cells if "check" in tags(cell)]
+    cells = runner.read(done.executed).cells
+    said = [runner.verdict(cell) for cell in cells if "check" in tags(cell)]
     assert len(said) >= 2 and all(text.startswith("not yet: ") for text in said)
 
 
@@ -66,26 +67,28 @@ def test_it_is_written_whole_or_not_at_all(tmp_path):
     )
     nbformat.write(lonely, tmp_path / "01_lonely.ipynb")
     with pytest.raises(ArtifactError, match="must be followed"):
-        reader_edition.write([NOTEBOOKS[0], tmp_path / "01_lonely.ipynb"], tmp_path / "out")
+        write_exercises.write(
+            [NOTEBOOKS[0], tmp_path / "01_lonely.ipynb"], tmp_path / "out"
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["01_lonely.ipynb"]
 
 
 def test_a_check_at_the_very_end_is_refused(tmp_path):
     nbformat.write(new_notebook(cells=[cell("c()", "check")]), tmp_path / "00_end.ipynb")
     with pytest.raises(ArtifactError, match="stand between"):
-        reader_edition.write([tmp_path / "00_end.ipynb"], tmp_path / "out")
+        write_exercises.write([tmp_path / "00_end.ipynb"], tmp_path / "out")
 
 
 def test_a_readers_answers_are_never_written_over(edition):
     before = {path: path.read_bytes() for path in edition.iterdir()}
     with pytest.raises(ConfigError, match="may hold your answers"):
-        reader_edition.write(NOTEBOOKS, edition)
+        write_exercises.write(NOTEBOOKS, edition)
     assert before == {path: path.read_bytes() for path in edition.iterdir()}
 
 
 def test_no_notebooks_are_no_edition(tmp_path):
     with pytest.raises(ConfigError, match="no notebooks"):
-        reader_edition.write([], tmp_path / "out")
+        write_exercises.write([], tmp_path / "out")
 
 
 def test_it_stands_beside_the_notebooks_and_out_of_version_control():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from course import runner, times
 
-from hyperlab.study import course, course_times
 from tests.notebooks.files import NOTEBOOKS, SMOKE, mirror
 from tests.notebooks.golden import differences
 
@@ -26,7 +26,7 @@ class Ran:
     """One notebook, run once in a folder that holds nothing else."""
 
     source: Path
-    run: course.Run
+    run: runner.Run
     left: set[str]  # names of what lies beside the notebooks afterwards and did not before
     slowness: float  # of the machine at that time
 
@@ -46,7 +46,7 @@ def ran(request, tmp_path_factory):
     before = set(source.parent.iterdir())
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("HYPERLAB_DATA", raising=False)
-        done = course.run(source, folder / "out" / name, SMOKE, rehearse=True)
+        done = runner.run(source, folder / "out" / name, SMOKE, rehearse=True)
     left = {path.name for path in set(source.parent.iterdir()) - before}
     return Ran(source=source, run=done, left=left, slowness=slowness())
 
@@ -59,7 +59,7 @@ def test_runs_and_its_exercises_can_be_solved(ran, record_property):
     assert not done.faults
     assert 0 < done.peak_bytes <= PEAK_BYTES
     assert done.seconds <= SECONDS * SLACK * ran.slowness
-    assert course_times.saved_bytes(done.executed) <= SAVED_BYTES
+    assert times.saved_bytes(done.executed) <= SAVED_BYTES
     assert not ran.left, "leaves files beside itself"
 
 

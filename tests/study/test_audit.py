@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import audit_cost
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ from hyperlab import params
 from hyperlab.base import PRETRAINED
 from hyperlab.hyperflow import adapt
 from hyperlab.hyperflow.teacher import TeacherConfig
-from hyperlab.study import audit, cost, heads, ledger
+from hyperlab.study import audit, cost, heads
 from tests import tiny
 
 RESULT = Path(__file__).parents[2] / "results/cost.json"
@@ -72,8 +73,8 @@ def test_a_job_is_measured_in_a_process_of_its_own():
 
 
 def test_offline_minutes_are_those_of_the_cards():
-    found = ledger.offline_minutes()
-    for what, name in ledger.CARDS.items():
+    found = audit.offline_minutes()
+    for what, name in audit.CARDS.items():
         card = (PRETRAINED / f"{name}.md").read_text(encoding="utf-8")
         (seconds,) = re.findall(r"\* seconds: `(\d+)`", card)
         assert found[what] == pytest.approx(int(seconds) / 60)
@@ -84,7 +85,7 @@ def test_the_committed_adapters_have_the_minutes_of_the_cards():
     adapters = json.loads(RESULT.with_name("adapters.json").read_text(encoding="utf-8"))
     minutes = {row["method"]: row["offline_minutes"] for row in adapters["adapters"]}
     for flow in heads.FLOWS:
-        assert minutes[flow] == pytest.approx(ledger.before_any_task(), abs=0.05)
+        assert minutes[flow] == pytest.approx(audit.before_any_task(), abs=0.05)
 
 
 def rows(n_images, method, seconds=None, flops=1_000):
@@ -93,7 +94,7 @@ def rows(n_images, method, seconds=None, flops=1_000):
     parts = ("context", "drift") if method in audit.LOOKS else ("gradient steps",)
     counts = {part: cost.Count(flops * n_images, 0, n_images) for part in parts}
     run = audit.Measured(seconds, 9, 1) if seconds else None
-    return ledger.rows_of(job, counts, run)
+    return audit_cost.rows_of(job, counts, run)
 
 
 METHODS = ("full fine-tuning", "bias-tuning", *audit.LOOKS)
@@ -101,31 +102,31 @@ TABLE = [row for n in (25, 400) for m in METHODS for row in rows(n, m, 2.0 * (n 
 
 
 def test_what_was_not_timed_has_an_estimate_and_no_measurement():
-    table = ledger.shares(ledger.estimated([dict(row) for row in TABLE]))
-    small, large = (ledger.find(table, "vit_micro", n, audit.WHOLE) for n in (25, 400))
+    table = audit_cost.shares(audit_cost.estimated([dict(row) for row in TABLE]))
+    small, large = (audit_cost.find(table, "vit_micro", n, audit.WHOLE) for n in (25, 400))
     assert small["measured_seconds"] == small["estimated_seconds"] == 2.0
     assert "measured_seconds" not in large and large["estimated_from"] == 25
     assert large["estimated_seconds"] == pytest.approx(16 * 2.0)
-    step = ledger.find(table, "vit_micro", 25, "full fine-tuning")
+    step = audit_cost.find(table, "vit_micro", 25, "full fine-tuning")
     assert step["measured_seconds"] == 2.0 != step["estimated_seconds"]  # of one step
     measured, estimated = (HEADS.index(head) for head in ("measured", "estimated"))
-    assert ledger._cells(large)[measured] == "" != ledger._cells(large)[estimated]
+    assert audit_cost._cells(large)[measured] == "" != audit_cost._cells(large)[estimated]
 
 
-HEADS = [head.split(":")[0] for head in ledger.HEADS]
+HEADS = [head.split(":")[0] for head in audit_cost.HEADS]
 
 
 def test_a_bar_is_not_met_by_a_way_to_look_that_is_worse_than_no_adaptation():
     gains = {audit.WHOLE: (0.03, 0.01), audit.SPARE: (-0.06, 0.02)}
     cheap = {audit.WHOLE: 1_000, audit.SPARE: 1}  # FLOPs of an image
     table = [r for m in METHODS for r in rows(400, m, flops=cheap.get(m, 10**9))]
-    found = ledger.bars(ledger.shares(table), "cpu", gains)
+    found = audit_cost.bars(audit_cost.shares(table), "cpu", gains)
     assert all(b["found_pct"] is None or b["found_pct"] < b["limit_pct"] or
                "memory" in b["bar"] for b in found)  # fmt: skip
     met = {look: [b["met"] for b in found if b["method"] == look] for look in audit.LOOKS}
     assert met[audit.WHOLE] == [True, False, None, True]
     assert met[audit.SPARE] == [False, False, None, False]
-    assert {b["met"] for b in ledger.bars(table, "cpu", {})} == {None}
+    assert {b["met"] for b in audit_cost.bars(table, "cpu", {})} == {None}
 
 
 @pytest.mark.skipif(not RESULT.exists(), reason="run: python data_scripts/audit_cost.py")
@@ -133,14 +134,18 @@ def test_the_committed_audit_follows_from_its_rows_and_from_the_committed_accura
     found = json.loads(RESULT.read_text(encoding="utf-8"))
     raw = [{k: v for k, v in row.items() if "pct" not in k and "estimated" not in k}
            for row in found["rows"]]  # fmt: skip
-    again = ledger.derived(raw, found["device"], ledger.gains(RESULT.with_name("contexts")))
+    again = audit_cost.derived(
+        raw, found["device"], audit_cost.gains(RESULT.with_name("contexts"))
+    )
     assert again == {key: found[key] for key in again}
-    assert RESULT.with_suffix(".md").read_text(encoding="utf-8") == ledger.markdown(found)
+    assert RESULT.with_suffix(".md").read_text(encoding="utf-8") == audit_cost.markdown(
+        found
+    )
     assert {row["n_images"] for row in raw if "measured_seconds" in row} == {25}
     large = [r for r in raw if r["backbone"] == "ViT-S/16" and r["n_images"] == 400]
     for look in audit.LOOKS:
-        parts = [r for r in large if r["method"] == look and r["part"] != ledger.ALL]
+        parts = [r for r in large if r["method"] == look and r["part"] != audit_cost.ALL]
         assert (
             sum(r["flops"] for r in parts)
-            == ledger.find(raw, "ViT-S/16", 400, look)["flops"]
+            == audit_cost.find(raw, "ViT-S/16", 400, look)["flops"]
         )

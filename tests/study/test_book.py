@@ -7,11 +7,11 @@ import ipywidgets as w
 import nbformat
 import plotly.graph_objects as go
 import pytest
+from course import book, recorded, runner
 from ipywidgets.embed import dependency_state
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from hyperlab.base import ArtifactError, ConfigError
-from hyperlab.study import book, course, recorded
 from tests.notebooks.files import PYTHON3
 
 PYTHON = {**PYTHON3, "language_info": {"name": "python", "pygments_lexer": "python"}}
@@ -124,7 +124,7 @@ def test_a_run_keeps_the_figure_that_an_app_shows_last(tmp_path):
     cells = list(map(new_code_cell, sources))
     cells[0].metadata["tags"] = ["parameters"]
     nbformat.write(new_notebook(cells=cells, metadata=PYTHON), tmp_path / "00_small.ipynb")
-    done = course.run(
+    done = runner.run(
         tmp_path / "00_small.ipynb", tmp_path / "done.ipynb", {"scale": "smoke"}
     )
     assert done.faults == ()
@@ -208,9 +208,9 @@ def runs(monkeypatch):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(path.read_bytes())
         spent = {"seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0}
-        return course.Run(name=path.stem, executed=out, faults=names.faults, **spent)
+        return runner.Run(name=path.stem, executed=out, faults=names.faults, **spent)
 
-    monkeypatch.setattr(course, "run", run)
+    monkeypatch.setattr(runner, "run", run)
     return names
 
 

@@ -2,10 +2,10 @@
 
 import subprocess
 
+import bench_threads
 import pytest
 
 from hyperlab.base import ArtifactError
-from hyperlab.study import contention
 
 RUNNER = """
 import os, sys, time
@@ -25,7 +25,7 @@ def tree(tmp_path):
 def taken(tree, seconds, **limits):
     (tree / "seconds").write_text(seconds, encoding="utf-8")
     trees = {"now": tree}
-    return contention.measure(
+    return bench_threads.measure(
         trees,
         ["data_scripts/run_notebooks.py", "--only", "07", "--out"],
         repeats=1,
@@ -41,8 +41,8 @@ def test_a_round_lasts_until_its_last_copy_is_done(tree):
 def test_a_round_past_the_limit_has_no_seconds_and_leaves_no_process(tree, monkeypatch):
     begun, popen = [], subprocess.Popen
     keep = lambda *command, **options: begun.append(popen(*command, **options)) or begun[-1]
-    monkeypatch.setattr(contention.subprocess, "Popen", keep)
-    monkeypatch.setattr(contention, "SITUATIONS", {"busy": (2, 1)})
+    monkeypatch.setattr(bench_threads.subprocess, "Popen", keep)
+    monkeypatch.setattr(bench_threads, "SITUATIONS", {"busy": (2, 1)})
     assert taken(tree, "600", limit_s=0.5) == {"busy": {"now": [None]}}
     assert len(begun) == 3 and None not in [process.poll() for process in begun]
 
@@ -53,5 +53,5 @@ def test_a_copy_that_fails_ends_the_bench(tree):
 
 
 def test_a_median_past_the_limit_is_said():
-    assert contention.row([20.0, 30.0, None], [10.0, 10.0, 12.0]) == "30 s (3.0 x)"
-    assert contention.row([20.0, None, None], [10.0, 10.0, 12.0]) == "past the limit"
+    assert bench_threads.row([20.0, 30.0, None], [10.0, 10.0, 12.0]) == "30 s (3.0 x)"
+    assert bench_threads.row([20.0, None, None], [10.0, 10.0, 12.0]) == "past the limit"

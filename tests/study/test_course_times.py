@@ -4,10 +4,9 @@ import json
 
 import nbformat
 import pytest
+from course import times
+from course.runner import Run
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-
-from hyperlab.study import course_times
-from hyperlab.study.course import Run
 
 
 @pytest.fixture
@@ -24,9 +23,9 @@ def run(tmp_path):
 
 def test_a_later_run_replaces_its_own_scale_alone(run, tmp_path):
     path = tmp_path / "course.json"
-    course_times.keep(path, [run("01_b", 20.0), run("00_a", 10.0)], "laptop")
-    course_times.keep(path, [run("00_a", 4.0)], "smoke")
-    course_times.keep(path, [run("00_a", 8.0)], "laptop")
+    times.keep(path, [run("01_b", 20.0), run("00_a", 10.0)], "laptop")
+    times.keep(path, [run("00_a", 4.0)], "smoke")
+    times.keep(path, [run("00_a", 8.0)], "laptop")
     found = json.loads(path.read_text(encoding="utf-8"))
     seconds = {
         name: {at: r["seconds"] for at, r in rows.items()} for name, rows in found.items()
@@ -40,8 +39,8 @@ def test_a_later_run_replaces_its_own_scale_alone(run, tmp_path):
 
 def test_a_run_with_a_fault_leaves_what_was_there(run, tmp_path):
     path = tmp_path / "course.json"
-    course_times.keep(path, [run("00_a", 10.0)], "laptop")
-    course_times.keep(path, [run("00_a", 3.0, "cell 4: ValueError: no")], "laptop")
+    times.keep(path, [run("00_a", 10.0)], "laptop")
+    times.keep(path, [run("00_a", 3.0, "cell 4: ValueError: no")], "laptop")
     assert json.loads(path.read_text(encoding="utf-8"))["00_a"]["laptop"]["seconds"] == 10.0
 
 
@@ -53,4 +52,4 @@ def test_what_jupyterlab_does_not_save_is_not_counted(tmp_path):
     widgets = {"widgets": {"state": "x" * 70_000}}
     notebook = new_notebook(cells=[new_code_cell(outputs=shown)], metadata=widgets)
     nbformat.write(notebook, tmp_path / "a.ipynb")
-    assert 3_000 < course_times.saved_bytes(tmp_path / "a.ipynb") < 5_000
+    assert 3_000 < times.saved_bytes(tmp_path / "a.ipynb") < 5_000

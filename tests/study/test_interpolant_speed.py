@@ -1,12 +1,14 @@
+import bench_interpolants
 import torch
 
 from hyperlab.base import stream
-from hyperlab.study import interpolant_speed
 
 
 def test_every_library_gives_the_same_answers_and_a_time():
     thetas = torch.randn(18, 6, 5, generator=stream(0)).cumsum(1)
-    rows = interpolant_speed.compare(thetas, torch.rand(18, generator=stream(1)), repeats=1)
+    rows = bench_interpolants.compare(
+        thetas, torch.rand(18, generator=stream(1)), repeats=1
+    )
     assert {"hyperlab", "scipy"} <= set(rows)
     for row in rows.values():
         assert row["difference"] < 1e-5

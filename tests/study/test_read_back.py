@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 
+import kept
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from hyperlab.hyperflow import collect
 from hyperlab.hyperflow.adapt import NoAdaptation
 from hyperlab.hyperflow.controls import WrongSupport
 from hyperlab.hyperflow.teacher import TeacherConfig
-from hyperlab.study import experiments, generators, kept
+from hyperlab.study import experiments, generators
 from hyperlab.study.experiments import EvalConfig
 from hyperlab.tasks import domains, pixels, roles
 from hyperlab.tasks.episodes import Episode, LabelledImages

@@ -6,19 +6,20 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import print_tables
 import pytest
 import torch
 from scipy import stats
 
 from hyperlab.base import stream
-from hyperlab.study import claims, experiments, printed, tables
+from hyperlab.study import claims, experiments, tables
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 WRITTEN = {
     out: text
     for path in RESULTS.glob("*.json")
-    for out, text in printed.texts(path).items()
+    for out, text in print_tables.texts(path).items()
 }
 BY_HAND = {"README.md", "CORRECTIONS.md", "domains.md"}  # the last by write_cards.py
 

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+import bench_zoo
 import pytest
 import torch
 
 from hyperlab.base import ConfigError, stream
-from hyperlab.study import zoo_speed
 from hyperlab.weights import zoo
 from hyperlab.weights.recipes import Images, Splits
 from hyperlab.weights.zoo import ZooConfig
@@ -20,7 +20,7 @@ def few(scale="paper", name="mnist"):
 
 def compare(config, **how):
     given = {"steps": 4, "repeats": 1, "generator": stream(0, "test"), **how}
-    return zoo_speed.compare({"zoo": config}, **given)["zoo"]
+    return bench_zoo.compare({"zoo": config}, **given)["zoo"]
 
 
 @pytest.mark.parametrize("scale", ["paper", "laptop"])
@@ -33,8 +33,8 @@ def test_every_way_trains_the_same_networks(scale, name):
 
 
 def test_a_difference_between_the_ways_is_seen(monkeypatch):
-    right = zoo_speed.together
-    monkeypatch.setattr(zoo_speed, "together", lambda *given: right(*given) + 1e-3)
+    right = bench_zoo.together
+    monkeypatch.setattr(bench_zoo, "together", lambda *given: right(*given) + 1e-3)
     row = compare(few())
     assert row["difference_float64"] == pytest.approx(1e-3)
     assert row["within_1e-5_float32"] == 0
@@ -42,16 +42,16 @@ def test_a_difference_between_the_ways_is_seen(monkeypatch):
 
 def test_the_groups_train_as_a_zoo_does(monkeypatch):
     config = replace(few(), n_networks=2, epochs=(1,))
-    w = zoo_speed.start(config)
+    w = bench_zoo.start(config)
     images, labels = map(
-        torch.cat, zip(*zoo_speed.noise(config, 3, stream(0)), strict=True)
+        torch.cat, zip(*bench_zoo.noise(config, 3, stream(0)), strict=True)
     )
     part = Images(images, labels)
     splits = Splits(part, part, part, 10, "noise")
     monkeypatch.setattr(torch, "randperm", lambda n, **_: torch.arange(n))
     found = zoo.train(config, splits, config.seeds(0))["w"][:, 0]
     batches = list(zip(images.split(5), labels.split(5), strict=True))
-    assert torch.equal(zoo_speed.together(config, w, batches), found)
+    assert torch.equal(bench_zoo.together(config, w, batches), found)
 
 
 @pytest.mark.parametrize("wrong", [{"repeats": 0}, {"steps": 0}])

@@ -1,9 +1,9 @@
 """Roles: the course's stay apart from the benchmarks', and each says what it lacks."""
 
 import pytest
+import write_cards
 
 from hyperlab.base import DataMissingError
-from hyperlab.study import cards
 from hyperlab.tasks import roles
 from tests.tasks.miniatures import place
 
@@ -43,6 +43,6 @@ def test_a_family_is_drawn_as_asked():
 
 
 def test_table_of_domains_is_about_the_course_alone():
-    lines = cards.roles_table().splitlines()
+    lines = write_cards.roles_table().splitlines()
     assert lines[2].split("|")[3:-1] == [f" {role} " for role in roles.COURSE]
     assert len(roles.COURSE) == 4 and "md_" not in "".join(lines)

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
+import bench_flow
 import pytest
 import torch
 
 from hyperlab import solvers
 from hyperlab.base import ArtifactError, ConfigError, stream
-from hyperlab.study import flow_speed
 from hyperlab.study.retrieval import RetrievalConfig
 from hyperlab.weights import fields, flow
 from hyperlab.weights.flow import PRIORS, Flow, FlowConfig
@@ -217,12 +217,12 @@ def test_a_unet_learns_maps_of_two_kinds():
 
 
 def test_the_bench_times_three_tasks_and_both_find_the_same_cost():
-    if flow_speed.ConditionalFlowMatcher is None:
+    if bench_flow.ConditionalFlowMatcher is None:
         with pytest.raises(ConfigError, match=r"pip install hyperlab\[bench\]"):
-            flow_speed.compare(points(8), QUICK, generator=stream(21))
+            bench_flow.compare(points(8), QUICK, generator=stream(21))
         return
     config, how = replace(QUICK, steps=2), {"batches": (8,), "repeats": 2}
-    rows = flow_speed.compare(points(8, 3), config, generator=stream(21), **how)
+    rows = bench_flow.compare(points(8, 3), config, generator=stream(21), **how)
     assert [name.split(",")[0] for name in rows] == [
         "training step", "loss", "optimal coupling",
     ]  # fmt: skip
@@ -230,7 +230,7 @@ def test_the_bench_times_three_tasks_and_both_find_the_same_cost():
     last = rows["optimal coupling, batch 8"]
     assert last["cost_difference"] < 1e-5 and last["hyperlab_used"] == 1
     with pytest.raises(ConfigError, match="64"):
-        flow_speed.compare(points(8), config, generator=stream(0), batches=(64,))
+        bench_flow.compare(points(8), config, generator=stream(0), batches=(64,))
 
 
 def test_unknown_options_are_named():

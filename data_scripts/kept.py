@@ -5,10 +5,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from ..base import ConfigError, differences
-from ..identity import checksum
-from ..weights.recipes import Splits
-from ..weights.zoo import Zoo
+from hyperlab.base import ConfigError, differences
+from hyperlab.identity import checksum
+from hyperlab.weights.recipes import Splits
+from hyperlab.weights.zoo import Zoo
 
 LOG = logging.getLogger(__name__)
 Parts = Mapping[str, object]

@@ -4,10 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..base import SCALES
-from . import course, script, timing
-from .course import Run
+from hyperlab.base import SCALES
+from hyperlab.study import timing
+
+import script
+from . import runner
 from .recorded import PLOT
+from .runner import Run
 
 COLUMNS = ("seconds", "processor seconds", "peak MiB", "saved kB")
 LIBRARY = "plotly.js v"  # how plotly.js begins
@@ -38,7 +41,7 @@ def measured(done: Run) -> dict[str, object]:
         "cpu_seconds": round(done.cpu_seconds, 1),
         "peak_mib": round(done.peak_bytes / 2**20),
         "saved_kb": round(saved_bytes(done.executed) / 1000),
-        "command": script.command(),
+        "command": timing.command(),
         "machine": timing.machine(),
     }
 
@@ -49,7 +52,7 @@ def saved_bytes(executed: Path) -> int:
     There a figure is data alone; this copy holds it as HTML too, with the library that draws it,
     and the widgets' states.
     """
-    notebook = course.read(executed)
+    notebook = runner.read(executed)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)

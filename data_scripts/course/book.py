@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperlab.base import ArtifactError, ConfigError, Progress, silent
+from hyperlab.tasks import domains
+
 import nbformat
 import ziamath
 from docutils import nodes
@@ -21,9 +24,7 @@ from nbformat.v4 import new_markdown_cell
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-from ..base import ArtifactError, ConfigError, Progress, silent
-from ..tasks import domains
-from . import course, recorded
+from . import recorded, runner
 
 ASSETS = [Path(__file__).with_name(f"book.{end}") for end in ("css", "js", "svg")]
 NOTEBOOK = re.compile(r"\[([^\]]*)\]\(((?:\w+/)?\d\d_\w+\.ipynb)\)")
@@ -32,7 +33,7 @@ FRONT = "index.md"  # the README
 GUIDES = ("data_scripts/README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 SETTINGS = {
     "project": "hyperlab",
-    "extensions": ["myst_nb", "hyperlab.study.book"],
+    "extensions": ["myst_nb", "course.book"],
     "html_theme": "furo",
     "html_title": "hyperlab",
     "html_favicon": "_static/book.svg",
@@ -64,7 +65,7 @@ class Book:
     root: Path
     out: Path
     plotly_js: str
-    parameters: course.Parameters
+    parameters: runner.Parameters
 
     @property
     def kept(self) -> Path:
@@ -98,7 +99,7 @@ def run_once(book: Book, path: Path) -> Path:
         return kept
     draft = kept.with_name(f".{name}")  # the ending has to stay
     try:
-        done = course.run(path, draft, book.parameters, cell_timeout_s=None)
+        done = runner.run(path, draft, book.parameters, cell_timeout_s=None)
         if done.faults:
             raise ArtifactError(f"{path.name}: {'; '.join(done.faults)}")
         draft.replace(kept)
@@ -182,13 +183,13 @@ def page(book: Book, path: Path, there: set[str]) -> NotebookNode:
     return notebook
 
 
-def set_cells(notebook: NotebookNode, parameters: course.Parameters) -> None:
+def set_cells(notebook: NotebookNode, parameters: runner.Parameters) -> None:
     """One `parameters` cell that says what the run had, in place of two."""
     notebook.cells = [
-        c for c in notebook.cells if "injected-parameters" not in course.tags(c)
+        c for c in notebook.cells if "injected-parameters" not in runner.tags(c)
     ]
     for cell in notebook.cells:
-        if "parameters" in course.tags(cell):
+        if "parameters" in runner.tags(cell):
             for name, value in parameters.items():
                 pattern = rf"^{name} = \S+"
                 cell.source = re.sub(

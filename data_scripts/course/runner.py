@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperlab.base import ArtifactError, ConfigError, Progress, silent, whole_file
+
 import nbformat
 import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
-
-from ..base import ArtifactError, ConfigError, Progress, silent, whole_file
 
 Parameters = Mapping[str, str | int]
 

@@ -5,17 +5,13 @@ import inspect
 import json
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-import torch
-import typer
-
-from ..base import (
+from hyperlab.base import (
     SCALES,
     ConfigError,
     HyperlabError,
@@ -23,11 +19,13 @@ from ..base import (
     default_device,
     expanded,
     find_device,
-    printable,
     whole_file,
     writable,
 )
-from ..executor import Executor
+from hyperlab.executor import Executor
+
+import torch
+import typer
 
 Scale = Annotated[str, typer.Option(help="smoke, laptop or paper")]
 Seed = Annotated[int, typer.Option(help="of every random stream")]
@@ -45,30 +43,35 @@ LEAST = {"n_tasks": 0, "n_networks": 0, "repeats": 1, "threads": 1, "workers": 0
 
 def run(main: Callable[..., None]) -> None:
     """Run `main` with the command line's options; our errors become one line and exit code 1."""
-    app = typer.Typer(
+    for out in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # not a stream of text
+            out.reconfigure(errors="backslashreplace")  # for what a terminal cannot show
+    try:
+        app(main)()
+    except (HyperlabError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def app(main: Callable[..., None]) -> typer.Typer:
+    """The command line of a script."""
+    found = typer.Typer(
         add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
     )
 
     @functools.wraps(main)
     def stoppable(**options: object) -> None:
         try:
-            found = {name: _expanded(value) for name, value in options.items()}
-            check(main, found)
-            main(**found)
+            given = {name: _expanded(value) for name, value in options.items()}
+            check(main, given)
+            main(**given)
         except KeyboardInterrupt:
             typer.echo(
                 "\nstopped; what is whole is kept, most scripts go on from there", err=True
             )
             raise typer.Exit(130) from None  # as a shell counts Ctrl-C
 
-    app.command()(stoppable)
-    for out in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # not a stream of text
-            out.reconfigure(errors="backslashreplace")  # for what a terminal cannot show
-    try:
-        app()
-    except (HyperlabError, OSError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    found.command()(stoppable)
+    return found
 
 
 def check(main: Callable[..., None], options: Mapping[str, object]) -> None:
@@ -114,11 +117,6 @@ def no_effect(*flags: str, why: str, when: object = True) -> None:
     words = {word.partition("=")[0] for word in sys.argv[1:]}
     if when and (given := [f for f in flags if f in words]):
         raise ConfigError(f"{', '.join(given)} would change nothing: {why}; leave it out")
-
-
-def command() -> str:
-    """The command line that runs, ready to be pasted: what stands beside every number."""
-    return printable(shlex.join(["python", *sys.argv]))
 
 
 def _expanded(option: object) -> object:
