@@ -14,12 +14,12 @@ CEILINGS = {  # lines of Python today, and where they are to be
     "hyperlab/models/*": (1_733, 1_000),
     "hyperlab/hyperflow/*": (2_398, 2_200),
     "hyperlab/weights/*": (4_465, 3_500),
-    "hyperlab/study/*": (7_673, 1_000),
+    "hyperlab/study/*": (4_191, 1_000),
     "hyperlab/views/*": (1_150, 750),
     "hyperlab/views/apps/*": (4_457, 2_900),
     "hyperlab/exercises/*": (735, 500),
-    "data_scripts/**/*": (2_023, 4_500),
-    "tests/**/*": (22_769, 12_500),
+    "data_scripts/**/*": (5_504, 4_500),
+    "tests/**/*": (22_810, 12_500),
 }
 
 
