@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from bench_collection import VIT_S
 from hyperlab.base import DataMissingError, choose, whole_file
 from hyperlab.study import timing
 from hyperlab.study.budget import BACKBONES
@@ -14,6 +13,7 @@ from hyperlab.study.budget import BACKBONES
 import typer
 
 import script
+from bench_collection import VIT_S
 
 COUNTS = (1_000, 10_000, 40_000)  # trajectories; the paper recorded 40,000
 IMAGES = {"5-way 5-shot": 25, "ragged": 350}  # support images of a task

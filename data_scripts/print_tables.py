@@ -5,10 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-import audit_cost
-import bench_threads
-import compare_precision
-import plan_collection
 from hyperlab.base import whole_file
 from hyperlab.study import (
     claims,
@@ -21,6 +17,10 @@ from hyperlab.study import (
 
 import typer
 
+import audit_cost
+import bench_threads
+import compare_precision
+import plan_collection
 import script
 from course import times
 

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = [p for p in sorted((ROOT / "data_scripts").rglob("*.py"))]
+PROGRAMS = sorted((ROOT / "data_scripts").rglob("*.py"))
 SCRIPTS = {
     p.name: p for p in PROGRAMS if "script.run(main)" in p.read_text(encoding="utf-8")
 }
@@ -88,7 +88,7 @@ def lacking(path, text):
     """What a text names and nobody finds."""
     named = [name for name in SCRIPT.findall(text) if name in SCRIPTS]
     known = [options(name) for name in named] or [EVERY]
-    if path.parent.name == "data_scripts" and path.suffix == ".py" and not named:
+    if path in SCRIPTS.values() and not named:
         known = [options(path.name)]
     yield from (o for o in OPTION.findall(text) if o not in THEIRS.union(*known))
     yield from (name for name in SCRIPT.findall(text) if name not in FILES)

@@ -92,14 +92,14 @@ def test_a_script_reads_a_home_folder_wherever_an_option_names_it(home, monkeypa
 AMID_ASCII = """
 from pathlib import Path
 import typer
-from hyperlab.study import tables
+from hyperlab.study import tables, timing
 import script
 from hyperlab.tasks import own
 
 def main(data: Path = Path()) -> None:
     found = own.read(data)
     names = [found.domain.name, *found.domain.class_names, *found.skipped]
-    script.keep(data / "table.json", {"± é": names}, f"± {names} {script.command()}")
+    script.keep(data / "table.json", {"± é": names}, f"± {names} {timing.command()}")
     assert tables.written(data / "table.json", "x.py")["± é"][0] == found.domain.name
     typer.echo(f"± {found.domain.name} {data}")
 
@@ -119,7 +119,7 @@ def test_a_script_reads_and_writes_the_same_where_the_locale_is_ascii(tmp_path):
             (place / name / f"{i}.ppm").write_bytes(b"P6 12 12 255\n" + pixels)
     (place / "café" / os.fsdecode(b"\xff.ppm")).write_bytes(b"P6")
     command = [sys.executable, str(tmp_path / "x.py"), "--data", str(place)]
-    here = {**os.environ, **ASCII}
+    here = {**os.environ, **ASCII, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(command, capture_output=True, env=here)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode("utf-8", "replace").startswith(r"± é ± \xe9 ")
