@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab import params
+from hyperlab.apps import film
+from hyperlab.apps.bench import Bench, Reading, unseen
+from hyperlab.apps.stepper import Stepper
 from hyperlab.base import choose, whole_file
 from hyperlab.hyperflow import drift
 from hyperlab.models import targets
 from hyperlab.study import timing
-from hyperlab.views import film
-from hyperlab.views.apps.stepper_state import Bench, Reading, Stepper, unseen
 
 import typer
 from tqdm import tqdm
@@ -37,8 +38,7 @@ def main(
     """Task 0 of drawn circuits, which nothing was fitted to. CPU, one core: half a minute."""
     n_steps = choose({"smoke": 4, "laptop": 40, "paper": 40}, scale)
     target = targets.load("vit_micro", subset=params.qkv_biases)
-    domains = {"circuits": unseen()["circuits"]}
-    nets = {"C": drift.load("cubic")}
+    domains, nets = {"circuits": unseen()["circuits"]}, {"C": drift.load("cubic")}
     state = Stepper(Bench(target=target, nets=nets, domains=domains, seed=seed))
     shown = film.Film(state.task, walk(state, "euler", n_steps))
     pictures = film.draw([shown.figure(k) for k in range(n_steps + 1)])

@@ -19,13 +19,13 @@ What does **Step** do to a task that neither the network nor its learned flow ha
 CODE = """from hyperlab import params
 from hyperlab.hyperflow import drift
 from hyperlab.models import targets
-from hyperlab.views.apps import stepper, stepper_state
+from hyperlab.apps import app, bench, stepper
 
 target = targets.load("vit_micro", subset=params.qkv_biases)
 nets = {{"C": drift.load("cubic"), "L": drift.load("linear")}}
-domains = stepper_state.unseen()
-bench = stepper_state.Bench(target=target, nets=nets, domains=domains, seed={seed})
-stepper.stepper(stepper_state.Stepper(bench))"""
+domains = bench.unseen()
+tried = bench.Bench(target=target, nets=nets, domains=domains, seed={seed})
+app.App(stepper.Stepper(tried))"""
 TEMPLATE = "voila/templates/offline"  # voila's page, less what it loads from other hosts
 PAGE = """{%- extends "voila/templates/lab/index.html.j2" -%}
 {% import "spinner.macro.html.j2" as spinner %}

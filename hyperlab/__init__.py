@@ -1,7 +1,7 @@
 """hyperlab: learned fine-tuning dynamics, to read, to step and to measure.
 
 The rooms, from the ground up: `base`, `params`, `nn`, `interpolants`, `solvers`; `tasks`; `models`;
-`hyperflow`; `study`; `views`; `exercises`. Each imports only from the rooms before it.
+`hyperflow`; `study`; `views`; `apps`; `exercises`. Each imports only from the rooms before it.
 """
 
 import os

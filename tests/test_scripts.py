@@ -15,8 +15,8 @@ import script
 from PIL import Image
 from typer.testing import CliRunner
 
+from hyperlab.apps import film
 from hyperlab.hyperflow.trajectories import TrajectoryStore
-from hyperlab.views import film
 from hyperlab.weights import tails, zoo_store
 from tests.browser.lab import browser_path
 from tests.test_advice import SCRIPTS

@@ -1,1 +1,1 @@
-"""Seeing: projections, plotly figures, and apps to touch."""
+"""Seeing: projections, plotly figures, pictures."""

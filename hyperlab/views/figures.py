@@ -1,7 +1,7 @@
 """Plotly figures. Arrays in, figure out: nothing is trained, saved or shown here.
 
 Colours are Okabe and Ito's, told apart in every common form of colour blindness; dash and
-marker say the same a second time.
+marker say the same a second time. Places in a plane come from `projection`.
 """
 
 import math
@@ -13,17 +13,22 @@ import plotly.graph_objects as go
 import plotly.io as pio
 import torch
 from jaxtyping import Float
+from plotly.basedatatypes import BaseTraceType
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 from torch import Tensor
 
 from ..tasks.episodes import Episode
-from . import sheets
+from . import images
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 GREY = "#8a929a"
+Numbers = Tensor | np.ndarray | Sequence
+RING = {"size": 13, "symbol": "circle-open", "color": "black", "line": {"width": 3}}
+SHARE = {"range": [0, 1], "tickformat": ".0%"}  # of an axis
+PLACES = ((1, 1), (1, 2), (2, 2))  # row and column of each panel
 
 # As wide as its place; without the button that uploads the figure.
 CONFIG = {
@@ -66,21 +71,74 @@ def plotly_js() -> str:
     return get_plotlyjs()
 
 
-class Live(go.FigureWidget):
-    """A figure widget that does not ask what plotly.js fills in: nothing here wants to know.
+def line(
+    name: str,
+    colour: int | str | None,
+    x: Numbers = (),
+    y: Numbers = (),
+    *,
+    size: int = 7,
+    width: int | float = 2,
+    **look: object,
+) -> go.Scatter:
+    """A trace whose colour, dash and marker are those of a number or name; None is grey.
 
-    To hear it after every drawing would cost the kernel time in every run.
+    Args:
+        look: any other property of the trace, e.g. `mode`, `marker_symbol`, `line_dash`.
     """
+    line, marker = {"color": colour or GREY, "width": width}, {"color": colour or GREY}
+    if isinstance(colour, int):
+        k = colour % len(OKABE_ITO)
+        line |= {"color": OKABE_ITO[k], "dash": DASHES[k]}
+        marker = {"color": OKABE_ITO[k], "symbol": MARKERS[k]}
+    look = {"x": plain(x), "y": plain(y), "mode": "lines"} | look
+    return go.Scatter(name=name, line=line, marker=marker | {"size": size}, **look)
 
-    def _handler_js2py_traceDeltas(self, change: dict) -> None:  # noqa: N802
-        """Takes the place of an observer of `go.FigureWidget`."""
+
+def spots(
+    name: str, colour: int | str | None, x: Numbers = (), y: Numbers = (), **look: object
+) -> go.Scatter:
+    """The same, of points alone."""
+    return line(name, colour, x, y, mode="markers", **look)
 
 
-def live(figure: go.Figure) -> go.FigureWidget:
-    """The figure as a widget that redraws when its traces change (5 MB each, so few)."""
-    widget = Live(figure)
-    widget._config = widget._config | CONFIG
-    return widget
+def ring(name: str, x: Numbers = (), y: Numbers = (), **look: object) -> go.Scatter:
+    """Points with a black ring around them."""
+    return go.Scatter(
+        name=name, x=plain(x), y=plain(y), mode="markers", marker=RING, **look
+    )
+
+
+def panels(
+    *traces: Sequence[BaseTraceType],
+    x: Sequence[str | dict],
+    y: Sequence[str | dict],
+    widths: Sequence[float] | None = None,
+    gap: float = 0.14,
+    **layout: object,
+) -> go.Figure:
+    """A panel, another on its right, a third below that: traces and axes of each.
+
+    Args:
+        x: title of each horizontal axis, or its properties; `y` the same of the vertical ones.
+        gap: between two panels, as a share of the figure.
+    """
+    n = len(traces)
+    cells = [[{"rowspan": 2}, {}], [None, {}]] if n == 3 else [[{}] * n]
+    figure = make_subplots(
+        rows=len(cells),
+        cols=len(cells[0]),
+        specs=cells,
+        column_widths=widths,
+        horizontal_spacing=gap,
+        vertical_spacing=0.16,
+    )
+    for (row, col), group, *axes in zip(PLACES, traces, x, y, strict=False):
+        figure.add_traces(list(group), rows=row, cols=col)
+        across, up = ({"title": a} if isinstance(a, str) else a for a in axes)
+        figure.update_xaxes(across, row=row, col=col)
+        figure.update_yaxes(up, row=row, col=col)
+    return figure.update_layout(template=TEMPLATE, **layout)
 
 
 def lines(
@@ -96,9 +154,9 @@ def lines(
         curves: name -> (x, y), one-dimensional and equally long.
         log: the axes with a logarithmic scale: "", "x", "y" or "xy".
     """
-    figure = go.Figure(layout={"template": TEMPLATE})
+    figure = empty()
     for number, (name, (x, y)) in enumerate(curves.items()):
-        figure.add_scatter(x=_array(x), y=_array(y), name=name, **_look(number, len(x)))
+        figure.add_trace(_marked(name, number, x, y))
     for axis, title in (("x", x_title), ("y", y_title)):
         kind = "log" if axis in log else "linear"
         figure.update_layout({f"{axis}axis": {"title": title, "type": kind}})
@@ -117,10 +175,9 @@ def bands(
     figure = lines(means, x_title=x_title, y_title=y_title)
     for number, (name, (x, mean, half)) in enumerate(curves.items()):
         x, mean, half = (part[half.isfinite()] for part in (x, mean, half))
-        outline = _array(torch.cat([mean + half, (mean - half).flip(0)]))
         figure.add_scatter(
-            x=_array(torch.cat([x, x.flip(0)])),
-            y=outline,
+            x=array(torch.cat([x, x.flip(0)])),
+            y=array(torch.cat([mean + half, (mean - half).flip(0)])),
             name=name,
             fill="toself",
             fillcolor=OKABE_ITO[number % len(OKABE_ITO)],
@@ -139,16 +196,14 @@ def landscape(
     values: Float[Tensor, " ny nx"],
     *,
     name: str = "loss",
-    n_levels: int = 24,
 ) -> go.Figure:
     """Level lines of a function of two parameters, drawn lightly: paths go on top."""
-    figure = go.Figure(layout={"template": TEMPLATE})
-    figure.add_contour(
-        x=_array(xs),
-        y=_array(ys),
-        z=_array(values),
+    figure = empty().add_contour(
+        x=array(xs),
+        y=array(ys),
+        z=array(values),
         name=name,
-        ncontours=n_levels,
+        ncontours=24,
         colorscale=[[0, "#ffffff"], [1, "#ccd6df"]],
         line={"color": "#aeb8c1", "width": 1},
         colorbar={"title": name, "thickness": 12},
@@ -164,36 +219,34 @@ def path_2d(
 
     Of a long one `MOST_KNOTS` points are drawn, its first and last among them.
     """
-    figure = on if on is not None else go.Figure(layout={"template": TEMPLATE})
+    figure = empty(on)
     number = sum(trace.meta == "path" for trace in figure.data)
     kept = torch.linspace(0, len(path) - 1, min(len(path), MOST_KNOTS)).round().long()
-    xs, ys = _array(path[kept].T)
-    look = _look(number, len(path))
-    figure.add_scatter(x=xs, y=ys, name=name, meta="path", **look)
+    xs, ys = path[kept].T
+    figure.add_trace(_marked(name, number, xs, ys, n=len(path), meta="path"))
     if number == 0:
-        start = {
-            "size": 13,
-            "symbol": "circle-open",
-            "color": "black",
-            "line": {"width": 3},
-        }
-        figure.add_scatter(x=xs[:1], y=ys[:1], name="t = 0", mode="markers", marker=start)
-        figure.data[-1].legendrank = 2000  # after all paths
+        figure.add_trace(ring("t = 0", xs[:1], ys[:1], legendrank=2000))  # the last
         if on is None:
             figure.update_layout(xaxis_title="component 1", yaxis_title="component 2")
     return figure
 
 
 def points_2d(
-    groups: Mapping[str, Float[Tensor, " n 2"]], *, x_title: str, y_title: str
+    groups: Mapping[str, Float[Tensor, " n 2"]],
+    *,
+    x_title: str = "",
+    y_title: str = "",
+    first: int = 0,
+    on: go.Figure | None = None,
 ) -> go.Figure:
-    """Points in a plane, each group in a colour and marker of its own."""
-    figure = go.Figure(layout={"template": TEMPLATE})
-    for number, (name, points) in enumerate(groups.items()):
-        xs, ys = _array(points.T)
-        look = _look(number, len(points)) | {"mode": "markers"}
-        figure.add_scatter(x=xs, y=ys, name=name, opacity=0.7, **look)
-    return figure.update_layout(xaxis_title=x_title, yaxis_title=y_title)
+    """Points by group, each with a colour and a marker of its own, from number `first` on."""
+    figure = empty(on)
+    for number, (name, points) in enumerate(groups.items(), first):
+        xs, ys = array(points.T)
+        figure.add_trace(spots(name, number, xs, ys, opacity=0.8))
+    if x_title:
+        figure.update_layout(xaxis_title=x_title, yaxis_title=y_title)
+    return figure
 
 
 def vector_field(
@@ -210,14 +263,22 @@ def vector_field(
         scale: length drawn for a vector of length 1; by default the longest arrow reaches as
             far as the next point of an even grid.
     """
-    figure = on if on is not None else go.Figure(layout={"template": TEMPLATE})
     if scale is None:
         extent = points.amax(0) - points.amin(0)
         spacing = (extent.prod() / max(len(points), 1)).sqrt()
         scale = float(spacing / vectors.norm(dim=1).max().clamp(min=1e-30))
-    xs, ys = _array(strokes(points, vectors * scale).T)
-    figure.add_scatter(x=xs, y=ys, name=name, mode="lines", hoverinfo="skip")
-    return figure.update_traces(line={"color": GREY, "width": 1.5}, selector={"name": name})
+    xs, ys = array(strokes(points, vectors * scale).T)
+    look = {"width": 1.5, "hoverinfo": "skip"}
+    return empty(on).add_trace(line(name, None, xs, ys, **look))
+
+
+def strokes(tails: Tensor, vectors: Tensor) -> Float[Tensor, " strokes 2"]:
+    """Arrows as points of one line: tail, tip, barb, tip, barb; NaN lifts the pen after each."""
+    tips = tails + vectors
+    across = vectors.flip(1) * vectors.new_tensor([-1.0, 1.0])
+    left, right = (tips - 0.3 * vectors + side * across for side in (0.18, -0.18))
+    lift = tails.new_full(tails.shape, float("nan"))
+    return torch.stack([tails, tips, left, tips, right, lift], dim=1).flatten(0, 1)
 
 
 def image_grid(
@@ -230,25 +291,20 @@ def image_grid(
         groups: names of the groups, written below them.
     """
     batches = [row if isinstance(row, tuple) else (row,) for row in rows.values()]
-    picture, (ys, xs) = sheets.sheet(batches), sheets.centres(batches)
+    picture, (ys, xs) = images.sheet(batches), images.centres(batches)
     height, width = picture.shape[1:]
     zoom = min(1.5, 780 / width)  # a notebook's column
-    margin = {
-        "l": 9 * max(map(len, rows)) + 20,
-        "r": 10,
-        "t": 10,
-        "b": 30 if groups else 10,
-    }
+    left, below = 9 * max(map(len, rows)) + 20, 30 if groups else 10
     plain = {"tickmode": "array", "showline": False, "ticks": "", "showgrid": False}
     columns = {"tickvals": xs[: len(groups)], "ticktext": list(groups)}
     names = {"tickvals": ys, "ticktext": list(rows)}
     return go.Figure(
-        sheets.trace(picture),
+        images.trace(picture),
         layout={
             "template": TEMPLATE,
-            "margin": margin,
-            "width": zoom * width + margin["l"] + margin["r"],
-            "height": zoom * height + margin["t"] + margin["b"],
+            "margin": {"l": left, "r": 10, "t": 10, "b": below},
+            "width": zoom * width + left + 10,
+            "height": zoom * height + 10 + below,
             "xaxis": plain | columns | {"automargin": False, "range": [0, width]},
             "yaxis": plain | names | {"automargin": False, "range": [height, 0]},
         },
@@ -257,41 +313,37 @@ def image_grid(
 
 def task(episode: Episode, *, n_query: int = 6) -> go.Figure:
     """Every support image of a few-shot task beside some of its queries, a row per class."""
-    rows = {}
-    for number, name in enumerate(episode.classes):
-        seen, asked = (
-            p.images[p.labels == number] for p in (episode.support, episode.query)
-        )
-        rows[name] = (seen, asked[:n_query])
+    seen, asked = episode.support, episode.query
+    rows = {
+        name: (seen.images[seen.labels == c], asked.images[asked.labels == c][:n_query])
+        for c, name in enumerate(episode.classes)
+    }
     return image_grid(rows, groups=("support", "query"))
 
 
 def histograms(
-    panels: Mapping[str, Tensor],
-    *,
-    marks: Mapping[str, float] | None = None,
-    n_bins: int = 25,
+    quantities: Mapping[str, Tensor], *, marks: Mapping[str, float] | None = None
 ) -> go.Figure:
     """How often each value of a quantity occurs, a panel for each quantity.
 
     Args:
-        panels: quantity -> values.
-        marks: name -> a value to compare with; one for each panel, in the same order.
+        quantities: name -> values.
+        marks: name -> a value to compare with; one for each quantity, in the same order.
     """
-    figure = make_subplots(cols=len(panels), horizontal_spacing=0.08)
-    for column, (quantity, values) in enumerate(panels.items(), start=1):
+    figure = make_subplots(cols=len(quantities), horizontal_spacing=0.08)
+    for column, (quantity, values) in enumerate(quantities.items(), start=1):
         low, high = float(values.min()), float(values.max())
-        width = max(1.0, math.ceil((high - low + 1) / n_bins))
+        width = max(1.0, math.ceil((high - low + 1) / 25))
         edges = np.arange(low - 0.5, high + width, width)
-        share = 100 * np.histogram(_array(values), edges)[0] / len(values)
-        look = {"marker": {"color": OKABE_ITO[0]}, "showlegend": False, "name": quantity}
-        bars = go.Bar(x=edges[:-1] + width / 2, y=share, width=width, **look)
-        figure.add_trace(bars, row=1, col=column)
+        share = 100 * np.histogram(array(values), edges)[0] / len(values)
+        look = {"marker_color": OKABE_ITO[0], "showlegend": False, "name": quantity}
+        bars = {"x": edges[:-1] + width / 2, "y": share, "width": width}
+        figure.add_bar(**bars, **look, row=1, col=column)
         figure.update_xaxes(title=quantity, col=column)
     for column, (name, value) in enumerate((marks or {}).items(), start=1):
-        line = {"color": OKABE_ITO[1], "dash": "dash", "width": 2}
+        look = {"color": OKABE_ITO[1], "dash": "dash", "width": 2}
         words = {"text": name, "y": 1.0, "yanchor": "bottom", "xanchor": "left"}
-        figure.add_vline(value, line=line, annotation=words, row=1, col=column)
+        figure.add_vline(value, line=look, annotation=words, row=1, col=column)
     figure.update_yaxes(title="% of draws", col=1)
     return figure.update_layout(template=TEMPLATE, height=340)
 
@@ -306,15 +358,12 @@ def intervals(
     Args:
         rows: series -> row -> (mean, half width of the interval; not a number draws none).
     """
-    figure = go.Figure(layout={"template": TEMPLATE})
+    figure = empty()
     for number, (name, points) in enumerate(rows.items()):
         means, halves = zip(*points.values(), strict=True)
-        look = {"color": OKABE_ITO[number], "symbol": MARKERS[number], "size": 9}
         bars = {"array": halves, "thickness": 2, "width": 4}
-        y = list(points)
-        figure.add_scatter(
-            x=means, y=y, error_x=bars, marker=look, name=name, mode="markers"
-        )
+        values = {"x": means, "y": list(points), "error_x": bars}
+        figure.add_trace(spots(name, number, size=9, **values))
     counts = Counter(row for points in rows.values() for row in points)
     if max(counts.values()) > 1:
         figure.update_traces(orientation="h").update_layout(scattermode="group")
@@ -323,24 +372,25 @@ def intervals(
     return figure.update_layout(xaxis_title=x_title, height=130 + room)
 
 
-def strokes(tails: Tensor, vectors: Tensor) -> Float[Tensor, " strokes 2"]:
-    """Arrows as points of one line: tail, tip, barb, tip, barb; NaN lifts the pen after each."""
-    tips = tails + vectors
-    across = vectors.flip(1) * vectors.new_tensor([-1.0, 1.0])
-    left, right = (tips - 0.3 * vectors + side * across for side in (0.18, -0.18))
-    lift = tails.new_full(tails.shape, float("nan"))
-    return torch.stack([tails, tips, left, tips, right, lift], dim=1).flatten(0, 1)
+def empty(on: go.Figure | None = None) -> go.Figure:
+    """A figure of the course without traces; `on` another one, that one."""
+    return go.Figure(layout={"template": TEMPLATE}) if on is None else on
 
 
-def _look(number: int, n_points: int) -> dict[str, object]:
-    # Markers as long as they can be told apart.
-    number %= len(OKABE_ITO)
-    return {
-        "mode": "lines+markers" if n_points <= 60 else "lines",
-        "line": {"color": OKABE_ITO[number], "dash": DASHES[number], "width": 2},
-        "marker": {"color": OKABE_ITO[number], "symbol": MARKERS[number], "size": 6},
-    }
+def _marked(
+    name: str, number: int, x: Tensor, y: Tensor, *, n: int | None = None, meta: str = ""
+) -> go.Scatter:
+    """A line with markers, as long as they can be told apart."""
+    mode = "lines+markers" if (n or len(x)) <= 60 else "lines"
+    look = {"mode": mode, "size": 6} | ({"meta": meta} if meta else {})
+    return line(name, number, x, y, **look)
 
 
-def _array(values: Tensor) -> np.ndarray:
+def array(values: Tensor) -> np.ndarray:
+    """Numbers as plotly draws them."""
     return torch.as_tensor(values).detach().cpu().float().numpy()
+
+
+def plain(values: object) -> object:
+    """The same of a tensor; anything else as it is."""
+    return array(values) if isinstance(values, Tensor) else values

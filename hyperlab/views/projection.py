@@ -28,7 +28,7 @@ from ..base import ConfigError, expanded, whole_file
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """An affine map onto a few orthonormal axes, and the way back onto the plane.
+    """An affine map onto a few orthonormal axes.
 
     Args:
         origin: the point drawn at 0.
@@ -64,32 +64,9 @@ class Plane:
         axes = _principal_axes((points - origin).double(), k)
         return cls(origin, axes.to(points))
 
-    @classmethod
-    def spanned(
-        cls,
-        origin: Float[Tensor, " dim"],
-        first: Float[Tensor, " dim"],
-        second: Float[Tensor, " dim"],
-    ) -> "Plane":
-        """The plane through `origin` that holds two vectors: it shows both in full.
-
-        Raises:
-            ConfigError: the vectors are zero or parallel.
-        """
-        x = first / first.norm()
-        rest = second - (second @ x) * x
-        y = rest / rest.norm()
-        if not y.isfinite().all() or rest.norm() < 1e-5 * second.norm():
-            raise ConfigError("two vectors that are zero or parallel span no plane")
-        return cls(origin, torch.stack([x, y]))
-
     def to_plane(self, points: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch k"]:
         """Coordinates of the nearest points of the plane."""
         return self.arrows(points) - self.axes @ self.origin
-
-    def from_plane(self, places: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch dim"]:
-        """The points of the plane with these coordinates."""
-        return self.origin + places @ self.axes
 
     def arrows(self, velocity: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch k"]:
         """Vectors as they appear in the plane."""
@@ -178,9 +155,7 @@ class Embedding:
 
         Source: Venna and Kaski 2001, as in scikit-learn.
         """
-        from sklearn.manifold import (
-            trustworthiness,
-        )  # here, for it loads scipy's statistics
+        from sklearn import manifold  # loads scipy's statistics: not before it is asked
 
         rows = torch.arange(len(self.low)) if rows is None else rows
         if len(rows) <= 2 * n_neighbors:
@@ -189,7 +164,7 @@ class Embedding:
                 f"got {len(rows)}"
             )
         high, low = self.high[rows].numpy(), self.low[rows].numpy()
-        return float(trustworthiness(high, low, n_neighbors=n_neighbors))
+        return float(manifold.trustworthiness(high, low, n_neighbors=n_neighbors))
 
 
 def embed(
@@ -228,9 +203,9 @@ def _cached_umap(
 ) -> np.ndarray:
     if cache is None:
         return _umap(high, config)
-    said = json.dumps([asdict(config), version("umap-learn")])
-    told = said.encode() + np.float32(high.round(4)).tobytes()
-    path = expanded(Path(cache)) / f"umap-{hashlib.sha256(told).hexdigest()[:16]}.npz"
+    settings = json.dumps([asdict(config), version("umap-learn")]).encode()
+    key = hashlib.sha256(settings + np.float32(high.round(4)).tobytes()).hexdigest()
+    path = expanded(Path(cache)) / f"umap-{key[:16]}.npz"
     if not path.exists():
         low = _umap(high, config)
         with whole_file(path) as draft, draft.open("wb") as file:
@@ -248,16 +223,12 @@ def _find_cache() -> None:
 
     place = importlib.util.find_spec("umap").origin
     names: dict[str, Callable[[], None]] = {}
-    exec(
-        compile("def probe(): pass", place, "exec"), names
-    )  # a function of umap's own file
+    exec(compile("def probe(): pass", place, "exec"), names)  # of umap's own file
     try:
         numba.njit(cache=True)(names["probe"])
     except RuntimeError:
         folder = tempfile.mkdtemp(prefix="hyperlab_numba_")
-        os.environ["NUMBA_CACHE_DIR"] = (
-            folder  # the environment: numba reads it again and again
-        )
+        os.environ["NUMBA_CACHE_DIR"] = folder  # numba reads it again and again
         numba.config.reload_config()
 
 
@@ -268,10 +239,10 @@ def _compiled_once() -> ModuleType:
     import umap  # here, for it takes two seconds
     from numba.core.dispatcher import Dispatcher
 
-    for made in (*vars(umap.umap_).values(), *vars(umap.layouts).values()):
-        if isinstance(made, Dispatcher):
+    for function in (*vars(umap.umap_).values(), *vars(umap.layouts).values()):
+        if isinstance(function, Dispatcher):
             with suppress(RuntimeError):  # no folder to write to: it compiles, as ever
-                made.enable_caching()
+                function.enable_caching()
     return umap
 
 

@@ -2,7 +2,7 @@
 
 with lab.open("01_gradient_descent_is_an_ode.ipynb") as page:
     page.run_all()
-    Driven(page, "flow2d", "gradient_flow").use_every_control()
+    Driven(page, "gradient_flow").use_every_control()
 """
 
 import json
@@ -48,18 +48,13 @@ class Driven:
     """One app of an open notebook, and what its model says.
 
     Args:
-        module: of hyperlab.views.apps: its `figure_of(state)` is what the model says; or None.
         name: the word that its line begins with.
-        state: the notebook's name for the state; `plot` what `figure_of` is given.
+        state: the notebook's name for the state.
         seconds: that an answer may take.
     """
 
-    def __init__(self, page, module, name, *, state="state", plot=None, seconds=30):
+    def __init__(self, page, name, *, state="state", seconds=30):
         self.page, self.name, self.state, self.seconds = page, name, state, seconds
-        self.module = (
-            module and f"__import__('hyperlab.views.apps.{module}', fromlist=['x'])"
-        )
-        self.plot = plot or state
         every = page.tab.locator(".hyperlab-app")
         shown = [
             i for i in range(every.count()) if self._line_in(every.nth(i)).startswith(name)
@@ -73,18 +68,16 @@ class Driven:
 
     def line(self):
         """The state on one line, as the kernel has it."""
-        frame = "__import__('hyperlab.views.apps.frame', fromlist=['x'])"
-        return json.loads(
-            self.page.said(f"{frame}.line_of({self.name!r}, {self.state}, seed)")
-        )
+        app = "__import__('hyperlab.apps.app', fromlist=['x'])"
+        return json.loads(self.page.said(f"{app}.line_of({self.state}, seed)"))
 
     def differs(self):
         """What on the page is not what the model says; empty when they agree."""
         if (line := self.line()) != (shown := self._line_in(self.app)):
             return f"line {shown!r}, model {line!r}"
-        if self.module is None:
+        if "figure" not in self.page.kernel(f"{self.state}.views"):
             return ""
-        model = json.loads(self.page.said(f"_digest({self.module}.figure_of({self.plot}))"))
+        model = json.loads(self.page.said(f"_digest({self.state}.drawn())"))
         drawn = self.app.evaluate(DRAWN)
         if len(model) != len(drawn):
             return f"{len(drawn)} traces are drawn, the model has {len(model)}"

@@ -14,7 +14,7 @@ def test_measured_gains_are_drawn_with_their_intervals(lab):
         assert page.kernel("len(state.measured)") == "3"  # by the cell below the app
         page.press("Clear")
         page.until(lambda: "Nothing measured yet" in page.text())
-        app = Driven(page, "across_domains", "across_domains", seconds=90)
+        app = Driven(page, "across_domains", seconds=90)
         page.choose("method", "HyperFlow-C, Chebyshev")
         for number, domain in enumerate(("digits", "circuits"), start=1):
             page.choose("domain", domain)

@@ -18,4 +18,4 @@ def test_backbone_and_rival_change_the_bill_and_the_words(lab):
         page.choose("recorded", "704")
         page.until(lambda: page.kernel("state.crossing()") != before)
         assert page.kernel("state.recorded") in ("704", "'704'")
-        Driven(page, "calculator", "calculator").use_every_control()
+        Driven(page, "calculator").use_every_control()

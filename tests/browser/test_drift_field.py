@@ -26,4 +26,4 @@ def test_time_objective_and_path_change_the_arrows_and_the_words(lab):
         lengths = [page.points(plot, trace) for trace in range(5)]
         assert lengths == [6 * 99, 21, 21, 6, 6]
         assert page.kernel("state.moment, state.objective") == "(20, 'L')"
-        Driven(page, "drift_field", "drift_field").use_every_control()
+        Driven(page, "drift_field").use_every_control()

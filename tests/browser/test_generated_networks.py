@@ -48,7 +48,7 @@ def test_a_walk_leads_through_the_code(lab):
         page.press("aligned")
         page.until(lambda: "From network 0 to 2, aligned" in page.text())
         page.screenshot("latent_walk")
-        Driven(page, "network_walk", "network_walk").agrees()
+        Driven(page, "network_walk").agrees()
         assert not page.external
 
 
@@ -74,8 +74,8 @@ def test_samples_flow_and_a_click_chooses_a_network(lab):
         page.until(lambda: "Network 5, trained 5" in page.text())
         page.choose("plane", "weights of its own")
         page.until(lambda: page.kernel("map_state.plane") == "'weights of its own'")
-        Driven(page, "network_map", "network_map", state="map_state").use_every_control()
-        sampler = Driven(page, "flow_sampler", "flow_sampler")
+        Driven(page, "network_map", state="map_state").use_every_control()
+        sampler = Driven(page, "flow_sampler")
         sampler.use_every_control()
         page.tell("state.steps, state.pace = 100, 15")
         sampler.agrees()

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 def app(lab):
     with lab.open("01_gradient_descent_is_an_ode.ipynb") as page:
         page.run_all()
-        yield Driven(page, "flow2d", "gradient_flow")
+        yield Driven(page, "gradient_flow")
 
 
 def points(app):
@@ -37,6 +37,6 @@ def test_a_run_is_drawn_ten_times_a_second_for_half_a_minute(app):
     app.page.tab.get_by_label("step size", exact=True).first.fill("0.25")
     app.page.tab.keyboard.press("Enter")
     app.page.until(lambda: app.page.kernel("state.step_size") == "0.25")
-    how = {"taken": "state.steps", "ended": "state.at_end"}
+    how = {"taken": "state.steps", "ended": "not state.left"}
     measure = lambda: speed.run(app, lambda: points(app), **how)
     speed.in_one_of_three(measure, speed.flowing)

@@ -18,4 +18,4 @@ def test_task_support_and_number_change_the_plot_and_the_words(lab):
         page.until(lambda: page.kernel("state.told") == "'its own'")
         found = [i for i in range(page.n_plots()) if "drawn heads" in page.traces(i)]
         assert len(found) == 1 and "prototypes" in page.traces(found[0])
-        Driven(page, "head_comparison", "head_comparison").use_every_control()
+        Driven(page, "head_comparison").use_every_control()

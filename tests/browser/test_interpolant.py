@@ -10,4 +10,4 @@ pytestmark = pytest.mark.browser
 def test_kind_knots_and_time_change_what_is_drawn(lab):
     with lab.open("05_interpolants.ipynb") as page:
         page.run_all()
-        Driven(page, "interpolant", "interpolant").use_every_control()
+        Driven(page, "interpolant").use_every_control()

@@ -19,6 +19,6 @@ def test_way_networks_and_place_change_the_plot_and_the_words(lab):
         found = [i for i in range(page.n_plots()) if "here" in page.traces(i)]
         assert len(found) == 1 and "kernels" in page.traces(found[0])
         assert page.kernel("state.second, state.way") == "(3, 'as they are')"
-        Driven(page, "network_walk", "network_walk").use_every_control()
-        zoo = Driven(page, "network_map", "network_map", state="explorer")
+        Driven(page, "network_walk").use_every_control()
+        zoo = Driven(page, "network_map", state="explorer")
         zoo.agrees()

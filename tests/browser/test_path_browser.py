@@ -104,4 +104,4 @@ def test_the_keyboard_is_enough(page):
 
 
 def test_every_control_and_every_width_and_theme(page):
-    Driven(page, "path_browser", "path_browser").use_every_control()
+    Driven(page, "path_browser").use_every_control()

@@ -118,11 +118,11 @@ def test_a_click_on_a_point_shows_that_moment_everywhere(page):
     page.tab.mouse.click(*page.still(lambda: page.tab.evaluate(WHERE, 1)))
     page.until(lambda: page.kernel("state.shown") == "1")
     page.until(lambda: "1 of 40 euler steps" in said(page, "of the flow"))
-    Driven(page, "stepper", "stepper").agrees()
+    Driven(page, "stepper").agrees()
 
 
 def test_a_line_is_copied_and_pasted_back(page):
-    app = Driven(page, "stepper", "stepper")
+    app = Driven(page, "stepper")
     for n in (2, 3):
         page.press("Step")
         page.until(lambda n=n: points(page) == n)
@@ -167,11 +167,11 @@ def test_the_query_images_have_words_for_who_does_not_see_them(page):
 
 
 def test_every_control_by_mouse_and_by_keyboard(page):
-    Driven(page, "stepper", "stepper", seconds=60).use_every_control()
+    Driven(page, "stepper", seconds=60).use_every_control()
 
 
 def test_a_step_is_drawn_in_a_fifth_of_a_second(page):
-    app = Driven(page, "stepper", "stepper").app
+    app = Driven(page, "stepper").app
 
     def measure():
         """Milliseconds where a step alone takes 35 ms, in proportion: median and 95 %."""
@@ -184,7 +184,7 @@ def test_a_step_is_drawn_in_a_fifth_of_a_second(page):
 
 
 def test_a_run_is_drawn_ten_times_a_second_for_half_a_minute(page):
-    app = Driven(page, "stepper", "stepper")
+    app = Driven(page, "stepper")
     choose(page, "steps a second", "15")
     ended = "state.done and state.left in (0, state.steps)"
 

@@ -93,4 +93,4 @@ def test_the_keyboard_is_enough(page):
 
 
 def test_every_control_and_every_width_and_theme(page):
-    Driven(page, "subset_explorer", "subset_explorer").use_every_control()
+    Driven(page, "subset_explorer").use_every_control()

@@ -22,4 +22,4 @@ def test_other_images_and_labels_change_the_picture_and_the_words(lab):
         page.choose("labels", "moved on by one")
         page.until(lambda: "labels moved on by one" in page.text())
         assert page.kernel("state.shown, state.draw") == "('glyphs', 1)"
-        Driven(page, "support_picker", "support_picker").use_every_control()
+        Driven(page, "support_picker").use_every_control()

@@ -29,4 +29,4 @@ def test_another_task_other_settings_and_a_style_show_other_images(lab):
         page.until(lambda: "Mean of 21 tasks" in page.text())
         page.screenshot("task_browser_faces")
         assert page.kernel("browser.n_way, browser.number") == "(3, 22)"
-        Driven(page, None, "task_browser", state="browser").use_every_control()
+        Driven(page, "task_browser", state="browser").use_every_control()

@@ -21,5 +21,4 @@ def test_updates_go_on_and_another_stop_starts_anew(lab):
         page.kernel("state.set_trait('stop', 0.8)")
         page.until(lambda: "t' = 0.80" in page.text())
         assert page.kernel("state.done") == "0"
-        drawn = {"plot": "state, plain", "seconds": 90}
-        Driven(page, "through_time", "through_time", **drawn).use_every_control()
+        Driven(page, "through_time", seconds=90).use_every_control()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hyperlab import params
+from hyperlab.apps.bench import Bench
 from hyperlab.base import PRETRAINED, ConfigError, stream
 from hyperlab.hyperflow import adapt, controls, diagnostics, drift, jacobian, training
 from hyperlab.hyperflow.context import encode, pad
@@ -15,7 +16,6 @@ from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.models import belonging, targets
 from hyperlab.study import experiments
-from hyperlab.views.apps.stepper_state import Bench
 from tests.tiny import noise_domain, support, tiny_jacobian, tiny_net, tiny_target
 
 TARGET = tiny_target()

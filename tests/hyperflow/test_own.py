@@ -4,13 +4,14 @@ import pytest
 import torch
 from PIL import Image
 
+from hyperlab.apps.bench import Bench
+from hyperlab.apps.stepper import Stepper
 from hyperlab.base import ConfigError, stream
 from hyperlab.hyperflow import adapt, collect, jacobian, training
 from hyperlab.hyperflow.collect import CollectConfig
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.models import backbones
 from hyperlab.tasks import own, roles
-from hyperlab.views.apps.stepper_state import Bench, Stepper
 from tests.tiny import tiny_target
 
 CONFIG = CollectConfig(

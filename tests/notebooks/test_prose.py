@@ -3,7 +3,7 @@
 1.  Something is done by hand before the package does it: markdown says "by hand", statements
     below it that name nothing of the package compute a value, `assert_close` compares it.
 2.  It has a figure and an app: a cell that draws, and a cell that ends in a view of
-    `hyperlab.views.apps`.
+    `hyperlab.apps`.
 3.  It has at least 600 words; code, formulas and the addresses of links are not counted.
 4.  A claim, a number with a unit of evidence (`prose.claims`), has in its own section a code
     cell that shows something, or in its own paragraph a link to a file of this repository or
@@ -68,18 +68,16 @@ def does_it_by_hand_first(path, notebook):
 
 
 def views(notebook, where):
-    """Names that a notebook imports from modules of hyperlab.views, by a pattern of theirs."""
+    """Names that a notebook imports from modules of hyperlab, by a pattern of theirs."""
     for node in (n for each in code(notebook) for n in ast.walk(ast.parse(each.source))):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                if re.fullmatch(
-                    rf"hyperlab\.views\.{where}", f"{node.module}.{alias.name}"
-                ):
+                if re.fullmatch(rf"hyperlab\.{where}", f"{node.module}.{alias.name}"):
                     yield alias.asname or alias.name
 
 
 def has_a_figure(path, notebook):
-    drawing = {"go", "px", *views(notebook, r"(figures|fields)(\.\w+)?")}
+    drawing = {"go", "px", *views(notebook, r"views\.(figures|fields)(\.\w+)?")}
     calls = (n for each in code(notebook) for n in ast.walk(ast.parse(each.source)))
     if not any(isinstance(n, ast.Call) and root(n.func) in drawing for n in calls):
         yield "draws no figure"
@@ -104,13 +102,13 @@ def has_an_app(path, notebook):
     ends = (ast.parse(each.source).body[-1] for each in code(notebook))
     values = [line.value for line in ends if isinstance(line, ast.Expr)]
     if not any(is_view(value, apps) or ast.unparse(value) in shown for value in values):
-        yield "shows no app of hyperlab.views.apps"
+        yield "shows no app of hyperlab.apps"
 
 
 def is_view(value, apps):
-    """Whether a value is a call of a function of an app; classes there hold its state."""
+    """Whether a value is an app."""
     called = ast.unparse(value.func) if isinstance(value, ast.Call) else ""
-    return called.split(".")[0] in apps and called.split(".")[-1].islower()
+    return called in apps and called == "App"
 
 
 def says_enough_in_words(path, notebook):
@@ -173,7 +171,7 @@ IMPORTS = """import torch
 
 from hyperlab import solvers
 from hyperlab.views import figures
-from hyperlab.views.apps import stepper"""
+from hyperlab.apps.app import App"""
 FILLER = "word " * WORDS
 
 
@@ -186,7 +184,7 @@ def model():
         "hand": cell("theta = torch.zeros(2) - 0.5"),
         "compare": cell("torch.testing.assert_close(solvers.solve(f)[-1], theta)"),
         "figure": cell("figures.path_2d(theta)"),
-        "app": cell("view = stepper.stepper(theta)\nview"),
+        "app": cell("view = App(theta)\nview"),
         "claim": new_markdown_cell("It gains 12 % of the way."),
         "limits": new_markdown_cell(
             "## Limits\n\n- On the path 3.4 ± 0.2 [gained](../results/a.md)."

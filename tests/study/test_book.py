@@ -117,8 +117,8 @@ def test_the_library_that_a_renderer_writes_into_the_page_is_left_out():
 def test_a_run_keeps_the_figure_that_an_app_shows_last(tmp_path):
     sources = [
         'scale = "laptop"',
-        "import plotly.graph_objects as go\nfrom hyperlab.views import figures",
-        "view = figures.live(go.Figure(go.Scatter(y=[0])))\nview",
+        "import plotly.graph_objects as go\nfrom hyperlab.apps import page",
+        "view = page.live(go.Figure(go.Scatter(y=[0])))\nview",
         "view.data[0].y = [1, 2, 3]\nview.layout.title = 'later'",
     ]
     cells = list(map(new_code_cell, sources))

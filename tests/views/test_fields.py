@@ -1,18 +1,12 @@
-"""Clouds, strands, arrows and the choice between pictures draw what they are given."""
+"""Strands, arrows and the choice between pictures draw what they are given."""
 
 import numpy as np
 import torch
 
 from hyperlab.base import stream
-from hyperlab.views import fields
+from hyperlab.views import fields, figures
 
 POINTS = torch.randn(6, 2, generator=stream(0, "fields"))
-
-
-def test_groups_are_told_apart_by_colour_and_marker():
-    a, b = fields.cloud({"digits": POINTS, "faces": POINTS + 1}).data
-    assert a.marker.color != b.marker.color and a.marker.symbol != b.marker.symbol
-    np.testing.assert_array_equal(np.stack([a.x, a.y], 1), POINTS.numpy())
 
 
 def test_a_bundle_is_one_trace_with_the_pen_lifted_between_curves():
@@ -34,8 +28,8 @@ def test_arrows_fade_with_their_opacity_and_vanish_at_none():
 
 def test_a_choice_shows_one_figure_at_a_time():
     options = {
-        "seed 0": fields.cloud({"a": POINTS, "b": POINTS}),
-        "seed 1": fields.cloud({"a": -POINTS}),
+        "seed 0": figures.points_2d({"a": POINTS, "b": POINTS}),
+        "seed 1": figures.points_2d({"a": -POINTS}),
     }
     figure = fields.choice(options)
     assert [trace.visible for trace in figure.data] == [True, True, False]

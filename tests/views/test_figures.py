@@ -83,7 +83,7 @@ def test_groups_of_points_differ_in_colour_and_marker():
     groups = {"a": SQUARE, "b": SQUARE + 1}
     one, two = figures.points_2d(groups, x_title="ink", y_title="slant").data
     assert (one.name, one.mode, list(two.x)) == ("a", "markers", [1, 2, 2])
-    assert one.marker.symbol != two.marker.symbol
+    assert one.marker.symbol != two.marker.symbol and one.marker.color != two.marker.color
 
 
 def test_a_landscape_has_its_values_where_its_axes_say():
@@ -99,8 +99,6 @@ def test_no_figure_offers_to_upload_itself():
     )
     config = bundle["application/vnd.plotly.v1+json"]["config"]
     assert config["modeBarButtonsToRemove"] == ["sendChartToCloud"]
-    widget = figures.live(figures.path_2d(SQUARE))
-    assert widget._config["modeBarButtonsToRemove"] == ["sendChartToCloud"]
 
 
 def test_a_figure_is_small():
@@ -144,3 +142,19 @@ def test_bands_enclose_their_means_by_the_half_widths():
     assert list(line.y) == [0, 2, 1] and line.showlegend is None
     assert list(band.y) == [1, 3, 2, 0, 1, -1] and list(band.x) == [0, 1, 2, 2, 1, 0]
     assert not band.showlegend and band.fillcolor == line.line.color
+
+
+def test_panels_stand_left_right_and_below_with_their_own_axes():
+    traces = [
+        [figures.line(name, k), figures.spots("at", None)] for k, name in enumerate("abc")
+    ]
+    axes = {"x": ["across", "", {"title": "t"}], "y": ["up", {"range": [0, 1]}, "loss"]}
+    figure = figures.panels(*traces, **axes, widths=[0.6, 0.4], height=500)
+    assert [trace.xaxis for trace in figure.data] == ["x", "x", "x2", "x2", "x3", "x3"]
+    layout = figure.layout
+    titles = layout.xaxis.title.text, layout.xaxis3.title.text, layout.yaxis3.title.text
+    assert titles == ("across", "t", "loss") and layout.yaxis2.range == (0, 1)
+    assert (
+        layout.yaxis.domain == (0, 1) and layout.yaxis3.domain[1] < layout.yaxis2.domain[0]
+    )
+    assert figure.data[1].line.color == figures.GREY and figure.data[1].mode == "markers"

@@ -45,14 +45,10 @@ def test_the_plane_is_the_one_of_the_singular_vectors(n):
     assert plane.variance(points) == pytest.approx(float(share), rel=1e-4)
 
 
-def test_points_and_arrows_agree_and_the_way_back_lands_on_the_plane():
+def test_points_and_arrows_agree():
     plane, points = Plane.fit(normal(50, DIM)), normal(7, 3, DIM, name="other")
     moved = plane.to_plane(points + points) - plane.to_plane(points)
     torch.testing.assert_close(moved, plane.arrows(points), atol=1e-5, rtol=1e-4)
-    places = plane.to_plane(points)
-    torch.testing.assert_close(
-        plane.to_plane(plane.from_plane(places)), places, atol=1e-5, rtol=1e-4
-    )
 
 
 def test_the_share_is_one_in_the_plane_nothing_across_and_small_at_random():
@@ -65,20 +61,7 @@ def test_the_share_is_one_in_the_plane_nothing_across_and_small_at_random():
     assert float(random) == pytest.approx((2 / DIM) ** 0.5, rel=0.05)
 
 
-def test_a_plane_spanned_by_two_vectors_shows_both_in_full():
-    origin, first, second = normal(3, DIM)
-    plane = Plane.spanned(origin, first, second)
-    torch.testing.assert_close(plane.share(torch.stack([first, second])), torch.ones(2))
-    torch.testing.assert_close(plane.axes @ plane.axes.T, torch.eye(2), atol=1e-6, rtol=0)
-    assert plane.to_plane(origin).norm() < 1e-6
-
-
 def test_what_spans_no_plane_or_does_not_fit_is_refused():
-    v = normal(DIM)
-    with pytest.raises(ConfigError, match="parallel"):
-        Plane.spanned(v, v, -2 * v)
-    with pytest.raises(ConfigError, match="parallel"):
-        Plane.spanned(v, torch.zeros(DIM), v)
     with pytest.raises(ConfigError, match="at least 3 finite points, got 2"):
         Plane.fit(normal(2, DIM))
     with pytest.raises(ConfigError, match="finite"):

@@ -1,1 +1,0 @@
-"""Apps for notebooks: a traitlets model with the rules, and a view that only wires it."""
