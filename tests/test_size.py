@@ -16,10 +16,10 @@ CEILINGS = {  # lines of Python today, and where they are to be
     "hyperlab/weights/*": (4_465, 3_500),
     "hyperlab/study/*": (4_191, 1_000),
     "hyperlab/views/*": (939, 750),
-    "hyperlab/apps/*": (4_017, 2_900),
+    "hyperlab/apps/*": (4_016, 2_900),
     "hyperlab/exercises/*": (735, 500),
     "data_scripts/**/*": (5_504, 4_500),
-    "tests/**/*": (22_736, 12_500),
+    "tests/**/*": (22_680, 12_500),
 }
 
 

@@ -181,27 +181,26 @@ class SamplerState(Steps):
         }
 
     def traces(self) -> Points:
-        means = {ORIGINALS: self.ceiling.before, DECODED: self.ceiling.after}
-        levels = {name: ([0, 1], [float(x.mean())] * 2) for name, x in means.items()}
         past = [*self.before().items()] + [("", ((), ()))] * len(BEFORE)
         earlier = {
             slot: {"x": x, "y": y, "name": label, "showlegend": bool(label)}
             for slot, (label, (x, y)) in zip(BEFORE, past, strict=False)
         }
-        return {"originals": self.plane()[0].T} | levels | earlier | self.moving()
+        return earlier | self.moving()
 
     def figure(self) -> Figure:
         """Left the samples on their way to the originals, right their accuracy against t."""
         mean = {"mode": "lines+markers", "marker_symbol": "diamond", "line_dash": "solid"}
-        behind = {"opacity": 0.6, "showlegend": False}
+        behind, hollow = {"opacity": 0.6, "showlegend": False}, {"opacity": 0.8}
+        hollow |= {"marker_symbol": "circle-open"}
         left = [
-            figures.spots("originals", None, marker_symbol="circle-open", opacity=0.8),
+            figures.spots("originals", None, *self.plane()[0].T, **hollow),
             figures.line(PATHS, 0, opacity=0.4, hoverinfo="skip"),
             _spots("left"),
         ]
         right = [
-            figures.line(ORIGINALS, 1),
-            figures.line(DECODED, 2),
+            figures.line(ORIGINALS, 1, [0, 1], [float(self.ceiling.before.mean())] * 2),
+            figures.line(DECODED, 2, [0, 1], [float(self.ceiling.after.mean())] * 2),
             *(figures.line(x, k, meta=x, **behind) for k, x in enumerate(BEFORE, 4)),
             _spots("right"),
             figures.line(MEAN, 3, size=9, **mean),
