@@ -19,7 +19,7 @@ CEILINGS = {  # lines of Python today, and where they are to be
     "hyperlab/apps/*": (4_016, 2_900),
     "hyperlab/exercises/*": (735, 500),
     "data_scripts/**/*": (5_504, 4_500),
-    "tests/**/*": (22_680, 12_500),
+    "tests/**/*": (22_660, 12_500),
 }
 
 

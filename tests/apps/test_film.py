@@ -8,40 +8,20 @@ import torch
 from PIL import Image
 
 from hyperlab.apps import film
-from hyperlab.apps.bench import Bench
-from hyperlab.apps.stepper import Stepper
-from hyperlab.base import stream
-from hyperlab.hyperflow.teacher import TeacherConfig
-from hyperlab.tasks import episodes
-from hyperlab.tasks.domains import Domain
-from tests.tiny import tiny_net, tiny_target
+from tests.apps.states import stepped
 
-TARGET = tiny_target()
-
-
-def noise():
-    images = torch.randint(256, (40, 3, 16, 16), generator=stream(0, "film")).byte()
-    classes = tuple("abcd")
-    return Domain("noise", images, torch.arange(4).repeat_interleave(10), classes)
-
-
-def draw(domain, generator):
-    return episodes.sample(domain, n_way=3, n_shot=2, n_query=2, generator=generator)
+N = 12  # query images
 
 
 @pytest.fixture(scope="module")
 def shown():
-    """Two steps; of six query images one turns right, one wavers, four stay wrong."""
-    nets, teacher = {"C": tiny_net(TARGET, seed=0)}, TeacherConfig(steps=4, views=1)
-    bench = Bench(
-        target=TARGET, nets=nets, domains={"noise": noise}, draw=draw, teacher=teacher
-    )
-    state = Stepper(bench)
+    """Two steps; of the query images one turns right, one wavers, the others stay wrong."""
+    state, number = stepped(), torch.arange(N)
     state.steps = 2
     state.step()
     state.step()
-    labels, wrong = state.task.episode.query.labels, torch.arange(6) > 1
-    rows = [wrong | torch.arange(6).eq(0), wrong | torch.arange(6).eq(1), wrong]
+    labels, wrong = state.task.episode.query.labels, number > 1
+    rows = [wrong | number.eq(0), wrong | number.eq(1), wrong]
     right = [
         replace(r, guesses=(labels + row) % 3)
         for r, row in zip(state.readings, rows, strict=True)
@@ -82,7 +62,7 @@ def test_every_shown_image_is_called_right_or_wrong(shown):
         for t in shown.figure(2).data
         if t.type == "scatter" and t.mode == "text"
     ]
-    assert words == [["right"] * 2 + ["wrong"] * 4]
+    assert words == [["right"] * 2 + ["wrong"] * (N - 2)]
 
 
 def test_the_facts_are_those_of_the_readings(shown):
@@ -90,7 +70,7 @@ def test_the_facts_are_those_of_the_readings(shown):
     first, *_, last = shown.readings
     assert facts["before"] == pytest.approx(first.accuracy, abs=1e-4)
     assert facts["after"] == pytest.approx(last.accuracy, abs=1e-4)
-    assert facts["n_query"] == 6 and facts["steps"] == 2
+    assert facts["n_query"] == N and facts["steps"] == 2
     assert 0 < facts["plane_shows_of_flow"] <= 1
 
 
