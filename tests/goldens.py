@@ -22,7 +22,8 @@ from hyperlab.base import PRETRAINED, stream
 from hyperlab.executor import one_thread
 from hyperlab.hyperflow import adapt, collect, drift, jacobian, training
 from hyperlab.models import cnn, targets
-from hyperlab.tasks import roles
+from hyperlab.tasks import augment, roles, styles
+from hyperlab.tasks.drawn import synthetic
 from hyperlab.weights import (
     diffusion,
     encoders,
@@ -111,6 +112,18 @@ def shipped() -> Found:
         yield f"shipped: zoo_{name}", zoo_store.shipped(name).w
 
 
+def drawn() -> Found:
+    """Pictures of every procedural family, every operation of a style, and a view, of noise."""
+    for name in synthetic.FAMILIES:
+        pictures = synthetic.render(name, n_classes=4, n_per_class=3).images
+        yield f"drawn: {name}", torch.from_numpy(pictures)
+    images = torch.rand(3, 3, 32, 32, generator=stream(0, "images"))
+    for name, kind in styles.OPERATIONS.items():
+        operation = styles.Operation(name, kind.draw(stream(1, name), 1.0))
+        yield f"style: {name}", styles.Style((operation,), seed=3).apply(images)
+    yield "view", augment.view(images, stream(0, "view"))
+
+
 def numbers(found: Tensor | nn.Module) -> Tensor:
     """A tensor, or all numbers of a network in the order of their names."""
     if isinstance(found, Tensor):
@@ -131,7 +144,7 @@ def machine() -> str:
 def measured() -> dict[str, list[str | float]]:
     """Name -> digest of the bits, and root mean square."""
     with one_thread():
-        pairs = [*fitted_drift(), *fitted_networks(), *shipped()]
+        pairs = [*fitted_drift(), *fitted_networks(), *shipped(), *drawn()]
     rows = {name: numbers(found) for name, found in pairs}
     return {
         name: [
