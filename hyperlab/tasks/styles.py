@@ -3,17 +3,19 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from operator import mul
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional
+from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from ..base import ConfigError, choose, stream
 
 Numbers = tuple[float, ...]
 Grain = Callable[[int], Tensor]  # coarseness in cells -> a noise field in [0, 1] per image
-Change = Callable[[Tensor, Numbers, Grain], Tensor]
+Draw = Callable[[Generator, float], Numbers]  # of a strength
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -49,27 +51,23 @@ class Style:
                 f"a style needs float images n x 3 x h x w, as Domain.batch gives; "
                 f"got {images.dtype} {tuple(images.shape)}"
             )
-
-        def grain(cells: int) -> Tensor:
-            return _grain(images, cells, self.seed)
-
-        styled = images
+        styled, grain = images, partial(_grain, images, self.seed)
         for operation in self.operations:
             change = OPERATIONS[operation.name].change
-            styled = change(styled, operation.numbers, grain).clamp(0, 1)
+            styled = change(styled, grain, *operation.numbers).clamp(0, 1)
         return styled
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How an operation acts and how its numbers are drawn, `draw(generator, strength)`."""
+    """An operation, `change(images, grain, *numbers)`, and how its numbers are drawn."""
 
-    change: Change
-    draw: Callable[[torch.Generator, float], Numbers]
     chance: float  # of being part of a random style of strength 1
+    change: Callable[..., Tensor]
+    draw: Draw = lambda _, __: ()
 
 
-def random_style(generator: torch.Generator, strength: float = 1.0) -> Style:
+def random_style(generator: Generator, strength: float = 1.0) -> Style:
     """A random subset of the operations, in random order, each with random numbers.
 
     Args:
@@ -86,138 +84,93 @@ def random_style(generator: torch.Generator, strength: float = 1.0) -> Style:
     return Style(operations, seed)
 
 
-def _grain(images: Tensor, cells: int, seed: int) -> Float[Tensor, " n 1 h w"]:
+def _grain(images: Tensor, seed: int, cells: int) -> Float[Tensor, " n 1 h w"]:
     """Per image a window of one big noise field; the image's own pixels choose it."""
     n, _, h, w = images.shape
     field = torch.rand(1, 1, 2 * cells, 2 * cells, generator=stream(seed, "grain", cells))
-    size, mode = (2 * h, 2 * w), "bilinear"
-    field = functional.interpolate(field, size=size, mode=mode, align_corners=True)[0, 0]
+    field = F.interpolate(field, size=(2 * h, 2 * w), mode="bilinear", align_corners=True)
     keys = (images * 255).round().long().flatten(1).sum(1) * 7919
     rows = (keys % h)[:, None] + torch.arange(h, device=images.device)
     columns = (keys // h % w)[:, None] + torch.arange(w, device=images.device)
-    return field.to(images)[rows[:, :, None], columns[:, None, :]].reshape(n, 1, h, w)
+    window = field[0, 0].to(images)[rows[:, :, None], columns[:, None, :]]
+    return window.reshape(n, 1, h, w)
 
 
 def _luma(x: Tensor) -> Float[Tensor, " n 1 h w"]:
     return torch.einsum("nchw,c->nhw", x, x.new_tensor(LUMA))[:, None]
 
 
-def _colour(x: Tensor, numbers: Numbers) -> Float[Tensor, " 1 3 1 1"]:
-    return x.new_tensor(numbers)[None, :, None, None]
+def _between(x: Tensor, colours: Numbers, share: Tensor) -> Tensor:
+    """The first of two colours where the share is 0, the second where it is 1."""
+    first, second = x.new_tensor(colours).view(2, 1, 3, 1, 1)
+    return torch.lerp(first, second, share)
 
 
-def _invert(x: Tensor, _: Numbers, __: Grain) -> Tensor:
-    return 1 - x
-
-
-def _grey(x: Tensor, _: Numbers, __: Grain) -> Tensor:
-    return _luma(x).expand_as(x)
-
-
-def _recolour(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
-    """Dark becomes the first colour, bright the second."""
-    return torch.lerp(_colour(x, numbers[:3]), _colour(x, numbers[3:]), _luma(x))
-
-
-def _mix(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
+def _mix(x: Tensor, _: Grain, *matrix: float) -> Tensor:
     """A linear map of the colours, row by row."""
-    return torch.einsum("nchw,dc->ndhw", x, x.new_tensor(numbers).reshape(3, 3))
+    return torch.einsum("nchw,dc->ndhw", x, x.new_tensor(matrix).view(3, 3))
 
 
-def _contrast(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
-    gain, shift, gamma = numbers
+def _contrast(x: Tensor, _: Grain, gain: float, shift: float, gamma: float) -> Tensor:
     return ((x - 0.5) * gain + 0.5 + shift).clamp(0, 1) ** gamma
 
 
-def _turn(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
-    """Rotate by degrees, zoom and shear about the centre."""
-    degrees, zoom, shear = numbers
+def _turn(x: Tensor, _: Grain, degrees: float, zoom: float, shear: float) -> Tensor:
+    """Rotate, zoom and shear about the centre."""
     c, s = math.cos(math.radians(degrees)) / zoom, math.sin(math.radians(degrees)) / zoom
     matrix = x.new_tensor([[c, -s + shear, 0.0], [s, c, 0.0]]).expand(len(x), 2, 3)
-    grid = functional.affine_grid(matrix, list(x.shape), align_corners=False)
-    return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-def _quarter(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
-    """Quarter turns, then a mirror image if the second number is 1."""
-    x = torch.rot90(x, int(numbers[0]), (2, 3))
-    return x.flip(3) if numbers[1] else x
+def _quarter(x: Tensor, _: Grain, turns: float, mirror: float) -> Tensor:
+    x = torch.rot90(x, int(turns), (2, 3))
+    return x.flip(3) if mirror else x
 
 
-def _blur(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
+def _blur(x: Tensor, _: Grain, sigma: float) -> Tensor:
     """Gaussian blur, sigma in pixels."""
-    return _gauss(x, numbers[0])
-
-
-def _gauss(x: Tensor, sigma: float) -> Tensor:
     radius = max(1, math.ceil(2 * sigma))
     kernel = torch.arange(-radius, radius + 1).to(x)
     kernel = torch.softmax(-0.5 * (kernel / sigma) ** 2, dim=0)
-    x = functional.pad(x, (radius,) * 4, mode="replicate")
+    x = F.pad(x, (radius,) * 4, mode="replicate")
     x = sum(k * x[:, :, i : x.shape[2] - 2 * radius + i] for i, k in enumerate(kernel))
     return sum(k * x[..., i : x.shape[3] - 2 * radius + i] for i, k in enumerate(kernel))
 
 
-def _pixelate(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
-    """Keep `numbers[0]` of the resolution; `numbers[1]` = 1 leaves hard blocks."""
-    h, w = x.shape[2:]
-    size = [max(2, round(numbers[0] * h)), max(2, round(numbers[0] * w))]
-    small = functional.interpolate(x, size=size, mode="area")
-    mode = "nearest" if numbers[1] else "bilinear"
-    return functional.interpolate(small, size=(h, w), mode=mode)
+def _pixelate(x: Tensor, _: Grain, share: float, hard: float) -> Tensor:
+    """Keep that share of the resolution, in hard blocks or in soft ones."""
+    size = [max(2, round(share * n)) for n in x.shape[2:]]
+    small = F.interpolate(x, size=size, mode="area")
+    return F.interpolate(small, size=x.shape[2:], mode="nearest" if hard else "bilinear")
 
 
-def _edges(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
+def _edges(x: Tensor, _: Grain, amount: float) -> Tensor:
     """Blend in the gradient's magnitude (central differences)."""
-    padded = functional.pad(x, (1, 1, 1, 1), mode="replicate")
+    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
     dx = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
     dy = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
-    return torch.lerp(x, (dx.square() + dy.square()).sqrt().clamp(0, 1), numbers[0])
+    return torch.lerp(x, (dx.square() + dy.square()).sqrt().clamp(0, 1), amount)
 
 
-def _sharpen(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
-    return x + numbers[0] * (x - _gauss(x, 1.5))
-
-
-def _thicken(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
+def _thicken(x: Tensor, _: Grain, amount: float) -> Tensor:
     """Grow what is bright (positive amount) or what is dark (negative amount)."""
-    wider = torch.maximum if numbers[0] > 0 else torch.minimum
-    grown = functional.pad(x, (1, 1, 1, 1), mode="replicate")
-    grown = wider(wider(grown[:, :, :-2], grown[:, :, 2:]), grown[:, :, 1:-1])
-    grown = wider(wider(grown[..., :-2], grown[..., 2:]), grown[..., 1:-1])
-    return torch.lerp(x, grown, abs(numbers[0]))
+    sign = math.copysign(1, amount)
+    grown = F.max_pool2d(F.pad(sign * x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return torch.lerp(x, sign * grown, abs(amount))
 
 
-def _noise(x: Tensor, numbers: Numbers, grain: Grain) -> Tensor:
-    return x + numbers[0] * (2 * grain(x.shape[-1]) - 1)
-
-
-def _solarise(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
-    """Invert what is brighter than the threshold."""
-    return torch.where(x > numbers[0], 1 - x, x)
-
-
-def _posterise(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
-    steps = numbers[0] - 1
-    return (x * steps).round() / steps
-
-
-def _backdrop(x: Tensor, numbers: Numbers, grain: Grain) -> Tensor:
-    """Blend in a cloudy two-colour background: amount, cells, mode, two colours.
-
-    The mode says what the cloud covers: 0 everything, 1 the bright, 2 the dark.
-    """
-    amount, cells, mode = numbers[:3]
-    first, second = _colour(x, numbers[3:6]), _colour(x, numbers[6:])
-    cloud = torch.lerp(first, second, grain(int(cells)))
+def _backdrop(
+    x: Tensor, grain: Grain, amount: float, cells: float, mode: float, *colours: float
+) -> Tensor:
+    """Blend in a cloudy two-colour background over all (mode 0), the bright (1), the dark (2)."""
     bright = _luma(x)
     cover = (torch.ones_like(bright), bright, 1 - bright)[int(mode)]
-    return torch.lerp(x, cloud, amount * cover)
+    return torch.lerp(x, _between(x, colours, grain(int(cells))), amount * cover)
 
 
-def _light(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
-    """A linear shade across the image: amount and direction in degrees."""
-    amount, degrees = numbers
+def _light(x: Tensor, _: Grain, amount: float, degrees: float) -> Tensor:
+    """A linear shade across the image, in that direction."""
     rows = torch.linspace(-1, 1, x.shape[2]).to(x)[:, None]
     columns = torch.linspace(-1, 1, x.shape[3]).to(x)
     angle = math.radians(degrees)
@@ -225,76 +178,85 @@ def _light(x: Tensor, numbers: Numbers, _: Grain) -> Tensor:
     return x * (1 + amount * (shade - 1) / 2)
 
 
-def _uniform(g: torch.Generator, *ranges: tuple[float, float]) -> Numbers:
+def _uniform(g: Generator, *ranges: tuple[float, float]) -> Numbers:
     """One number from each range (low, high)."""
     dice = torch.rand(len(ranges), generator=g).tolist()
     pairs = zip(dice, ranges, strict=True)
     return tuple(low + d * (high - low) for d, (low, high) in pairs)
 
 
-def _integer(g: torch.Generator, n: int) -> float:
+def _one(low: float, high: float, slope: float = 0.0) -> Draw:
+    """How one number is drawn: uniform from `low` to `high + slope * strength`."""
+    return lambda g, s: _uniform(g, (low, high + slope * s))
+
+
+def _integer(g: Generator, n: int) -> float:
     return float(torch.randint(n, (), generator=g))
 
 
-def _sign(g: torch.Generator) -> float:
-    return 2 * _integer(g, 2) - 1
-
-
-def _draw_recolour(g: torch.Generator, _: float) -> Numbers:
+def _draw_recolour(g: Generator, _: float) -> Numbers:
     """Two colours at least 0.35 apart in brightness."""
     while True:
         numbers = _uniform(g, *[(0.0, 1.0)] * 6)
-        dark, bright = (
-            sum(a * b for a, b in zip(LUMA, part, strict=True))
-            for part in (numbers[:3], numbers[3:])
-        )
+        dark, bright = (sum(map(mul, LUMA, c)) for c in (numbers[:3], numbers[3:]))
         if abs(dark - bright) > 0.35:
             return numbers
 
 
-def _draw_mix(g: torch.Generator, strength: float) -> Numbers:
+def _draw_mix(g: Generator, strength: float) -> Numbers:
     """A permutation of the channels, disturbed, rows summing to one."""
     matrix = torch.eye(3)[torch.randperm(3, generator=g)]
     matrix = matrix + 0.3 * min(strength, 1.5) * torch.randn(3, 3, generator=g)
     return tuple((matrix + (1 - matrix.sum(1, keepdim=True)) / 3).flatten().tolist())
 
 
-def _draw_contrast(g: torch.Generator, s: float) -> Numbers:
+def _draw_contrast(g: Generator, s: float) -> Numbers:
     gain, shift, gamma = _uniform(g, (-s, s), (-0.25 * s, 0.25 * s), (-s, s))
     return 2**gain, shift, 2 ** (0.9 * gamma)
 
 
-def _draw_turn(g: torch.Generator, s: float) -> Numbers:
-    ranges = (-35 * s, 35 * s), (-0.4, 0.4), (-0.25 * s, 0.25 * s)
-    degrees, zoom, shear = _uniform(g, *ranges)
+def _draw_turn(g: Generator, s: float) -> Numbers:
+    degrees, zoom, shear = _uniform(
+        g, (-35 * s, 35 * s), (-0.4, 0.4), (-0.25 * s, 0.25 * s)
+    )
     return degrees, 2**zoom, shear
 
 
-def _draw_backdrop(g: torch.Generator, s: float) -> Numbers:
+def _draw_backdrop(g: Generator, s: float) -> Numbers:
     amount, *colours = _uniform(g, (0.25, min(0.85, 0.4 + 0.3 * s)), *[(0.0, 1.0)] * 6)
     return amount, 2 + _integer(g, 14), _integer(g, 3), *colours
 
 
-def _draw_pixelate(g: torch.Generator, _: float) -> Numbers:
-    return *_uniform(g, (0.35, 0.8)), _integer(g, 2)
-
-
 OPERATIONS: dict[str, Kind] = {
-    "invert": Kind(_invert, lambda _, __: (), 0.3),
-    "grey": Kind(_grey, lambda _, __: (), 0.12),
-    "recolour": Kind(_recolour, _draw_recolour, 0.25),
-    "mix": Kind(_mix, _draw_mix, 0.25),
-    "contrast": Kind(_contrast, _draw_contrast, 0.25),
-    "quarter": Kind(_quarter, lambda g, _: (_integer(g, 4), _integer(g, 2)), 0.35),
-    "turn": Kind(_turn, _draw_turn, 0.25),
-    "blur": Kind(_blur, lambda g, s: _uniform(g, (0.4, 0.5 + 0.8 * s)), 0.15),
-    "pixelate": Kind(_pixelate, _draw_pixelate, 0.12),
-    "edges": Kind(_edges, lambda g, _: _uniform(g, (0.4, 1.0)), 0.12),
-    "sharpen": Kind(_sharpen, lambda g, s: _uniform(g, (0.5, 0.6 + 1.5 * s)), 0.1),
-    "thicken": Kind(_thicken, lambda g, _: (_sign(g) * _uniform(g, (0.3, 1.0))[0],), 0.12),
-    "noise": Kind(_noise, lambda g, s: _uniform(g, (0.05, 0.1 + 0.3 * s)), 0.2),
-    "solarise": Kind(_solarise, lambda g, _: _uniform(g, (0.4, 0.8)), 0.08),
-    "posterise": Kind(_posterise, lambda g, _: (2 + _integer(g, 4),), 0.08),
-    "backdrop": Kind(_backdrop, _draw_backdrop, 0.2),
-    "light": Kind(_light, lambda g, s: _uniform(g, (0.2, min(0.9, s)), (0.0, 360.0)), 0.15),
+    "invert": Kind(0.3, lambda x, _: 1 - x),
+    "grey": Kind(0.12, lambda x, _: _luma(x).expand_as(x)),
+    "recolour": Kind(  # dark becomes the first colour, bright the second
+        0.25, lambda x, _, *colours: _between(x, colours, _luma(x)), _draw_recolour
+    ),
+    "mix": Kind(0.25, _mix, _draw_mix),
+    "contrast": Kind(0.25, _contrast, _draw_contrast),
+    "quarter": Kind(0.35, _quarter, lambda g, _: (_integer(g, 4), _integer(g, 2))),
+    "turn": Kind(0.25, _turn, _draw_turn),
+    "blur": Kind(0.15, _blur, _one(0.4, 0.5, 0.8)),
+    "pixelate": Kind(
+        0.12, _pixelate, lambda g, s: (*_one(0.35, 0.8)(g, s), _integer(g, 2))
+    ),
+    "edges": Kind(0.12, _edges, _one(0.4, 1.0)),
+    "sharpen": Kind(
+        0.1, lambda x, grain, a: x + a * (x - _blur(x, grain, 1.5)), _one(0.5, 0.6, 1.5)
+    ),
+    "thicken": Kind(
+        0.12, _thicken, lambda g, s: ((2 * _integer(g, 2) - 1) * _one(0.3, 1.0)(g, s)[0],)
+    ),
+    "noise": Kind(
+        0.2, lambda x, grain, a: x + a * (2 * grain(x.shape[-1]) - 1), _one(0.05, 0.1, 0.3)
+    ),
+    "solarise": Kind(0.08, lambda x, _, t: torch.where(x > t, 1 - x, x), _one(0.4, 0.8)),
+    "posterise": Kind(
+        0.08,
+        lambda x, _, n: (x * (n - 1)).round() / (n - 1),
+        lambda g, _: (2 + _integer(g, 4),),
+    ),
+    "backdrop": Kind(0.2, _backdrop, _draw_backdrop),
+    "light": Kind(0.15, _light, lambda g, s: _uniform(g, (0.2, min(0.9, s)), (0.0, 360.0))),
 }
