@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..base import ConfigError, Progress, choose, silent
 from ..params import ParamSubset, qkv_biases
-from ..tasks.augment import relight, warp
+from ..tasks import augment
 from ..tasks.domains import Domain
 from ..tasks.styles import random_style
 from . import targets
@@ -81,7 +81,7 @@ def pretrain(
             images, labels = _batch(
                 domains, torch.tensor(weights), naming.offsets, config, generator
             )
-            images = relight(warp(images, generator, turn=0.3, shift=0.15), generator)
+            images = augment.view(images, generator, turn=0.3, shift=0.15)
             rehearsal = generator if phase == "rehearse" and config.rehearse else None
             loss = _loss(model, norm, naming, ((images - 0.5) / 0.25, labels), rehearsal)
             optimiser.zero_grad()
