@@ -3,7 +3,6 @@
 Points are k x 2 arrays in [-1, 1], x to the right, y down; colours are numbers in [0, 1].
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 Array = np.ndarray
-Painter = Callable[[Generator, int], Array]  # (image's generator, pixels) -> h w or h w 3
 OVERSAMPLING = 3  # drawn pixels per final pixel, along each axis
 
 

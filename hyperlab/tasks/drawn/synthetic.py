@@ -10,8 +10,8 @@ from numpy.random import Generator, default_rng
 
 from ...base import ConfigError, choose
 from ..domains import Domain
-from . import organics, strokes, textures, things
-from .canvas import Painter
+from . import strokes, textures, things
+from .canvas import Array
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Family:
 
     Args:
         cousin: the real data set that it resembles.
-        recipe: `recipe(class's generator, domain's generator)` gives a class's painter,
-            `painter(image's generator, size)` one picture, h x w (x 3) floats.
+        recipe: one picture, h x w (x 3) floats, of `size` pixels: `recipe(class's generator,
+            domain's generator, image's generator, size)`.
     """
 
     name: str
     cousin: str
-    recipe: Callable[[Generator, Generator], Painter]
+    recipe: Callable[[Generator, Generator, Generator, int], Array]
 
 
 FAMILIES: dict[str, Family] = {
@@ -47,9 +47,9 @@ FAMILIES: dict[str, Family] = {
         (things.hands, "Sign Language Digits"),
         (things.faces, "portraits, cartoon faces"),
         (things.objects, "CIFAR-10"),
-        (organics.cells, "BCCD, BloodMNIST"),
-        (organics.fruits, "Fruits-360"),
-        (organics.leaves, "PlantVillage"),
+        (textures.cells, "BCCD, BloodMNIST"),
+        (things.fruits, "Fruits-360"),
+        (things.leaves, "PlantVillage"),
     ]
 }
 HELD_OUT = ("circuits", "faces", "plants")  # for evaluation alone, never for training
@@ -95,7 +95,10 @@ def render(
 def _draw_class(family: Family, number: int, n: int, size: int, seed: int) -> np.ndarray:
     """The images of one class, uint8 n x channels x size x size."""
     root = (zlib.crc32(family.name.encode()), seed)
-    paint = family.recipe(default_rng([*root, 1, number]), default_rng([*root, 0]))
-    pictures = [paint(default_rng([*root, 2, number, j]), size) for j in range(n)]
-    stack = (np.stack(pictures) * 255 + 0.5).clip(0, 255).astype(np.uint8)
+    places = [
+        [(1, number), (0,), (2, number, j)] for j in range(n)
+    ]  # of class, domain, image
+    streams = [[default_rng([*root, *place]) for place in row] for row in places]
+    stack = np.stack([family.recipe(*row, size) for row in streams])
+    stack = (stack * 255 + 0.5).clip(0, 255).astype(np.uint8)
     return stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
