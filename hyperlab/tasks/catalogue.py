@@ -12,14 +12,16 @@ from functools import partial
 from pathlib import Path
 
 from . import formats, meta_dataset, official
-from .formats import TEN
 from .parts import Part
 
-# A data set: name | classes | licence | address of the official source; below it its files:
-# "unpack" if it is an archive that is read unpacked, digest, addresses to try in this order.
+# A data set: name | classes | licence | address of the official source. Below it, where they apply:
+# "idx" or MedMNIST's "npz" and the classes, which files of these kinds do not name; "in" which
+# folder, and what to do there; files: "unpack" if it is an archive that is read unpacked, digest,
+# addresses to try in this order.
 TABLE = """
 digits | 10 | CC-BY-4.0 (UCI repository), distributed with scikit-learn | https://archive.ics.uci.edu/dataset/80
 mnist | 10 | CC-BY-SA-3.0 (as stated in the Keras documentation) | http://yann.lecun.com/exdb/mnist/
+  idx 0; 1; 2; 3; 4; 5; 6; 7; 8; 9
   md5:f68b3c2dcbeaaa9fbdd348bbdeb94873 https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz
     or http://yann.lecun.com/exdb/mnist/train-images-idx3-ubyte.gz
   md5:d53e105ee54ea40749a09fcbcd1e9432 https://ossci-datasets.s3.amazonaws.com/mnist/train-labels-idx1-ubyte.gz
@@ -29,22 +31,26 @@ mnist | 10 | CC-BY-SA-3.0 (as stated in the Keras documentation) | http://yann.l
   md5:ec29112dd5afa0611ce80d1b7f02629c https://ossci-datasets.s3.amazonaws.com/mnist/t10k-labels-idx1-ubyte.gz
     or http://yann.lecun.com/exdb/mnist/t10k-labels-idx1-ubyte.gz
 fashion_mnist | 10 | MIT | https://github.com/zalandoresearch/fashion-mnist
+  idx T-shirt/top; Trouser; Pullover; Dress; Coat; Sandal; Shirt; Sneaker; Bag; Ankle boot
   md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-images-idx3-ubyte.gz
   md5:25c81989df183df01b3e8a0aad5dffbe http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-labels-idx1-ubyte.gz
   md5:bef4ecab320f06d8554ea6380940ec79 http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/t10k-images-idx3-ubyte.gz
   md5:bb300cfdad3c16e7a12a480ee83cd310 http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/t10k-labels-idx1-ubyte.gz
 kmnist | 10 | CC-BY-SA-4.0 | http://codh.rois.ac.jp/kmnist/
+  idx o; ki; su; tsu; na; ha; ma; ya; re; wo
   md5:bdb82020997e1d708af4cf47b453dcf7 http://codh.rois.ac.jp/kmnist/dataset/kmnist/train-images-idx3-ubyte.gz
   md5:e144d726b3acfaa3e44228e80efcd344 http://codh.rois.ac.jp/kmnist/dataset/kmnist/train-labels-idx1-ubyte.gz
   md5:5c965bf0a639b31b8f53240b1b52f4d7 http://codh.rois.ac.jp/kmnist/dataset/kmnist/t10k-images-idx3-ubyte.gz
   md5:7320c461ea6c1c855c0b718fb2a4b134 http://codh.rois.ac.jp/kmnist/dataset/kmnist/t10k-labels-idx1-ubyte.gz
 notmnist | 10 | MIT (repository davidflanagan/notMNIST-to-MNIST) | http://yaroslavvb.blogspot.com/2011/09/notmnist-dataset.html
+  idx A; B; C; D; E; F; G; H; I; J
   sha256:70ae9e06201f2827e5b0a3781a3169d735dd2efc69996b9eeaee7f10ed4044d7 https://raw.githubusercontent.com/davidflanagan/notMNIST-to-MNIST/17823f4d4a3acd8317c07866702d2eb2ac79c7a0/t10k-images-idx3-ubyte.gz
   sha256:1fa03836e01c862542f8eb83463bb951bebec6fcb3efa28dad748c6b38a9021b https://raw.githubusercontent.com/davidflanagan/notMNIST-to-MNIST/17823f4d4a3acd8317c07866702d2eb2ac79c7a0/t10k-labels-idx1-ubyte.gz
 omniglot | 1623 | MIT | https://github.com/brendenlake/omniglot
   md5:68d2efa1b9178cc56df9314c21c6e718 https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_background.zip
   md5:6b91aef0f799c5bb55b94e3f2daec811 https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_evaluation.zip
 omniglot_small | 242 | MIT | https://github.com/brendenlake/omniglot
+  in omniglot
   sha256:f38eb80f801274ac2b4dff5b24289016bfaba4a7d5bb50deebf27104ad6cb8a4 https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_background_small1.zip
   sha256:3ccaa407515a8778e5d0861875af38b17e418f301ad5bb3b5a6b65d901a41c7f https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_background_small2.zip
 cifar10 | 10 | none stated | https://www.cs.toronto.edu/~kriz/cifar.html
@@ -76,26 +82,45 @@ sign_digits | 10 | Apache-2.0 | https://github.com/ardamavi/Sign-Language-Digits
 bccd_cells | 3 | MIT | https://github.com/Shenggan/BCCD_Dataset
 quickdraw3 | 3 | CC-BY-4.0 | https://github.com/googlecreativelab/quickdraw-dataset
 pneumonia_mnist | 2 | CC-BY-4.0 | https://medmnist.com
+  npz normal; pneumonia
   md5:28209eda62fecd6e6a2d98b1501bb15f https://zenodo.org/records/10519652/files/pneumoniamnist.npz?download=1
 path_mnist | 9 | CC-BY-4.0 | https://medmnist.com
+  npz adipose; background; debris; lymphocytes; mucus; smooth muscle; normal colon mucosa;
+    cancer-associated stroma; colorectal adenocarcinoma epithelium
   md5:a8b06965200029087d5bd730944a56c1 https://zenodo.org/records/10519652/files/pathmnist.npz?download=1
 derma_mnist | 7 | CC-BY-NC-4.0 | https://medmnist.com
+  npz actinic keratoses and intraepithelial carcinoma; basal cell carcinoma; benign
+    keratosis-like lesions; dermatofibroma; melanoma; melanocytic nevi; vascular lesions
   md5:0744692d530f8e62ec473284d019b0c7 https://zenodo.org/records/10519652/files/dermamnist.npz?download=1
 oct_mnist | 4 | CC-BY-4.0 | https://medmnist.com
+  npz choroidal neovascularization; diabetic macular edema; drusen; normal
   md5:c68d92d5b585d8d81f7112f81e2d0842 https://zenodo.org/records/10519652/files/octmnist.npz?download=1
 retina_mnist | 5 | CC-BY-4.0 | https://medmnist.com
+  npz 0; 1; 2; 3; 4
   md5:bd4c0672f1bba3e3a89f0e4e876791e4 https://zenodo.org/records/10519652/files/retinamnist.npz?download=1
 breast_mnist | 2 | CC-BY-4.0 | https://medmnist.com
+  npz malignant; normal or benign
   md5:750601b1f35ba3300ea97c75c52ff8f6 https://zenodo.org/records/10519652/files/breastmnist.npz?download=1
 blood_mnist | 8 | CC-BY-4.0 | https://medmnist.com
+  npz basophil; eosinophil; erythroblast; immature granulocytes; lymphocyte; monocyte;
+    neutrophil; platelet
   md5:7053d0359d879ad8a5505303e11de1dc https://zenodo.org/records/10519652/files/bloodmnist.npz?download=1
 tissue_mnist | 8 | CC-BY-4.0 | https://medmnist.com
+  npz Collecting Duct, Connecting Tubule; Distal Convoluted Tubule; Glomerular endothelial
+    cells; Interstitial endothelial cells; Leukocytes; Podocytes; Proximal Tubule Segments;
+    Thick Ascending Limb
   md5:ebe78ee8b05294063de985d821c1c34b https://zenodo.org/records/10519652/files/tissuemnist.npz?download=1
 organa_mnist | 11 | CC-BY-4.0 | https://medmnist.com
+  npz bladder; femur-left; femur-right; heart; kidney-left; kidney-right; liver; lung-left;
+    lung-right; pancreas; spleen
   md5:68e3f8846a6bd62f0c9bf841c0d9eacc https://zenodo.org/records/10519652/files/organamnist.npz?download=1
 organc_mnist | 11 | CC-BY-4.0 | https://medmnist.com
+  npz bladder; femur-left; femur-right; heart; kidney-left; kidney-right; liver; lung-left;
+    lung-right; pancreas; spleen
   md5:b9ceb9546e10131b32923c5bbeaea2b1 https://zenodo.org/records/10519652/files/organcmnist.npz?download=1
 organs_mnist | 11 | CC-BY-4.0 | https://medmnist.com
+  npz bladder; femur-left; femur-right; heart; kidney-left; kidney-right; liver; lung-left;
+    lung-right; pancreas; spleen
   md5:9ab87b696fb54e2a387ebe992d6ed5f1 https://zenodo.org/records/10519652/files/organsmnist.npz?download=1
 md_ilsvrc_2012 | 1000 | non-commercial research (its page) | https://www.image-net.org
 md_omniglot | 1623 | MIT | https://github.com/brendenlake/omniglot
@@ -108,64 +133,23 @@ md_vgg_flower | 102 | none stated | https://www.robots.ox.ac.uk/~vgg/data/flower
 md_traffic_sign | 43 | none stated | https://benchmark.ini.rub.de
 md_mscoco | 80 | none stated | https://cocodataset.org
 crop_disease | 38 | none stated | https://www.kaggle.com/saroz014/plant-disease/
+  in cdfsl/plant-disease: unpack the archive of https://www.kaggle.com/saroz014/plant-disease/
+    there
 eurosat_cdfsl | 10 | MIT | https://github.com/phelber/EuroSAT
+  in cdfsl/EuroSAT: unpack http://madm.dfki.de/files/sentinel/EuroSAT.zip there
 isic | 7 | CC-BY-NC-4.0 | https://challenge.isic-archive.com/data/#2018
+  in cdfsl/ISIC: unpack ISIC2018_Task3_Training_Input.zip and
+    ISIC2018_Task3_Training_GroundTruth.zip there, from
+    https://challenge.isic-archive.com/data/#2018
 chest_x | 7 | none stated | https://www.kaggle.com/nih-chest-xrays/data
+  in cdfsl/chestX: put Data_Entry_2017.csv and all images in one folder `images` there, from
+    https://www.kaggle.com/nih-chest-xrays/data
 """
-FASHION = (
-    "T-shirt/top; Trouser; Pullover; Dress; Coat; Sandal; Shirt; Sneaker; Bag; Ankle boot"
-)
-KANA = "o; ki; su; tsu; na; ha; ma; ya; re; wo"
-ORGANS = (
-    "bladder; femur-left; femur-right; heart; kidney-left; kidney-right; liver; lung-left; "
-    "lung-right; pancreas; spleen"
-)
-MEDMNIST = {
-    "pneumonia_mnist": "normal; pneumonia",
-    "path_mnist": "adipose; background; debris; lymphocytes; mucus; smooth muscle; "
-    "normal colon mucosa; cancer-associated stroma; colorectal adenocarcinoma epithelium",
-    "derma_mnist": "actinic keratoses and intraepithelial carcinoma; basal cell carcinoma; "
-    "benign keratosis-like lesions; dermatofibroma; melanoma; melanocytic nevi; "
-    "vascular lesions",
-    "oct_mnist": "choroidal neovascularization; diabetic macular edema; drusen; normal",
-    "retina_mnist": "0; 1; 2; 3; 4",
-    "breast_mnist": "malignant; normal or benign",
-    "blood_mnist": "basophil; eosinophil; erythroblast; immature granulocytes; lymphocyte; "
-    "monocyte; neutrophil; platelet",
-    "tissue_mnist": "Collecting Duct, Connecting Tubule; Distal Convoluted Tubule; "
-    "Glomerular endothelial cells; Interstitial endothelial cells; Leukocytes; "
-    "Podocytes; Proximal Tubule Segments; Thick Ascending Limb",
-    **dict.fromkeys(("organa_mnist", "organc_mnist", "organs_mnist"), ORGANS),
-}
 CONVERT = (
     "make it with Meta-Dataset's own script: python -m "
     "meta_dataset.dataset_conversion.convert_datasets_to_records "
     "--dataset={} --records_root=(the folder meta_dataset)"
 )
-ISIC, CHEST = official.ISIC, official.CHEST_TABLE
-META_DATASET = re.findall(r"^md_(\w+)", TABLE, re.MULTILINE)
-PLACES = {  # name -> folder below the root, and what to do there
-    "omniglot_small": ("omniglot", ""),
-    "crop_disease": (
-        "cdfsl/plant-disease",
-        "unpack the archive of https://www.kaggle.com/saroz014/plant-disease/ there",
-    ),
-    "eurosat_cdfsl": (
-        "cdfsl/EuroSAT",
-        "unpack http://madm.dfki.de/files/sentinel/EuroSAT.zip there",
-    ),
-    "isic": (
-        "cdfsl/ISIC",
-        f"unpack {ISIC}_Input.zip and {ISIC}_GroundTruth.zip there, from "
-        "https://challenge.isic-archive.com/data/#2018",
-    ),
-    "chest_x": (
-        "cdfsl/chestX",
-        f"put {CHEST} and all images in one folder `images` there, from "
-        "https://www.kaggle.com/nih-chest-xrays/data",
-    ),
-    **{f"md_{n}": (f"meta_dataset/{n}", CONVERT.format(n)) for n in META_DATASET},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,31 +181,10 @@ class Entry:
         return self.read is not None and not self.marks
 
 
-def _mnist(names: str) -> tuple:
-    read = partial(formats.mnist, class_names=tuple(names.split("; ")))
-    return read, "train-images-idx3-ubyte* t10k-images-idx3-ubyte*"
-
-
-def _medmnist(name: str) -> tuple:
-    stem, names = name.replace("_", ""), tuple(MEDMNIST[name].split("; "))
-    return partial(formats.medmnist, stem=stem, class_names=names), f"{stem}.npz"
-
-
-def _meta_dataset(name: str) -> tuple:
-    at_most = meta_dataset.QUICKDRAW_IMAGES if name == "quickdraw" else None
-    return partial(meta_dataset.read, at_most=at_most), meta_dataset.SPEC
-
-
-def _class_folders(within: str) -> tuple:
-    return partial(official.class_folders, within=tuple(within.split())), within
-
-
+IDX = "train-images-idx3-ubyte* t10k-images-idx3-ubyte*"
+ISIC = official.ISIC
 READERS = {  # name -> reader, and its files or folders, see `Entry.marks`
     "digits": (formats.digits, ""),
-    "mnist": _mnist("; ".join(TEN)),
-    "fashion_mnist": _mnist(FASHION),
-    "kmnist": _mnist(KANA),
-    "notmnist": _mnist("; ".join("ABCDEFGHIJ")),  # its test part only
     "omniglot": (
         official.omniglot,
         "images_background.zip images_evaluation.zip images_background images_evaluation "
@@ -236,28 +199,44 @@ READERS = {  # name -> reader, and its files or folders, see `Entry.marks`
     "svhn": (formats.svhn, "train_32x32.mat test_32x32.mat"),
     "stl10": (formats.stl10, "stl10_binary"),
     "usps": (formats.usps, "usps.bz2 usps.t.bz2"),
-    "eurosat": _class_folders("2750"),
+    "eurosat": (official.eurosat, "2750"),
     "gtsrb": (official.gtsrb, "GTSRB/Training GTSRB/Final_Training GTSRB/Final_Test"),
     "dtd": (official.dtd, "dtd/images"),
-    **{name: _medmnist(name) for name in MEDMNIST},
-    **{f"md_{name}": _meta_dataset(name) for name in META_DATASET},
-    "crop_disease": _class_folders("dataset/train train"),
-    "eurosat_cdfsl": _class_folders("2750"),
+    "crop_disease": (official.crop_disease, "dataset/train train"),
+    "eurosat_cdfsl": (official.eurosat, "2750"),
     "isic": (official.isic, f"{ISIC}_GroundTruth {ISIC}_Input"),
-    "chest_x": (official.chest_x, CHEST),
+    "chest_x": (official.chest_x, official.CHEST_TABLE),
 }
 
 
-def _entry(name: str, row: list[str], files: list[str]) -> Entry:
-    read, marks = READERS.get(name, (None, ""))
-    folder, advice = PLACES.get(name, ("", ""))
-    return Entry(
-        n_classes=int(row[0]),
-        licence=row[1],
-        source=row[2],
+def _reader(name: str, known: dict[str, str]) -> tuple[Callable[[Path], Part] | None, str]:
+    if names := known.get("idx"):
+        return partial(formats.mnist, class_names=tuple(names.split("; "))), IDX
+    if names := known.get("npz"):
+        stem, names = name.replace("_", ""), tuple(names.split("; "))
+        return partial(formats.medmnist, stem=stem, class_names=names), f"{stem}.npz"
+    if name.startswith("md_"):
+        at_most = meta_dataset.QUICKDRAW_IMAGES if name == "md_quickdraw" else None
+        return partial(meta_dataset.read, at_most=at_most), meta_dataset.SPEC
+    return READERS.get(name, (None, ""))
+
+
+def _entry(block: str) -> tuple[str, Entry]:
+    head, *lines = re.split(r"\n  (?=\w)", block)
+    name, n_classes, licence, source = head.split(" | ")
+    lines = [" ".join(line.split()) for line in lines]
+    known = dict(line.split(" ", 1) for line in lines)
+    if name.startswith("md_"):
+        known["in"] = f"meta_dataset/{name[3:]}: {CONVERT.format(name[3:])}"
+    read, marks = _reader(name, known)
+    folder, _, advice = known.get("in", "").partition(": ")
+    return name, Entry(
+        n_classes=int(n_classes),
+        licence=licence,
+        source=source,
         read=read,
         marks=tuple(marks.split()),
-        files=tuple(map(_file, files)),
+        files=tuple(map(_file, filter(re.compile("unpack|md5|sha256").match, lines))),
         folder=folder,
         advice=advice,
     )
@@ -270,13 +249,4 @@ def _file(line: str) -> RemoteFile:
     return RemoteFile(name=name, urls=tuple(urls), digest=digest, unpack="unpack" in words)
 
 
-def _catalogue() -> dict[str, Entry]:
-    entries = {}
-    for block in re.split(r"\n(?=\w)", TABLE.strip()):
-        head, *files = re.split(r"\n  (?=\w)", block)
-        name, *row = head.split(" | ")
-        entries[name] = _entry(name, row, files)
-    return entries
-
-
-CATALOGUE = _catalogue()
+CATALOGUE = dict(map(_entry, re.split(r"\n(?=\w)", TABLE.strip())))

@@ -34,9 +34,6 @@ class Domain:
         labels: class of each image.
         groups: of each class the one above it: Omniglot's alphabet, a node of a hierarchy.
         graph: the hierarchy above the classes, if they have a deeper one than groups.
-
-    Raises:
-        ConfigError: if the lengths disagree, a label is out of range or a class is empty.
     """
 
     name: str
@@ -175,8 +172,11 @@ def available(root: Path | str | None = None) -> tuple[str, ...]:
     Raises:
         DataMissingError: HYPERLAB_DATA names a folder that is not there.
     """
-    if not root and (wrong := _wrong_variable()):
-        raise DataMissingError(wrong)
+    named = os.environ.get("HYPERLAB_DATA")
+    if named and not root and not data_root().is_dir():
+        raise DataMissingError(
+            f"HYPERLAB_DATA names {named}, which is no folder; unset or correct it: {SET}"
+        )
     return tuple(name for name in CATALOGUE if _reader(name, data_root(root)))
 
 
@@ -203,12 +203,19 @@ def load(
         ArtifactError: if a file is damaged or one of several is missing.
     """
     entry = choose(CATALOGUE, name)
+    pixels.require_size(size)
     if not (read := _reader(name, data_root(root))):
         raise DataMissingError(_missing(name, entry, data_root(root)))
     with reading(f"{name} in {_folder(name, data_root(root))}"):
         part = read()
-    found = _domain(name, part, size, split, progress)
-    return replace(found, licence=entry.licence, source=entry.source)
+    part = part if split is None else part.only(split)
+    if isinstance(part.images, Tensor):
+        images = pixels.fit(part.images, size)
+    else:
+        images = pixels.decode_all(part.images, size, progress)
+    classes = (part.labels, part.class_names, part.groups)
+    graph = (part.graphs or {}).get(split)
+    return Domain(name, images, *classes, entry.licence, entry.source, graph)
 
 
 def _folder(name: str, root: Path) -> Path:
@@ -224,14 +231,6 @@ def _reader(name: str, root: Path) -> Callable[[], Part] | None:
     return partial(formats.pack, pack) if pack.exists() else None
 
 
-def _wrong_variable() -> str:
-    """What is wrong with HYPERLAB_DATA, or nothing."""
-    named = os.environ.get("HYPERLAB_DATA")
-    if not named or data_root().is_dir():
-        return ""
-    return f"HYPERLAB_DATA names {named}, which is no folder; unset or correct it: {SET}"
-
-
 def _missing(name: str, entry: Entry, root: Path) -> str:
     lacks = f"no {name} in {_folder(name, root).absolute()}"
     if entry.advice:
@@ -240,18 +239,3 @@ def _missing(name: str, entry: Entry, root: Path) -> str:
         run = f"run: python data_scripts/download_data.py {name}"
         return f"{lacks}; {run}, or name the folder that holds it: {SET}"
     return f"{lacks}; put a pack data.npz there, made from {entry.source}"
-
-
-def _domain(
-    name: str, part: Part, size: int, split: str | None, progress: Progress
-) -> Domain:
-    pixels.require_size(size)
-    part = part if split is None else part.only(split)
-    if isinstance(part.images, Tensor):
-        images = pixels.fit(part.images, size)
-    else:
-        images = pixels.decode_all(part.images, size, progress)
-    graph = (part.graphs or {}).get(split)
-    return Domain(
-        name, images, part.labels, part.class_names, groups=part.groups, graph=graph
-    )

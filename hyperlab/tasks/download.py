@@ -124,10 +124,6 @@ def unpack(archive: Path, target: Path, digest: str = "") -> Path:
     Args:
         digest: of the archive; kept in the folder, which is taken as it is only while the two
             agree. Empty: a folder that is there is taken as it is.
-
-    Raises:
-        ArtifactError: if it is damaged, a member is a link or leaves the folder, or the folder is
-            there and not known to be of this archive.
     """
     mark = target / ORIGIN
     if target.exists():
@@ -139,15 +135,8 @@ def unpack(archive: Path, target: Path, digest: str = "") -> Path:
             )
         return target
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    members = _zipped if archive.suffix == ".zip" else _tarred
     try:
-        for name, stream in members(archive):
-            if stream is None:
-                raise ArtifactError(f"{archive}: member {name!r} is a link; refused")
-            place = draft / _inside(name, archive)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with stream, place.open("wb") as out:
-                shutil.copyfileobj(stream, out, CHUNK_BYTES)
+        _extract(archive, draft)
         draft.chmod(0o755)
         (draft / ORIGIN).write_text(digest, encoding="utf-8")
         draft.rename(target)
@@ -158,6 +147,19 @@ def unpack(archive: Path, target: Path, digest: str = "") -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    for name, stream in (_zipped if archive.suffix == ".zip" else _tarred)(archive):
+        path = PurePosixPath(name.replace("\\", "/"))
+        leaves = path.is_absolute() or ".." in path.parts or ":" in name
+        if leaves or stream is None:
+            why = "leaves the folder" if leaves else "is a link"
+            raise ArtifactError(f"{archive}: member {name!r} {why}; refused")
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with stream, place.open("wb") as out:
+            shutil.copyfileobj(stream, out, CHUNK_BYTES)
 
 
 def _zipped(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
@@ -174,10 +176,3 @@ def _tarred(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
         for member in file:
             if not member.isdir():
                 yield member.name, file.extractfile(member) if member.isreg() else None
-
-
-def _inside(name: str, archive: Path) -> PurePosixPath:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in name:
-        raise ArtifactError(f"{archive}: member {name!r} leaves the folder; refused")
-    return path

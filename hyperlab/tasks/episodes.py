@@ -20,11 +20,7 @@ TRIES = 1000  # draws of one episode before a lower bound on its size counts as 
 
 
 def require_images(images: Tensor, what: str = "query") -> None:
-    """An error unless these are images in [0, 1], for a backbone; one pass over them.
-
-    Raises:
-        ConfigError: another shape or type, no image, a number that is not finite or out of range.
-    """
+    """An error unless these are images in [0, 1], for a backbone; one pass over them."""
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[1] != 3 or 0 in shape or not images.is_floating_point():
         raise ConfigError(
@@ -99,11 +95,7 @@ class LabelledImages:
         return (self.labels[:, None] == self.labels).tril(-1).sum(1)
 
     def at_most(self, n: int) -> "LabelledImages":
-        """The first images of every class, `n` in all, as even over the classes as they allow.
-
-        Raises:
-            ConfigError: fewer images than classes.
-        """
+        """The first images of every class, `n` in all, as even over the classes as they allow."""
         if n < self.n_way:
             raise ConfigError(f"{self.n_way} classes need an image each, got n = {n}")
         first = (self.rank * self.n_way + self.labels).argsort()[:n].sort().values
@@ -120,11 +112,7 @@ class Episode:
     classes: tuple[str, ...]  # names, in the order of the labels
 
     def require(self) -> None:
-        """The check of both sets, see `LabelledImages.require`.
-
-        Raises:
-            ConfigError: one of them is unsound, or they have other numbers of classes.
-        """
+        """The check of both sets, see `LabelledImages.require`."""
         self.support.require()
         self.query.require("query", every_class=False)
         if (ways := (self.support.n_way, self.query.n_way)) != ways[::-1]:
@@ -261,11 +249,7 @@ def draw_classes(
     graph: ClassGraph | None = None,
     generator: torch.Generator,
 ) -> Int[Tensor, " way"]:
-    """Step 1: which classes. Uniform, or inside one group, or all below one node.
-
-    Raises:
-        ConfigError: if no choice of `rules.min_ways` classes exists.
-    """
+    """Step 1: which classes. Uniform, or inside one group, or all below one node."""
     graph = graph or domain.graph
     if graph is not None:
         pool = _pick(graph.pools(domain.class_names, at_least=rules.min_ways), generator)

@@ -61,11 +61,10 @@ def scan(path: Path) -> Folder:
     """A folder of class folders, or of train, test and val folders with class folders.
 
     Images may lie deeper inside a class folder. Links are followed, each folder is read once.
-
-    Raises:
-        ConfigError: no class folder, or a folder called train that may be a class or a part.
     """
-    entries = [(file, file.relative_to(path).parts, why) for file, why in _walk(path)]
+    inside = {os.path.realpath(folder) for folder, _, _ in os.walk(path)}
+    files = _below(path, "", inside, {os.path.realpath(path)})
+    entries = [(file, file.relative_to(path).parts, why) for file, why in files]
     links = {file for file, _, why in entries if why == LINK}
     tops = [top for top in _folders(path) if top not in links]
     split = _has_split(path, tops, {parts for _, parts, why in entries if not why})
@@ -98,15 +97,10 @@ def class_name(folder: str) -> str:
     return unicodedata.normalize("NFC", printable(folder)).strip() or printable(folder)
 
 
-def _walk(top: Path) -> Iterator[tuple[Path, str]]:
-    """Every file below a folder, and why it is no image of it as far as its place says."""
-    inside = {os.path.realpath(folder) for folder, _, _ in os.walk(top)}
-    yield from _below(top, "", inside, {os.path.realpath(top)})
-
-
 def _below(
     folder: Path, why: str, inside: set[str], seen: set[str]
 ) -> Iterator[tuple[Path, str]]:
+    """Every file below a folder, and why it is no image of it as far as its place says."""
     for entry in sorted(folder.iterdir()):
         reason = why or _aside(entry)
         if entry.is_dir():
@@ -149,8 +143,8 @@ def _has_split(path: Path, tops: list[Path], files: set[tuple[str, ...]]) -> boo
     others = {top.name for top in tops} - named
     if len({_part(name) for name in named}) > 1 or not others:
         return bool(named)
-    if not named & deep - direct or not others & (direct | deep):
-        return bool(named & deep - direct)
+    if not (parts := named & deep - direct) or not others & (direct | deep):
+        return bool(parts)
     raise ConfigError(
         f"{path}: is {sorted(named)[0]!r}, which holds folders, a class beside "
         f"{[printable(name) for name in sorted(others)[:3]]} or the part to train or test on? "
@@ -170,18 +164,18 @@ def _merged(path: Path, places: list[Path]) -> Iterator[Note]:
     """Class folders whose names look alike: with blanks or composed otherwise, or by case."""
     spelled, alike = defaultdict(set), defaultdict(set)
     for place in places:
-        spelled[class_name(place.name)].add(place.name)
-        alike[class_name(place.name).casefold()].add(class_name(place.name))
-        if place.name != class_name(place.name):
-            folder = printable(place.relative_to(path))
-            yield Note(folder, f"its class is {class_name(place.name)!r}")
+        name = class_name(place.name)
+        spelled[name].add(place.name)
+        alike[name.casefold()].add(name)
+        if place.name != name:
+            yield Note(printable(place.relative_to(path)), f"its class is {name!r}")
     for name, folders in spelled.items():
         if len(folders) > 1:
-            what = f"{len(folders)} folders with names that look alike, one class"
-            yield Note(name, what)
-    for names in alike.values():
-        if len(names) > 1:
-            first, *others = sorted(names)
+            yield Note(
+                name, f"{len(folders)} folders with names that look alike, one class"
+            )
+    for first, *others in map(sorted, alike.values()):
+        if others:
             yield Note(first, f"differs by case alone from {others}; read as classes apart")
 
 
@@ -194,5 +188,6 @@ def _nested(path: Path, images: list[tuple[str, Path, int]], depth: int) -> Iter
             inner[name].add(printable(parts[depth - 1]))
     for name, folders in inner.items():
         first = ", ".join(sorted(folders)[:3])
-        what = f"images of {len(folders)} sub-folders ({first}) are of this class"
-        yield Note(name, what)
+        yield Note(
+            name, f"images of {len(folders)} sub-folders ({first}) are of this class"
+        )

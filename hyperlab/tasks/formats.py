@@ -1,7 +1,8 @@
 """Readers of array files: idx, `.npz`, MATLAB, STL-10's binaries, libsvm, CIFAR's pickles.
 
 Every reader takes the folder of one data set and gives a `Part` with all the images that
-are there, at their own size. Nothing is ever unpickled.
+are there, at their own size. What is damaged, cut short, foreign or incomplete is an
+ArtifactError that names it; a pack of another form is a ConfigError. Nothing is ever unpickled.
 """
 
 import bz2
@@ -10,7 +11,6 @@ import pickle
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +23,10 @@ from .parts import SPLITS, TEST, TRAIN, Part, find, joined, reading
 from .pixels import as_bytes
 
 Arrays = tuple[np.ndarray | Tensor, np.ndarray]  # images n x c x h x w, and their labels
-TEN = tuple("0123456789")
 
 
 def idx(path: Path) -> UInt8[np.ndarray, "*shape"]:
     """The array of bytes in an idx file, plain or gzipped.
-
-    Raises:
-        ArtifactError: if the file is cut short, too long, or not an idx file of bytes.
 
     Source: yann.lecun.com/exdb/mnist: 0, 0, type 8, rank, big-endian sizes, then the bytes.
     """
@@ -47,22 +43,15 @@ def idx(path: Path) -> UInt8[np.ndarray, "*shape"]:
     return body.reshape(shape).copy()
 
 
-def mnist(folder: Path, *, class_names: Iterable[str]) -> Part:
-    """The train-* and t10k-* idx files of the MNIST family; either pair may be missing, no half."""
-    labels_of, files = {}, {}
-    for stem, split in (("train", TRAIN), ("t10k", TEST)):
-        kinds = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
-        images, labels = (find(folder, kind, f"{kind}.gz") for kind in kinds)
-        if bool(images) != bool(labels):
-            raise ArtifactError(
-                f"{folder} has {images or labels} without its {stem} partner"
-            )
-        labels_of[images], files[images] = labels, split
-
-    def read(images: Path) -> Arrays:
-        return idx(images)[:, None], idx(labels_of[images])
-
-    return joined(folder, files, read, class_names)
+def mnist(folder: Path, *, class_names: Sequence[str]) -> Part:
+    """The train-* and t10k-* idx files of the MNIST family, plain or gzipped."""
+    pair = "{0}-images-idx3-ubyte* {0}-labels-idx1-ubyte*"
+    return joined(
+        folder,
+        files={pair.format("train"): TRAIN, pair.format("t10k"): TEST},
+        read=lambda images, labels: (idx(images)[:, None], idx(labels)),
+        class_names=class_names,
+    )
 
 
 def npz(path: Path) -> Mapping[str, np.ndarray]:
@@ -83,9 +72,6 @@ def of_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Part:
 
     `class_names` and `groups` have one a class; `split` one an image or `class_split` one a
     class: see SPLITS. Without `class_names` the classes are the labels that occur.
-
-    Raises:
-        ConfigError: if an array is missing, of another form, or an image holds NaN.
     """
     if missing := sorted({"images", "labels"} - set(arrays)):
         raise ConfigError(f"{path} lacks {missing}; it has {sorted(arrays)}")
@@ -94,8 +80,8 @@ def of_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Part:
         raise ConfigError(
             f"{path}: labels are {labels.dtype} {labels.shape}; want N integers"
         )
-    names, split = _words(arrays, "class_names", path), _split(arrays, labels, path)
-    groups = _words(arrays, "groups", path)
+    names, groups = (_words(arrays, key, path) for key in ("class_names", "groups"))
+    split = _split(arrays, path)
     if labels.min() < 0 or (names is not None and labels.max() >= len(names)):
         raise ConfigError(
             f"{path}: labels run {labels.min()} to {labels.max()} for {len(names or ())} "
@@ -119,11 +105,11 @@ def of_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Part:
 def _words(
     arrays: Mapping[str, np.ndarray], key: str, path: Path
 ) -> tuple[str, ...] | None:
-    if key not in arrays:
+    if (words := arrays.get(key)) is None:
         return None
-    if arrays[key].ndim != 1:
-        raise ConfigError(f"{path}: {key} has shape {arrays[key].shape}; want one a class")
-    return _texts(arrays[key].tolist())
+    if words.ndim != 1:
+        raise ConfigError(f"{path}: {key} has shape {words.shape}; want one a class")
+    return _texts(words.tolist())
 
 
 def _texts(words: Iterable[object]) -> tuple[str, ...]:
@@ -132,15 +118,14 @@ def _texts(words: Iterable[object]) -> tuple[str, ...]:
     )
 
 
-def _split(
-    arrays: Mapping[str, np.ndarray], labels: np.ndarray, path: Path
-) -> Int64[Tensor, " n"] | None:
-    key = "class_split" if "class_split" in arrays else "split"
+def _split(arrays: Mapping[str, np.ndarray], path: Path) -> Int64[Tensor, " n"] | None:
+    labels, of_class = arrays["labels"], arrays.get("class_split")
+    key = "split" if of_class is None else "class_split"
     if (split := arrays.get(key)) is None:
         return None
     if split.dtype.kind not in "biuf" or not np.isin(split, [*SPLITS.values()]).all():
         raise ConfigError(f"{path}: {key} holds other than the numbers of {SPLITS}")
-    if key == "class_split":
+    if of_class is not None:
         if split.ndim != 1 or not 0 <= labels.min() <= labels.max() < len(split):
             raise ConfigError(
                 f"{path}: class_split {split.shape} has no number for each of the labels "
@@ -150,16 +135,18 @@ def _split(
     return torch.from_numpy(split.astype(np.int64))
 
 
-def medmnist(folder: Path, *, stem: str, class_names: Iterable[str]) -> Part:
+def medmnist(folder: Path, *, stem: str, class_names: Sequence[str]) -> Part:
     """MedMNIST's `.npz`: train, val and test arrays; its labels are N x 1."""
     arrays = npz(path := find(folder, f"{stem}.npz"))
     names = [name for name in SPLITS if {f"{name}_images", f"{name}_labels"} <= set(arrays)]
-
-    def read(part: Path) -> Arrays:
-        labels = arrays[f"{part.name}_labels"][:, 0].astype(int)
-        return as_bytes(arrays[f"{part.name}_images"], path), labels
-
-    return joined(path, {path / name: SPLITS[name] for name in names}, read, class_names)
+    labels = [arrays[f"{name}_labels"][:, 0] for name in names]
+    whole = {
+        "images": np.concatenate([arrays[f"{name}_images"] for name in names]),
+        "labels": np.concatenate(labels),
+        "split": np.repeat([SPLITS[name] for name in names], list(map(len, labels))),
+        "class_names": np.array(class_names),
+    }
+    return of_arrays(whole, path)
 
 
 def svhn(folder: Path) -> Part:
@@ -170,24 +157,25 @@ def svhn(folder: Path) -> Part:
         arrays = loadmat(path)
         return arrays["X"].transpose(3, 2, 0, 1), arrays["y"][:, 0].astype(int) % 10
 
-    files = {"train_32x32.mat": TRAIN, "test_32x32.mat": TEST}
-    return joined(folder, {find(folder, n): k for n, k in files.items()}, read, TEN)
+    return joined(
+        folder, files={"train_32x32.mat": TRAIN, "test_32x32.mat": TEST}, read=read
+    )
 
 
 def stl10(folder: Path) -> Part:
     """STL-10's binaries: 3 x 96 x 96 bytes an image, column after column; labels from 1."""
-    home = find(folder, "stl10_binary")
 
-    def read(path: Path) -> Arrays:
-        pixels = np.fromfile(path, np.uint8)
-        if pixels.size % (3 * 96 * 96):
-            raise ArtifactError(f"{path} is cut short: {pixels.size} bytes, 27648 an image")
-        labels = np.fromfile(path.with_name(path.name.replace("X", "y")), np.uint8)
-        return pixels.reshape(-1, 3, 96, 96).swapaxes(2, 3), labels.astype(int) - 1
+    def read(*paths: Path) -> Arrays:
+        images, labels = (np.fromfile(path, np.uint8) for path in paths)
+        return images.reshape(-1, 3, 96, 96).swapaxes(2, 3), labels.astype(int) - 1
 
-    names = (home / "class_names.txt").read_text(encoding="utf-8").split()
-    files = {"train_X.bin": TRAIN, "test_X.bin": TEST}
-    return joined(home, {find(home, n): k for n, k in files.items()}, read, names)
+    names = find(folder, "stl10_binary") / "class_names.txt"
+    return joined(
+        folder,
+        files={"train_X.bin train_y.bin": TRAIN, "test_X.bin test_y.bin": TEST},
+        read=read,
+        class_names=names.read_text(encoding="utf-8").split(),
+    )
 
 
 def usps(folder: Path) -> Part:
@@ -203,8 +191,7 @@ def usps(folder: Path) -> Part:
         images = ((values.toarray() + 1) / 2 * 255).astype(np.uint8)
         return images.reshape(-1, 1, 16, 16), labels.astype(int) - 1
 
-    files = {"usps.bz2": TRAIN, "usps.t.bz2": TEST}
-    return joined(folder, {find(folder, n): k for n, k in files.items()}, read, TEN)
+    return joined(folder, files={"usps.bz2": TRAIN, "usps.t.bz2": TEST}, read=read)
 
 
 def digits(_folder: Path) -> Part:
@@ -213,12 +200,7 @@ def digits(_folder: Path) -> Part:
 
     found = load_digits()
     images = np.round(found.images * 255 / 16).astype(np.uint8)
-    return Part(
-        where=Path("scikit-learn"),
-        images=torch.from_numpy(images)[:, None],
-        labels=torch.from_numpy(found.target.astype(np.int64)),
-        class_names=TEN,
-    )
+    return of_arrays({"images": images, "labels": found.target}, Path("scikit-learn"))
 
 
 class Recorded:
@@ -255,31 +237,29 @@ class DataOnly(pickle.Unpickler):
 
 
 def unpickle(path: Path) -> dict[str, object]:
-    """The dictionary in one of CIFAR's files, without unpickling: see `DataOnly`.
-
-    Raises:
-        ArtifactError: if the file is damaged or asks for anything but data.
-    """
+    """The dictionary in one of CIFAR's files, without unpickling: see `DataOnly`."""
     with reading(path), path.open("rb") as file:
         found = DataOnly(file, encoding="bytes").load()
         items = {k.decode() if isinstance(k, bytes) else k: v for k, v in found.items()}
         return {k: v.array() if isinstance(v, Recorded) else v for k, v in items.items()}
 
 
-def _batch(path: Path, key: str) -> tuple[np.ndarray, Sequence[int]]:
-    batch = unpickle(path)
-    if missing := {"data", key} - set(batch):
-        raise ArtifactError(f"{path} lacks {sorted(missing)}")
-    return batch["data"].reshape(-1, 3, 32, 32), batch[key]
+def _cifar(
+    folder: Path, files: Mapping[str, int], key: str, class_names: Sequence[str]
+) -> Part:
+    def read(path: Path) -> tuple[np.ndarray, list[int]]:
+        batch = unpickle(path)
+        return batch["data"].reshape(-1, 3, 32, 32), batch[key]
+
+    return joined(folder, files=files, read=read, class_names=class_names, whole=True)
 
 
 def cifar10(folder: Path) -> Part:
     """CIFAR-10's python version: five training batches and one test batch."""
     home = find(folder, "cifar-10-batches-py")
     files = {f"data_batch_{i}": TRAIN for i in range(1, 6)} | {"test_batch": TEST}
-    paths = {home / name: split for name, split in files.items()}
     names = _texts(unpickle(home / "batches.meta")["label_names"])
-    return joined(home, paths, partial(_batch, key="labels"), names)
+    return _cifar(home, files, "labels", names)
 
 
 def cifar100(folder: Path) -> Part:
@@ -288,6 +268,5 @@ def cifar100(folder: Path) -> Part:
     meta, train = unpickle(home / "meta"), unpickle(home / "train")
     names, above = _texts(meta["fine_label_names"]), _texts(meta["coarse_label_names"])
     coarse = dict(zip(train["fine_labels"], train["coarse_labels"], strict=True))
-    paths = {home / "train": TRAIN, home / "test": TEST}
-    part = joined(home, paths, partial(_batch, key="fine_labels"), names)
+    part = _cifar(home, {"train": TRAIN, "test": TEST}, "fine_labels", names)
     return replace(part, groups=tuple(above[coarse[k]] for k in range(len(names))))

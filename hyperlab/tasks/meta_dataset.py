@@ -12,7 +12,6 @@ protobuf.dev (encoding), `tensorflow/core/example/{example,feature}.proto` (numb
 import json
 import math
 import mmap
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -26,9 +25,10 @@ from .parts import SPLITS, ClassGraph, Part, Record, find, reading
 SPEC = "dataset_spec.json"
 ORDER = {"TRAIN": "train", "VALID": "val", "TEST": "test"}  # class ids run through them
 QUICKDRAW_IMAGES = 1000  # of the 113,613 to 340,029 drawings of each of its classes
-HEADER = struct.Struct("<QI")  # of a record: its bytes, and the checksum of that number
-FOOTER_BYTES = 4  # checksum of the record; not verified, a damaged image fails to decode
-POLYNOMIAL = 0x82F63B78  # Castagnoli's, bits reversed
+HEADER_BYTES = 12  # of a record: its length in 8 bytes, and the checksum of that number
+FOOTER_BYTES = (
+    4  # checksum of the record; none is verified, a damaged image fails to decode
+)
 Span = tuple[int, int]  # first byte and the one after the last
 
 
@@ -49,9 +49,6 @@ def read(folder: Path, *, at_most: int | None = None) -> Part:
 
     Args:
         at_most: images of a class, the first in its files; None is all.
-
-    Raises:
-        ArtifactError: if a file is missing or cut short, or spec and records disagree.
 
     Source: `at_most` is `num_to_take` of `meta_dataset/data/reader.py`.
     """
@@ -90,10 +87,13 @@ def _in_turn(n_of_split: Mapping[str, int]) -> list[int]:
     return [SPLITS[k] for name, k in ORDER.items() for _ in range(n_of_split[name])]
 
 
-def _plain(spec: dict) -> Layout:
+def _counts(spec: dict) -> list[int]:
     counts = [spec["images_per_class"][str(k)] for k in range(len(spec["class_names"]))]
-    counts = [sum(n.values()) if isinstance(n, dict) else n for n in counts]
-    return Layout(splits=_in_turn(spec["classes_per_split"]), counts=counts)
+    return [sum(n.values()) if isinstance(n, dict) else n for n in counts]  # of pools
+
+
+def _plain(spec: dict) -> Layout:
+    return Layout(splits=_in_turn(spec["classes_per_split"]), counts=_counts(spec))
 
 
 def _two_levels(spec: dict) -> Layout:
@@ -103,7 +103,7 @@ def _two_levels(spec: dict) -> Layout:
     return Layout(
         splits=[above[k] for k in of_class],
         groups=[str(spec["superclass_names"][str(k)]) for k in of_class],
-        counts=[spec["images_per_class"][str(k)] for k in range(len(spec["class_names"]))],
+        counts=_counts(spec),
     )
 
 
@@ -128,11 +128,9 @@ def _images(
     path: Path, spec: dict, layout: Layout, class_id: int, at_most: int | None
 ) -> list[Record]:
     pattern = spec["file_pattern"].format(class_id, "*")
-    files = sorted(path.parent.glob(pattern))
-    if not files:
+    if not (files := sorted(path.parent.glob(pattern))):
         raise ArtifactError(f"{path.parent} lacks {pattern}; convert the data set again")
-    found = [row for file in files for row in labelled(file, at_most=at_most)]
-    found = found[:at_most]
+    found = [row for file in files for row in labelled(file, at_most=at_most)][:at_most]
     if strange := {label for _, label in found} - {class_id}:
         raise ArtifactError(f"{files[0]} holds images of the classes {sorted(strange)}")
     n = min(layout.counts[class_id], at_most or math.inf) if layout.counts else len(found)
@@ -148,9 +146,6 @@ def labelled(path: Path, *, at_most: int | None = None) -> list[tuple[Record, in
 
     Args:
         at_most: records to read; None is all.
-
-    Raises:
-        ArtifactError: if the file is cut short, no TFRecord file, or lacks a feature.
     """
     if not path.stat().st_size:
         return []
@@ -166,26 +161,28 @@ def _records(path: Path, data: mmap.mmap) -> Iterator[Span]:
     """Of each record the bytes between its header and its footer."""
     at = 0
     while at < len(data):
-        start = at + HEADER.size
-        if start > len(data):
-            raise ArtifactError(f"{path} is cut short at byte {at}; convert it again")
-        length, checksum = HEADER.unpack(data[at:start])
-        if checksum != masked(crc32c(data[at : at + 8])):
-            raise ArtifactError(f"{path} is damaged or no TFRecord file: byte {at}")
-        at = start + length + FOOTER_BYTES
+        start = at + HEADER_BYTES
+        end = start + int.from_bytes(data[at : at + 8], "little")
+        at = end + FOOTER_BYTES
         if at > len(data):
             raise ArtifactError(
-                f"{path} is cut short at byte {len(data)}, its last record ends at {at}; "
-                f"convert it again"
+                f"{path} is cut short, damaged or no TFRecord file: it has {len(data)} bytes, "
+                f"a record would end at {at}; convert it again"
             )
-        yield start, start + length
+        yield start, end
 
 
 def _image_and_label(path: Path, data: mmap.mmap, span: Span) -> tuple[Record, int]:
+    """An Example's features are field 1, each of them in 1, with key 1 and value 2; lists of bytes
+    are field 1 of a value, of integers 3, their items 1.
+    """
     try:
-        features = _features(data, span)
-        start, end = _field(data, _field(data, features["image"], 1), 1)  # bytes_list
-        label, _ = _varint(data, *_field(data, _field(data, features["label"], 3), 1))
+        features = {}
+        for _, entry in _fields(data, _field(data, span, 1)):
+            start, end = _field(data, entry, 1)
+            features[data[start:end]] = _field(data, entry, 2)
+        start, end = _field(data, features[b"image"], 1, 1)
+        label, _ = _varint(data, *_field(data, features[b"label"], 3, 1))
     except (KeyError, ValueError) as error:
         raise ArtifactError(
             f"{path}: the record at byte {span[0]} has no image and label: {error}"
@@ -193,71 +190,34 @@ def _image_and_label(path: Path, data: mmap.mmap, span: Span) -> tuple[Record, i
     return Record(path, start, end - start), label
 
 
-def _features(data: mmap.mmap, span: Span) -> dict[str, Span]:
-    """Name -> tf.train.Feature, from a tf.train.Example."""
-    found = {}
-    for number, entry in _fields(data, _field(data, span, 1)):
-        if number == 1:
-            start, end = _field(data, entry, 1)
-            found[data[start:end].decode()] = _field(data, entry, 2)
-    return found
-
-
-def _field(data: mmap.mmap, span: Span, wanted: int) -> Span:
-    """The first field of that number in a message."""
-    for number, found in _fields(data, span):
-        if number == wanted:
-            return found
-    raise ValueError(f"no field {wanted}")
+def _field(data: mmap.mmap, span: Span, *numbers: int) -> Span:
+    """The field of the first number, in it that of the second, and so on."""
+    for number in numbers:
+        span = dict(_fields(data, span))[number]
+    return span
 
 
 def _fields(data: mmap.mmap, span: Span) -> Iterator[tuple[int, Span]]:
-    """The number and the content of each field of a protobuf message."""
+    """The number and the content of each field of a protobuf message: numbers and bytes."""
     at, end = span
     while at < end:
         key, at = _varint(data, at, end)
-        kind, length = key & 7, 0
-        if kind == 0:
-            length = _varint(data, at, end)[1] - at
-        elif kind == 2:
-            length, at = _varint(data, at, end)
-        elif kind in (1, 5):
-            length = 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"unknown wire type {kind}")
-        if at + length > end:
-            raise ValueError(f"a field runs {at + length - end} bytes over its message")
-        yield key >> 3, (at, at + length)
-        at += length
+        value, stop = _varint(data, at, end)
+        if key & 7 == 2:
+            at, stop = stop, stop + value
+        elif key & 7:
+            raise ValueError(f"unknown wire type {key & 7}")
+        if stop > end:
+            raise ValueError(f"a field runs {stop - end} bytes over its message")
+        yield key >> 3, (at, stop)
+        at = stop
 
 
 def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
     """A number in groups of seven bits, the lowest first, and the byte after it."""
     value = 0
-    for shift in range(0, 70, 7):
-        if at >= end:
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
+    for shift, place in zip(range(0, 70, 7), range(at, end), strict=False):
+        value |= (data[place] & 0x7F) << shift
+        if data[place] < 0x80:
+            return value, place + 1
     raise ValueError("a number without an end")
-
-
-def crc32c(data: bytes) -> int:
-    """The Castagnoli checksum of a few bytes.
-
-    Source: RFC 3720, section 12.1 (polynomial) and appendix B.4 (examples).
-    """
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (POLYNOMIAL if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def masked(crc: int) -> int:
-    """A checksum as TFRecord files keep it: turned by 15 bits, plus a constant."""
-    return (crc >> 15 | crc << 17) + 0xA282EAD8 & 0xFFFFFFFF

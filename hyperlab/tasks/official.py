@@ -1,5 +1,7 @@
 """Readers of data sets that are image files, in their official layouts; CDFSL's among them.
 
+A missing file, and a table with other columns or rows, is an ArtifactError that names it.
+
 Deviation: of CDFSL's images the middle square is resampled, as everywhere; the benchmark squeezes
 the whole image into a square 1.15 times as large and cuts the middle out of that.
 
@@ -32,24 +34,23 @@ def omniglot(path: Path) -> Part:
     The classes are the characters, the 964 of the background set before the 659 of the
     evaluation set; groups are the alphabets; background is "train", evaluation "test".
     """
-    rows = []
-    for name, split in (("images_background", TRAIN), ("images_evaluation", TEST)):
-        if place := find(path, f"{name}.zip", name):
-            rows += _characters(place, split)
+    rows = _characters(path, "images_background", TRAIN)
+    rows += _characters(path, "images_evaluation", TEST)
     return _by_alphabet(path, rows) if rows else _omniglot28(path / "omniglot28.npz")
 
 
 def omniglot_small(path: Path) -> Part:
     """Omniglot's two small background sets, from zips; what both have counts once."""
-    names = ("images_background_small1", "images_background_small2")
-    places = [place for name in names if (place := find(path, f"{name}.zip", name))]
-    rows = [row for place in places for row in _characters(place, TRAIN)]
+    rows = _characters(path, "images_background_small1", TRAIN)
+    rows += _characters(path, "images_background_small2", TRAIN)
     once = {(name, file.name): (name, file, split) for name, file, split in rows}
     return _by_alphabet(path, [once[key] for key in sorted(once)])
 
 
-def _characters(place: Path, split: int) -> Listing:
-    """Rows of <top>/<alphabet>/<character>/<drawing>.png in a zip or a folder."""
+def _characters(path: Path, name: str, split: int) -> Listing:
+    """Rows of <top>/<alphabet>/<character>/<drawing>.png in a zip or a folder, if it is there."""
+    if not (place := find(path, f"{name}.zip", name)):
+        return []
     if place.is_dir():
         files = {p.relative_to(place.parent).as_posix(): p for p in place.rglob("*.png")}
     else:
@@ -94,9 +95,14 @@ def gtsrb(path: Path) -> Part:
     return listed(path, rows)
 
 
-def class_folders(path: Path, *, within: tuple[str, ...]) -> Part:
-    """Class folders without an official split, below the first of these folders alone."""
-    return folders.scan(find(path, *within)).part
+def eurosat(path: Path) -> Part:
+    """EuroSAT: class folders without an official split."""
+    return folders.scan(find(path, "2750")).part
+
+
+def crop_disease(path: Path) -> Part:
+    """CropDisease: class folders, of the training part alone."""
+    return folders.scan(find(path, "dataset/train", "train")).part
 
 
 def dtd(path: Path) -> Part:
@@ -112,11 +118,7 @@ def dtd(path: Path) -> Part:
 
 
 def isic(path: Path) -> Part:
-    """ISIC 2018, task 3: seven kinds of skin lesion, one column of the table for each.
-
-    Raises:
-        ArtifactError: if the table has other columns, or a row not exactly one class.
-    """
+    """ISIC 2018, task 3: seven kinds of skin lesion, one column of the table for each."""
     table = _there(path, f"{ISIC}_GroundTruth/{ISIC}_GroundTruth.csv")
     images = _there(path, f"{ISIC}_Input")
     listing = []
@@ -131,11 +133,7 @@ def isic(path: Path) -> Part:
 
 
 def chest_x(path: Path) -> Part:
-    """ChestX-ray8: images with exactly one finding, and that one of the benchmark's seven.
-
-    Raises:
-        ArtifactError: if the table has other columns.
-    """
+    """ChestX-ray8: images with exactly one finding, and that one of the benchmark's seven."""
     images = _there(path, "images")
     table = _rows(_there(path, CHEST_TABLE), ("Image Index", "Finding Labels"))
     listing = [(row["Finding Labels"], images / row["Image Index"], TRAIN) for row in table]

@@ -36,6 +36,9 @@ from .folders import Note
 from .parts import SPLITS
 
 LEAST = 2  # images of a class: one to learn from, one to be asked
+NO_TASK = (
+    f"a task needs two classes with {LEAST} images or more each; images that can be used:"
+)
 TOO_FEW = f"of this class {{}} image can be used; a task needs {LEAST} or more"
 UNCLEAR = "nobody can say which is right, so both are left out"
 SPLIT_SEED = 0  # of the two halves of a folder's classes
@@ -80,8 +83,7 @@ def read(
 ) -> Own:
     """The images of a folder of class folders (see `folders.scan`) or of a `.npz` pack.
 
-    Exact copies, in all pixels at this size, are read once. Where they lie in different classes
-    none is read, for nobody can say which class is right.
+    Exact copies, in all pixels at this size, are read once; those in different classes not at all.
 
     Args:
         size: the middle square of every image is resampled to `size` x `size` pixels.
@@ -99,10 +101,11 @@ def read(
     single = torch.tensor([k not in copies for k in range(len(found.labels))]).bool()
     skipped = [*found.skipped, *copies.values()]
     counts = torch.bincount(found.labels[single], minlength=len(found.class_names))
-    kept = (counts >= LEAST).nonzero().flatten()
     usable = dict(zip(found.class_names, counts.tolist(), strict=True))
+    kept = (counts >= LEAST).nonzero().flatten()
     if len(kept) < 2:
-        raise ConfigError(_no_task(path, usable, skipped))
+        lost = f"; {len(skipped)} files were left out, e.g. {skipped[0]}" if skipped else ""
+        raise ConfigError(f"{path}: {NO_TASK} {dict([*usable.items()][:8])}{lost}")
     rows = single & torch.isin(found.labels, kept)
     labels = torch.searchsorted(kept, found.labels[rows])
     names = tuple(found.class_names[k] for k in kept.tolist())
@@ -111,14 +114,6 @@ def read(
     account |= {"too small": int((single & ~rows).sum()), "other parts": found.n_other}
     small = [Note(c, TOO_FEW.format(n or "no")) for c, n in usable.items() if n < LEAST]
     return Own(domain, tuple(found.changed), (*skipped, *small), account)
-
-
-def _no_task(path: Path, usable: dict[str, int], skipped: list[Note]) -> str:
-    lost = f"; {len(skipped)} files were left out, e.g. {skipped[0]}" if skipped else ""
-    return (
-        f"{path}: a task needs two classes with {LEAST} images or more each; images that can be "
-        f"used: {dict([*usable.items()][:8])}{lost}"
-    )
 
 
 def name(path: Path | str) -> str:
@@ -153,17 +148,16 @@ def _folder(path: Path, size: int, split: str | None, progress: Progress) -> Gat
     decoded, reasons = _decoded(part.images, size, progress)
     names = {file: printable(file.relative_to(path)) for file in part.images}
     images = pixels.stacked([image.pixels for image in decoded.values()], size)
-    changed = [Note(names[f], c) for f, image in decoded.items() for c in image.changes]
-    grey = [f for f, image in decoded.items() if len(image.pixels) < images.shape[1]]
-    changed += [Note(names[file], "grey, repeated in three channels") for file in grey]
-    skipped = [Note(names[file], why) for file, why in reasons.items()]
+    changes = [(file, what) for file, image in decoded.items() for what in image.changes]
+    grey = [file for file, image in decoded.items() if len(image.pixels) < images.shape[1]]
+    changes += [(file, "grey, repeated in three channels") for file in grey]
     return Gathered(
         names=[names[file] for file in decoded],
         images=images,
         labels=part.labels[torch.tensor([f in decoded for f in part.images]).bool()],
         class_names=part.class_names,
-        changed=[*changed, *found.merged],
-        skipped=[*found.left_out, *skipped],
+        changed=[*(Note(names[file], what) for file, what in changes), *found.merged],
+        skipped=[*found.left_out, *(Note(names[f], why) for f, why in reasons.items())],
         n_other=len(found.images) - len(part.images),
     )
 
@@ -178,12 +172,16 @@ def _decoded(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about metadata that nobody reads here
                 decoded[file] = pixels.decode(file, size)
+        except ConfigError as error:
+            reasons[file] = str(error)
+        except UnidentifiedImageError:
+            reasons[file] = "no image of a kind that Pillow reads, or damaged"
         except Exception as error:  # a damaged file may make Pillow raise anything
-            reasons[file] = _reason(error)
-    deep = [file for file, image in decoded.items() if image.brightest]
-    high = max((decoded[file].brightest for file in deep), default=0)
-    if high <= pixels.TOPS[-2]:
-        top = next(top for top in pixels.TOPS if high <= top)
+            why = error or type(error).__name__
+            reasons[file] = printable(f"damaged or unreadable: {why}")
+    deep = {file: image.brightest for file, image in decoded.items() if image.brightest}
+    top = next(top for top in pixels.TOPS if max(deep.values(), default=0) <= top)
+    if top < pixels.TOPS[-1]:
         decoded |= {file: pixels.decode(file, size, top=top) for file in deep}
     return decoded, reasons
 
@@ -234,21 +232,10 @@ def _copies(found: Gathered) -> dict[int, Note]:
     return copies
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ConfigError):
-        return str(error)
-    if isinstance(error, UnidentifiedImageError):
-        return "no image of a kind that Pillow reads, or damaged"
-    return printable(f"damaged or unreadable: {error or type(error).__name__}")
-
-
 def part(path: Path | str, role: str, *, size: int = 32) -> Domain:
     """A folder's classes for a role: all of them for "own", else one of the two `halves`.
 
     A warning says how many files were left out.
-
-    Raises:
-        ConfigError: fewer than four classes cannot be halved.
     """
     found = read(path, size=size)
     if found.skipped:
@@ -262,11 +249,7 @@ def part(path: Path | str, role: str, *, size: int = 32) -> Domain:
 
 
 def halves(domain: Domain) -> tuple[Domain, Domain]:
-    """Two domains without a common class, to fit on and to test on, by the classes alone.
-
-    Raises:
-        ConfigError: fewer than four classes cannot be halved.
-    """
+    """Two domains without a common class, to fit on and to test on, by the classes alone."""
     if domain.n_classes < 4:
         raise ConfigError(
             f"{domain.name} has {domain.n_classes} classes; halves need four or more, so take "
@@ -294,11 +277,11 @@ def draw(
 ) -> Episode:
     """An episode as large as `sizes` says; classes that are too small for it stay out."""
     wanted = sizes(domain)
-    return sample(_large(domain), **wanted, style=style, generator=generator)
+    large = _large(domain, wanted["n_shot"] + wanted["n_query"])
+    return sample(large, **wanted, style=style, generator=generator)
 
 
 @lru_cache(maxsize=8)
-def _large(domain: Domain) -> Domain:
-    wanted = sizes(domain)
-    enough = domain.counts >= wanted["n_shot"] + wanted["n_query"]
+def _large(domain: Domain, n: int) -> Domain:
+    enough = domain.counts >= n
     return domain if enough.all() else domain.only(enough.nonzero().flatten().tolist())

@@ -15,6 +15,7 @@ from ..base import ArtifactError, ConfigError, DataMissingError, HyperlabError, 
 
 SPLITS = {"train": 0, "test": 1, "val": 2}
 TRAIN, TEST, VAL = SPLITS.values()
+DIGITS = tuple("0123456789")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,6 @@ class ClassGraph:
     ) -> list[list[int]]:
         """The classes below each inner node that spans neither too few nor too many.
 
-        Raises:
-            ConfigError: if no node does.
-
         Source: `meta_dataset/data/sampling.py`, which takes between 5 and 392 leaves.
         """
         below: dict[str, list[int]] = {}
@@ -74,23 +72,13 @@ class ClassGraph:
         return eligible
 
     def _ancestors(self, name: str) -> set[str]:
-        found: set[str] = set()
-        waiting = list(self.parents.get(name, ()))
-        while waiting:
-            node = waiting.pop()
-            if node not in found:
-                found.add(node)
-                waiting.extend(self.parents.get(node, ()))
-        return found
+        above = set(self.parents.get(name, ()))
+        return above.union(*map(self._ancestors, above))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """What a reader found: a domain at its native size and without its name.
-
-    Raises:
-        ArtifactError: if there are more or fewer labels than images.
-    """
+    """What a reader found: a domain at its native size and without its name."""
 
     where: Path
     images: UInt8[Tensor, " n c h w"] | Sequence[File]  # pixels or image files
@@ -152,34 +140,41 @@ def find(folder: Path, *names: str) -> Path | None:
 
 
 def joined(
-    where: Path,
-    files: Mapping[Path | None, int],
-    read: Callable[[Path], tuple],
-    class_names: Iterable[str],
+    folder: Path,
+    *,
+    files: Mapping[str, int],
+    read: Callable[..., tuple],
+    class_names: Sequence[str] = DIGITS,
+    whole: bool = False,
 ) -> Part:
-    """One part from several files.
+    """One part from several array files, those that lie there.
 
     Args:
-        files: file -> its split number; None stands for a file that may be missing.
-        read: the images, n x c x h x w bytes, and the labels of a file.
-
-    Raises:
-        ArtifactError: there is no file, or one is damaged or has more images than labels.
+        files: names of the files that belong together (images, then labels, if they lie apart;
+            see `find`) -> their split number. Of a pair none may be missing.
+        read: the images, n x c x h x w bytes, and the labels of such files.
+        whole: none of all may be missing.
     """
     pieces = []
-    for path, split in files.items():
-        if path is None:
+    for names, split in files.items():
+        paths = {name: find(folder, name) for name in names.split()}
+        if lacking := [name for name, path in paths.items() if path is None]:
+            if whole or any(paths.values()):
+                raise ArtifactError(f"{folder} lacks {lacking[0]}, of {names}")
             continue
-        with reading(path):
-            images, labels = map(torch.as_tensor, read(path))
+        first = next(iter(paths.values()))
+        with reading(first):
+            images, labels = map(torch.as_tensor, read(*paths.values()))
         if len(images) != len(labels):
-            raise ArtifactError(f"{path} has {len(images)} images and {len(labels)} labels")
+            raise ArtifactError(
+                f"{first} has {len(images)} images and {len(labels)} labels"
+            )
         pieces.append((images, labels.long(), torch.full((len(labels),), split)))
     if not pieces:
-        raise ArtifactError(f"{where} holds no complete pair of images and labels")
+        raise ArtifactError(f"{folder} holds no complete pair of images and labels")
     images, labels, splits = map(torch.cat, zip(*pieces, strict=True))
     names = tuple(class_names)
-    return Part(where=where, images=images, labels=labels, split=splits, class_names=names)
+    return Part(where=folder, images=images, labels=labels, split=splits, class_names=names)
 
 
 def listed(

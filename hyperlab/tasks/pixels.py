@@ -87,10 +87,6 @@ def decode(file: File, size: int, *, top: int = TOPS[-1]) -> Decoded:
 
     Args:
         top: the pixel of 16 bits that becomes white, see `eight_bit`.
-
-    Raises:
-        ConfigError: the image is tiny, or its pixels are no brightnesses.
-        Exception: Pillow's, if the file is damaged or no image.
     """
     with file.open("rb") as stream, Image.open(stream) as image:
         if min(image.size) < LEAST_SIDE:
@@ -98,15 +94,13 @@ def decode(file: File, size: int, *, top: int = TOPS[-1]) -> Decoded:
                 f"{image.width} x {image.height} pixels; want {LEAST_SIDE} or more each way"
             )
         frames = getattr(image, "n_frames", 1)
-        changes = [f"the first of {frames} pictures"] if frames > 1 else []
         upright = ImageOps.exif_transpose(image)
     plain, change = eight_bit(upright, top=top)
     small = ImageOps.fit(plain, (size, size), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(small))
-    pixels = pixels[None] if plain.mode == "L" else pixels.permute(2, 0, 1).contiguous()
-    deep = upright.mode.startswith("I")
-    brightest = int(upright.getextrema()[1]) if deep else 0
-    return Decoded(pixels, changes + ([change] if change else []), brightest)
+    pixels = torch.from_numpy(np.atleast_3d(np.array(small))).permute(2, 0, 1).contiguous()
+    changes = [f"the first of {frames} pictures" if frames > 1 else "", change]
+    brightest = int(upright.getextrema()[1]) if upright.mode.startswith("I") else 0
+    return Decoded(pixels, list(filter(None, changes)), brightest)
 
 
 def eight_bit(image: Image.Image, *, top: int = TOPS[-1]) -> tuple[Image.Image, str]:
@@ -198,9 +192,6 @@ def decode_all(
     """Read image files: middle square, resampled to `size`; one channel if all are grey.
 
     More than LIMIT_BYTES of images are left on disk and decoded when they are asked for.
-
-    Raises:
-        ArtifactError: if a file is damaged or no image.
     """
     if len(files) * 3 * size**2 > LIMIT_BYTES:
         return OnDemand(files, size)

@@ -113,11 +113,7 @@ def open_source(
     size: int = 32,
     drawing: Drawing = DRAWING,
 ) -> Domain:
-    """The images of one source, `size` x `size` pixels; `drawing` is for families alone.
-
-    Raises:
-        DataMissingError: a real pack that is not on disk.
-    """
+    """The images of one source, `size` x `size` pixels; `drawing` is for families alone."""
     if role in OWN:
         return own.part(domains.data_root(root), role, size=size)
     if source.procedural:
@@ -164,11 +160,7 @@ def checksums(
 
 
 def present(role: str, *, root: Path | str | None = None) -> tuple[Source, ...]:
-    """The sources of a role that can be opened here: families always, packs where they lie.
-
-    Raises:
-        DataMissingError: not one of them is here.
-    """
+    """The sources of a role that can be opened here: families always, packs where they lie."""
     if role in OWN:
         return (Source(own.name(domains.data_root(root))),)
     there = {"digits", *domains.available(root)}

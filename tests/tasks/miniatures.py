@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import itertools
 import json
 import os
 import pickle
@@ -13,7 +14,6 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from hyperlab.tasks import meta_dataset
 from hyperlab.tasks.catalogue import CATALOGUE
 
 TENS = np.arange(100) % 10
@@ -128,9 +128,23 @@ def encoded(image, kind="png"):
     return file.getvalue()
 
 
-def save(path, array):
+def save(path, array, kind=None):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
+    Image.fromarray(array).save(path, kind)
+
+
+def write_images(folder, n=4, first=0):
+    """Image files 0.png ... in a folder, each another one."""
+    for i in range(n):
+        save(folder / f"{i}.png", noise(12, 12, 3, seed=first + i))
+    return folder
+
+
+def write_folder(folder, classes=("cat", "dog"), n=4):
+    """Class folders with images that all differ."""
+    for k, name in enumerate(classes):
+        write_images(folder / name, n, first=100 * k + 100)
+    return folder
 
 
 def write_text(path, *lines):
@@ -140,16 +154,17 @@ def write_text(path, *lines):
 
 def write_omniglot(folder):
     ink = np.where(noise(8, 105, 105) > 127, 255, 0).astype(np.uint8)
-    sets = {"images_background": ("Greek", "Latin")}
-    sets |= {"images_evaluation": ("Angelic", "Tengwar")}
+    sets = {
+        "images_background": ("Greek", "Latin"),
+        "images_evaluation": ("Angelic", "Tengwar"),
+    }
     rows = iter(ink)
     for name, alphabets in sets.items():
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
-            for alphabet in alphabets:
-                for drawing in (1, 2):
-                    place = f"{name}/{alphabet}/character01/0001_{drawing:02}.png"
-                    image = Image.fromarray(next(rows)).convert("1")
-                    archive.writestr(place, encoded(image))
+            for alphabet, drawing in itertools.product(alphabets, (1, 2)):
+                place = f"{name}/{alphabet}/character01/0001_{drawing:02}.png"
+                image = Image.fromarray(next(rows)).convert("1")
+                archive.writestr(place, encoded(image))
     return ink[:, None], np.arange(8) // 2, 4
 
 
@@ -158,11 +173,12 @@ def write_gtsrb(folder):
     home = folder / "GTSRB-Training_fixed" / "GTSRB" / "Training"
     test = folder / "GTSRB_Final_Test_Images" / "GTSRB" / "Final_Test" / "Images"
     lines = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
-    for i, k in enumerate(labels[:6]):
-        save(home / f"{k:05d}" / f"{i:05d}.ppm", images[i])
-    for i, k in enumerate(labels[6:]):
-        save(test / f"{i:05d}.ppm", images[6 + i])
-        lines.append(f"{i:05d}.ppm;32;32;5;5;27;27;{k}")
+    for i, k in enumerate(labels):
+        save(
+            home / f"{k:05d}" / f"{i:05d}.ppm" if i < 6 else test / f"{i:05d}.ppm",
+            images[i],
+        )
+    lines += [f"{i:05d}.ppm;32;32;5;5;27;27;{k}" for i, k in enumerate(labels[6:], 6)]
     write_text(folder / "GTSRB_Final_Test_GT" / "GT-final_test.csv", *lines)
     return images.transpose(0, 3, 1, 2), labels, 6
 
@@ -186,10 +202,6 @@ def write_tiles(folder):
     return images.transpose(0, 3, 1, 2), labels, None
 
 
-def write_eurosat(folder):
-    return write_tiles(folder / "EuroSAT")
-
-
 def varint(n):
     low, rest = n & 0x7F, n >> 7
     return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
@@ -202,7 +214,7 @@ def message(number, content):
 
 def example(image, label, *, packed=True):
     """A tf.train.Example as `write_example` of the official conversion makes it."""
-    numbers = message(1, varint(label)) if packed else varint(1 << 3) + varint(label)
+    numbers = message(1, varint(label)) if packed else varint(8) + varint(label)
     features = {b"image": message(1, message(1, image)), b"label": message(3, numbers)}
     entries = (message(1, name) + message(2, f) for name, f in features.items())
     return message(1, b"".join(message(1, entry) for entry in entries))
@@ -211,27 +223,18 @@ def example(image, label, *, packed=True):
 def write_tfrecords(path, examples):
     with path.open("wb") as file:
         for data in examples:
-            size = struct.pack("<Q", len(data))
-            for part in (size, data):
-                file.write(
-                    part + struct.pack("<I", meta_dataset.masked(meta_dataset.crc32c(part)))
-                )
-
-
-def jpeg(array):
-    """An encoded image and the pixels that come back from it."""
-    data = encoded(array, "jpeg")
-    return data, np.array(Image.open(io.BytesIO(data)))
+            file.write(struct.pack("<Q4s", len(data), b"crc1") + data + b"crc2")
 
 
 def write_classes(folder, counts):
     """`<class id>.tfrecords` with that many images of each class."""
-    found = []
-    for k, count in enumerate(counts):
-        encoded, decoded = zip(*map(jpeg, noise(count, 12, 12, 3, seed=k)), strict=True)
-        write_tfrecords(folder / f"{k}.tfrecords", [example(data, k) for data in encoded])
-        found += decoded
-    return np.stack(found).transpose(0, 3, 1, 2), np.arange(len(counts)).repeat(counts)
+    images = [noise(count, 12, 12, 3, seed=k) for k, count in enumerate(counts)]
+    for k, found in enumerate(images):
+        examples = [example(encoded(image), k) for image in found]
+        write_tfrecords(folder / f"{k}.tfrecords", examples)
+    return np.concatenate(images).transpose(0, 3, 1, 2), np.arange(len(counts)).repeat(
+        counts
+    )
 
 
 def write_spec(folder, kind, **items):
@@ -308,19 +311,15 @@ def write_crop_disease(folder, n=2):
 
 
 def write_isic(folder):
-    decoded, labels = [], np.arange(14) % 7
+    images, labels = noise(14, 16, 16, 3), np.arange(14) % 7
     lines = ["image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"]
-    inputs = folder / "ISIC2018_Task3_Training_Input"
-    inputs.mkdir()
-    for i, array in enumerate(noise(14, 16, 16, 3)):
-        data, back = jpeg(array)
-        (inputs / f"ISIC_{i:07}.jpg").write_bytes(data)
-        decoded.append(back)
-        marks = ",".join(str(float(k == labels[i])) for k in range(7))
-        lines.append(f"ISIC_{i:07},{marks}")
+    for i, k in enumerate(labels):
+        path = folder / "ISIC2018_Task3_Training_Input" / f"ISIC_{i:07}.jpg"
+        save(path, images[i], "png")  # without loss, so that its pixels are known
+        lines.append(f"ISIC_{i:07}," + ",".join(str(float(c == k)) for c in range(7)))
     truth = "ISIC2018_Task3_Training_GroundTruth"
     write_text(folder / truth / f"{truth}.csv", *lines)
-    return np.stack(decoded).transpose(0, 3, 1, 2), labels, None
+    return images.transpose(0, 3, 1, 2), labels, None
 
 
 def write_chest_x(folder):
@@ -353,7 +352,7 @@ OFFICIAL = {
     "omniglot": write_omniglot,
     "gtsrb": write_gtsrb,
     "dtd": write_dtd,
-    "eurosat": write_eurosat,
+    "eurosat": lambda folder: write_tiles(folder / "EuroSAT"),
 }
 
 

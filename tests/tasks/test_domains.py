@@ -30,12 +30,7 @@ def test_members_are_the_images_of_each_class():
     toy = domain()
     assert toy.n_classes == 4
     assert toy.counts.tolist() == [3, 3, 3, 3]
-    assert [m.tolist() for m in toy.members] == [
-        [0, 4, 8],
-        [1, 5, 9],
-        [2, 6, 10],
-        [3, 7, 11],
-    ]
+    assert [m.tolist() for m in toy.members] == [[k, k + 4, k + 8] for k in range(4)]
 
 
 WRONG = {
@@ -85,54 +80,37 @@ def test_split_refuses_an_empty_part(fraction):
         domain().split(fraction=fraction, generator=stream(0))
 
 
-def test_batch_repeats_grey_in_three_channels_from_0_to_1():
-    batch = domain(images=torch.full((12, 1, 5, 5), 51, dtype=torch.uint8)).batch(
-        torch.tensor([0, 3])
-    )
-    assert batch.shape == (2, 3, 5, 5)
-    assert batch.dtype == torch.float32
-    assert batch.unique().tolist() == pytest.approx([0.2])
-
-
-def test_batch_keeps_colour():
-    image = torch.tensor([0, 51, 255], dtype=torch.uint8)[None, :, None, None]
-    toy = domain(images=image.expand(12, 3, 5, 5))
-    assert toy.batch(torch.tensor([0]))[0, :, 0, 0].tolist() == pytest.approx([0, 0.2, 1])
+@pytest.mark.parametrize(
+    ("pixel", "numbers"), [([51], [0.2] * 3), ([0, 51, 255], [0, 0.2, 1])]
+)
+def test_batch_has_three_channels_from_0_to_1_and_leaves_the_store_as_it_was(
+    pixel, numbers
+):
+    images = torch.tensor(pixel, dtype=torch.uint8)[None, :, None, None]
+    toy = domain(images=images.repeat(12, 1, 5, 5))
+    batch = toy.batch(torch.tensor([0, 3]))
+    assert (batch.shape, batch.dtype) == ((2, 3, 5, 5), torch.float32)
+    assert batch[1, :, 4, 4].tolist() == pytest.approx(numbers)
+    batch.zero_(), toy.batch(torch.arange(12)).zero_()
+    assert (toy.images == images).all()
 
 
 def test_arrays_and_memory_maps_serve_as_images(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (12, 3, 5, 5), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
-    rows = torch.tensor([7, 0])
-    batches = [
-        domain(images=kind).batch(rows)
-        for kind in (
-            torch.from_numpy(images),
-            images,
-            np.load(tmp_path / "images.npy", "r"),
-        )
-    ]
-    assert batches[0].equal(batches[1])
-    assert batches[0].equal(batches[2])
-    mapped = domain(images=np.load(tmp_path / "images.npy", "r"))
+    kinds = (torch.from_numpy(images), images, np.load(tmp_path / "images.npy", "r"))
+    toys = [domain(images=kind) for kind in kinds]
+    first, *others = (toy.batch(torch.tensor([7, 0])) for toy in toys)
+    assert all(first.equal(other) for other in others)
+    mapped = toys[2]
     assert mapped.only([1]).batch(torch.tensor([0])).equal(mapped.batch(torch.tensor([1])))
 
 
-def test_batch_leaves_the_store_as_it_was():
-    toy = domain(images=torch.full((12, 3, 5, 5), 51, dtype=torch.uint8))
-    toy.batch(torch.arange(12)).zero_()
-    assert (toy.images == 51).all()
-
-
-def test_digits_are_there_without_any_file(tmp_path):
+def test_digits_are_there_without_any_file_in_the_size_asked_for(tmp_path):
     digits = domains.load("digits", root=tmp_path)
     assert digits.images.shape == (1797, 1, 32, 32)
-    assert digits.counts.min() == 174
-    assert digits.images.max() == 255
+    assert (digits.counts.min(), digits.images.max()) == (174, 255)
     assert domains.available(tmp_path) == ("digits",)
-
-
-def test_images_are_resized_once_when_loaded(tmp_path):
     assert domains.load("digits", root=tmp_path, size=8).images.shape[-2:] == (8, 8)
     with pytest.raises(ConfigError, match="number of pixels"):
         domains.load("digits", root=tmp_path, size=0)
@@ -143,18 +121,19 @@ def test_unknown_name_lists_the_names():
         domains.load("mist")
 
 
-def test_missing_data_name_the_folder_and_the_command(tmp_path):
+MISSING = {  # name -> what the error says beside the folder
+    "svhn": "run: python data_scripts/download_data.py svhn",
+    "devanagari": "put a pack data.npz there, made from https",
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_missing_data_name_the_folder_and_what_to_do(tmp_path, name):
     with pytest.raises(DataMissingError) as missing:
-        domains.load("svhn", root=tmp_path)
-    assert str(tmp_path / "svhn") in str(missing.value)
-    assert "python data_scripts/download_data.py svhn" in str(missing.value)
-
-
-def test_missing_pack_without_download_names_its_source(tmp_path):
-    with pytest.raises(
-        DataMissingError, match=r"put a pack data\.npz there, made from https"
-    ):
-        domains.load("devanagari", root=tmp_path)
+        domains.load(name, root=tmp_path)
+    assert str(tmp_path / name) in str(missing.value) and MISSING[name] in str(
+        missing.value
+    )
 
 
 def write_pack(folder, name, **arrays):
@@ -180,23 +159,16 @@ def test_root_is_the_argument_then_the_environment_then_data_here(tmp_path, monk
     assert domains.load("clothing").class_names[0] == "environment"
 
 
-def test_split_keeps_the_classes_that_have_images_there(tmp_path):
-    split = np.array([0, 1, 1, 0])
-    write_pack(tmp_path, "fruits360", split=split, class_names=np.array(["plum", "fig"]))
+def test_a_part_of_a_pack_keeps_the_classes_that_have_images_there(tmp_path):
+    names, split = np.array(["plum", "fig"]), np.array([0, 1, 1, 0])
+    write_pack(tmp_path, "fruits360", split=split, class_names=names)
     assert domains.load("fruits360", root=tmp_path, split="test").class_names == ("fig",)
     with pytest.raises(ConfigError, match="unknown option 'tests'"):
         domains.load("fruits360", root=tmp_path, split="tests")
-
-
-def test_split_may_be_given_for_each_class(tmp_path):
-    write_pack(tmp_path, "fruits360", class_split=np.array([1, 0]))
-    assert domains.load("fruits360", root=tmp_path, split="test").class_names == ("0",)
-
-
-def test_part_that_is_not_there_is_missing_data(tmp_path):
-    write_pack(tmp_path, "clothing", split=np.zeros(4, int))
-    with pytest.raises(DataMissingError, match=r"no val images, only \['train'\]"):
-        domains.load("clothing", root=tmp_path, split="val")
+    with pytest.raises(DataMissingError, match=r"no val images, only \['train', 'test'\]"):
+        domains.load("fruits360", root=tmp_path, split="val")
+    write_pack(tmp_path, "clothing", class_split=np.array([1, 0]))  # one a class
+    assert domains.load("clothing", root=tmp_path, split="test").class_names == ("0",)
 
 
 def test_class_without_image_is_named(tmp_path):

@@ -78,22 +78,17 @@ def contents(folder):
     return sorted(path.name for path in folder.rglob("*"))
 
 
-def test_file_arrives_whole_and_alone(server, tmp_path):
-    assert fetch([remote(server)], tmp_path / "new") == [tmp_path / "new" / "a.bin"]
-    assert (tmp_path / "new" / "a.bin").read_bytes() == CONTENT
-    assert contents(tmp_path / "new") == ["a.bin"]
-
-
-def test_file_that_is_there_is_not_fetched_again(server, tmp_path):
-    for _ in range(2):
-        fetch([remote(server)], tmp_path)
-    assert len(server.ranges) == 1
-
-
-def test_file_that_was_changed_is_fetched_again(server, tmp_path):
-    (tmp_path / "a.bin").write_bytes(b"something else")
-    fetch([remote(server)], tmp_path)
-    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+@pytest.mark.parametrize(
+    ("before", "asked"), [(None, 1), (b"something else", 1), (CONTENT, 0)]
+)
+def test_file_arrives_whole_and_alone_and_once(server, tmp_path, before, asked):
+    path = tmp_path / "new" / "a.bin"
+    if before:
+        path.parent.mkdir()
+        path.write_bytes(before)
+    assert fetch([remote(server)], path.parent) == [path]
+    assert path.read_bytes() == CONTENT and contents(path.parent) == ["a.bin"]
+    assert len(server.ranges) == asked
 
 
 @pytest.fixture
@@ -107,44 +102,33 @@ def test_interrupted_download_goes_on_where_it_stopped(server, tmp_path):
     with pytest.raises(DataMissingError, match="run the same command again"):
         fetch([remote(server)], tmp_path, retries=0)
     assert contents(tmp_path) == [".a.bin.part"]
-    fetch([remote(server)], tmp_path, retries=0)
-    assert server.ranges == [None, "bytes=4000-"]
+    server.cuts = [1000]
+    fetch([remote(server)], tmp_path)
+    assert server.ranges == [None, "bytes=4000-", "bytes=5000-"]
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
     assert contents(tmp_path) == ["a.bin"]
 
 
-@pytest.mark.usefixtures("small_chunks")
-def test_interruptions_are_retried_in_one_call(server, tmp_path):
-    server.cuts = [4000, 1000]
-    fetch([remote(server)], tmp_path)
-    assert server.ranges == [None, "bytes=4000-", "bytes=5000-"]
-    assert (tmp_path / "a.bin").read_bytes() == CONTENT
-
-
-def test_server_that_cannot_resume_starts_afresh(server, tmp_path):
-    server.cuts, server.resumes = [4000], False
-    fetch([remote(server)], tmp_path)
-    assert (tmp_path / "a.bin").read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("stale", [b"x" * 4000, b"x" * 20_000])
-def test_stale_beginning_is_thrown_away(server, tmp_path, stale):
+@pytest.mark.parametrize(
+    ("stale", "cuts", "resumes"),
+    [(b"x" * 4000, [], True), (b"x" * 20_000, [], True), (b"", [4000], False)],
+)
+def test_a_beginning_that_cannot_be_used_is_thrown_away(
+    server, tmp_path, stale, cuts, resumes
+):
     (tmp_path / ".a.bin.part").write_bytes(stale)
+    server.cuts, server.resumes = cuts, resumes
     fetch([remote(server)], tmp_path)
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
 
 
-def test_wrong_hash_leaves_no_file(server, tmp_path):
+@pytest.mark.parametrize("before", [{}, {"a.bin": b"mine"}])
+def test_wrong_hash_leaves_what_was_there(server, tmp_path, before):
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(ArtifactError, match="is not the file with md5:"):
         fetch([remote(server, content=b"other")], tmp_path, retries=0)
-    assert contents(tmp_path) == []
-
-
-def test_wrong_hash_keeps_the_file_that_was_there(server, tmp_path):
-    (tmp_path / "a.bin").write_bytes(b"mine")
-    with pytest.raises(ArtifactError):
-        fetch([remote(server, content=b"other")], tmp_path, retries=0)
-    assert (tmp_path / "a.bin").read_bytes() == b"mine"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_second_address_is_tried(server, tmp_path):
@@ -153,15 +137,14 @@ def test_second_address_is_tried(server, tmp_path):
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
 
 
-def test_missing_file_names_the_address_and_the_answer(server, tmp_path):
-    with pytest.raises(DataMissingError, match=r"/gone: the server says 404"):
-        fetch([remote(server, urls=(server.url("gone"),))], tmp_path, retries=0)
-
-
-def test_silent_server_is_a_clear_error(tmp_path):
-    file = RemoteFile(name="a", urls=("http://127.0.0.1:9/a",), digest=f"md5:{'0' * 32}")
-    with pytest.raises(DataMissingError, match="cannot get http://127.0.0.1:9/a"):
-        fetch([file], tmp_path, retries=0)
+def test_missing_file_and_silent_server_are_clear_errors(server, tmp_path):
+    silent = "http://127.0.0.1:9/a"
+    for url, words in (
+        (server.url("gone"), "/gone: the server says 404"),
+        (silent, silent),
+    ):
+        with pytest.raises(DataMissingError, match=f"cannot get .*{words}"):
+            fetch([remote(server, urls=(url,))], tmp_path, retries=0)
 
 
 def test_progress_counts_mebibytes(server, tmp_path):
@@ -239,34 +222,36 @@ def test_a_folder_of_another_archive_is_not_taken_for_this_one(tmp_path):
         unpack(archive, tmp_path / "by hand", "md5:1")
 
 
+REFUSED = {
+    "leaves the folder": [{"good.txt": b"fine", name: b"evil"} for name in LEAVING],
+    "is a link": [{"etc": None, "etc/evil": b"evil"}],
+}
+
+
 @pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize("name", LEAVING)
-def test_member_that_leaves_the_folder_is_refused_and_nothing_stays(kind, name, tmp_path):
+@pytest.mark.parametrize("words", REFUSED)
+def test_member_that_leaves_or_is_a_link_is_refused_and_nothing_stays(
+    kind, words, tmp_path
+):
     archive = tmp_path / "in" / f"set{kind}"
     archive.parent.mkdir()
-    MAKERS[kind](archive, {"good.txt": b"fine", name: b"evil"})
-    with pytest.raises(ArtifactError, match="leaves the folder; refused"):
-        unpack(archive, tmp_path / "in" / "set")
-    assert contents(tmp_path) == ["in", f"set{kind}"]
+    for members in REFUSED[words]:
+        MAKERS[kind](archive, members)
+        with pytest.raises(ArtifactError, match=f"{words}; refused"):
+            unpack(archive, tmp_path / "in" / "set")
+        assert contents(tmp_path) == ["in", f"set{kind}"]
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_link_in_an_archive_is_refused(kind, tmp_path):
-    MAKERS[kind](tmp_path / f"set{kind}", {"etc": None, "etc/evil": b"evil"})
-    with pytest.raises(ArtifactError, match="is a link; refused"):
-        unpack(tmp_path / f"set{kind}", tmp_path / "set")
-    assert contents(tmp_path) == [f"set{kind}"]
-
-
-@pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize("length", [0, 100, -60])
-def test_cut_archive_is_refused_and_nothing_stays(kind, length, tmp_path):
+def test_cut_archive_is_refused_and_nothing_stays(kind, tmp_path):
     archive = tmp_path / f"set{kind}"
     MAKERS[kind](archive, {"a.txt": CONTENT, "b.txt": CONTENT})
-    archive.write_bytes(archive.read_bytes()[:length])
-    with pytest.raises(ArtifactError, match="is damaged"):
-        unpack(archive, tmp_path / "set")
-    assert contents(tmp_path) == [f"set{kind}"]
+    whole = archive.read_bytes()
+    for length in (0, 100, -60):
+        archive.write_bytes(whole[:length])
+        with pytest.raises(ArtifactError, match="is damaged"):
+            unpack(archive, tmp_path / "set")
+        assert contents(tmp_path) == [f"set{kind}"]
 
 
 @pytest.mark.parametrize(("name", "message"), [
@@ -294,13 +279,10 @@ def script(monkeypatch, server):
     return run
 
 
-def test_script_ends_with_the_folder_it_wrote(script, tmp_path, capsys):
+def test_script_says_each_failure_in_one_line_and_goes_on(script, tmp_path, capsys):
     assert script(["toy"], out=tmp_path) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"wrote {tmp_path / 'toy'}"
     assert (tmp_path / "toy" / "a.bin").read_bytes() == CONTENT
-
-
-def test_script_says_each_failure_in_one_line_and_goes_on(script, tmp_path, capsys):
     assert script(["mist", "devanagari", "toy"], out=tmp_path) == 1
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if "(MiB)" not in line]

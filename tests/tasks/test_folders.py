@@ -12,26 +12,10 @@ from PIL import Image
 
 from hyperlab.base import ConfigError, DataMissingError, silent, stream
 from hyperlab.tasks import folders, own, pixels, roles
+from tests.tasks.miniatures import noise, write_folder, write_images
 
 TURNED = 6  # the EXIF orientation of a camera held upright: turn clockwise to see
 NOT_UTF_8 = os.fsdecode(b"caf\xe9")
-
-
-def noise(seed=0, size=(12, 12, 3)):
-    return np.random.default_rng(seed).integers(0, 256, size).astype(np.uint8)
-
-
-def write(folder, n=4, first=0):
-    """Image files 0.png ... in a folder, each another one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(n):
-        Image.fromarray(noise(first + i)).save(folder / f"{i}.png")
-    return folder
-
-
-def two_classes(path):
-    write(path / "cat", first=100), write(path / "dog", first=200)
-    return path
 
 
 def read(path):
@@ -51,8 +35,8 @@ def n_entries(path):
     "name", [".thumbnails", "@eaDir", "__MACOSX", "Thumbs", ".ipynb_checkpoints"]
 )
 def test_what_programs_put_between_the_images_is_left_out_and_listed(tmp_path, name, place):
-    clean = read(two_classes(tmp_path)).domain
-    write(tmp_path / place / name / "deeper", n=2)
+    clean = read(write_folder(tmp_path)).domain
+    write_images(tmp_path / place / name / "deeper", n=2)
     found = read(tmp_path)
     assert found.domain.class_names == clean.class_names
     assert torch.equal(found.domain.images, clean.images)
@@ -64,8 +48,8 @@ def test_what_programs_put_between_the_images_is_left_out_and_listed(tmp_path, n
 
 def test_no_query_of_a_folder_with_thumbnails_and_copies_lies_in_its_support(tmp_path):
     for k in range(3):
-        folder = write(tmp_path / f"class{k}", n=6, first=10 * k)
-        write(folder / ".thumbnails", n=6, first=10 * k)
+        folder = write_images(tmp_path / f"class{k}", n=6, first=10 * k)
+        write_images(folder / ".thumbnails", n=6, first=10 * k)
         for i in range(6):
             Image.open(folder / f"{i}.png").save(folder / f"copy of {i}.bmp")
     domain = read(tmp_path).domain
@@ -76,10 +60,10 @@ def test_no_query_of_a_folder_with_thumbnails_and_copies_lies_in_its_support(tmp
 
 
 def test_copies_count_once_and_those_of_two_classes_not_at_all(tmp_path):
-    two_classes(tmp_path)
+    write_folder(tmp_path)
     for name, place in (("0.png", "cat/again.png"), ("1.png", "dog/wrong.png")):
         (tmp_path / place).write_bytes((tmp_path / "cat" / name).read_bytes())
-    grey = Image.fromarray(noise(7, (12, 12)))
+    grey = Image.fromarray(noise(12, 12))
     grey.save(tmp_path / "dog" / "grey.png")
     grey.convert("RGB").save(tmp_path / "dog" / "rgb.png")
     found = read(tmp_path)
@@ -96,13 +80,13 @@ def test_copies_count_once_and_those_of_two_classes_not_at_all(tmp_path):
 @pytest.mark.parametrize("third", [None, "docs", "more"])
 def test_train_and_test_are_parts_whatever_lies_beside_them(tmp_path, parts, third):
     for k, name in enumerate(parts):
-        write(tmp_path / name / "cat", first=10 * k)
-        write(tmp_path / name / "dog", first=100 + 10 * k)
+        write_images(tmp_path / name / "cat", first=10 * k)
+        write_images(tmp_path / name / "dog", first=100 + 10 * k)
     if third:
         (tmp_path / third).mkdir()
         (tmp_path / third / "read me.txt").write_bytes(b"")
     if third == "more" and len(parts) > 1:
-        write(tmp_path / "more", n=1, first=50)
+        write_images(tmp_path / "more", n=1, first=50)
     found = read(tmp_path)
     assert found.domain.class_names == ("cat", "dog")
     assert found.domain.counts.tolist() == [4 * len(parts)] * 2
@@ -113,8 +97,11 @@ def test_train_and_test_are_parts_whatever_lies_beside_them(tmp_path, parts, thi
 
 
 def test_the_parts_of_a_folder_have_their_own_classes(tmp_path):
-    write(tmp_path / "train" / "cat"), write(tmp_path / "train" / "dog", first=10)
-    write(tmp_path / "val" / "dog", first=20, n=2)
+    (
+        write_images(tmp_path / "train" / "cat"),
+        write_images(tmp_path / "train" / "dog", first=10),
+    )
+    write_images(tmp_path / "val" / "dog", first=20, n=2)
     part = folders.scan(tmp_path).part
     assert (part.class_names, part.labels.bincount().tolist()) == (("cat", "dog"), [4, 6])
     assert part.only("val").class_names == ("dog",)
@@ -125,7 +112,7 @@ def test_the_parts_of_a_folder_have_their_own_classes(tmp_path):
 
 
 def test_a_class_may_be_called_train_and_what_could_be_either_is_asked_about(tmp_path):
-    write(two_classes(tmp_path) / "train")
+    write_images(write_folder(tmp_path) / "train")
     assert read(tmp_path).domain.class_names == ("cat", "dog", "train")
     with pytest.raises(ConfigError, match="has no train and test part"):
         own.read(tmp_path, split="test")
@@ -139,27 +126,27 @@ def test_a_class_may_be_called_train_and_what_could_be_either_is_asked_about(tmp
 
 
 KINDS = {
-    "RGB": lambda: Image.fromarray(noise()),
-    "RGBA": lambda: Image.fromarray(noise(size=(12, 12, 4))),
-    "LA": lambda: Image.fromarray(noise(size=(12, 12, 2)), "LA"),
-    "P": lambda: Image.fromarray(noise()).quantize(7),
-    "16 bits": lambda: Image.fromarray(257 * noise(size=(12, 12)).astype(np.uint16)),
-    "1": lambda: Image.fromarray(noise(size=(12, 12)) > 99),
+    "RGB": lambda: Image.fromarray(noise(12, 12, 3)),
+    "RGBA": lambda: Image.fromarray(noise(12, 12, 4)),
+    "LA": lambda: Image.fromarray(noise(12, 12, 2), "LA"),
+    "P": lambda: Image.fromarray(noise(12, 12, 3)).quantize(7),
+    "16 bits": lambda: Image.fromarray(257 * noise(12, 12).astype(np.uint16)),
+    "1": lambda: Image.fromarray(noise(12, 12) > 99),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_orientation_of_a_camera_is_applied_to_every_kind_of_pixels(tmp_path, kind):
-    exif = Image.Exif()
-    exif[0x0112] = TURNED
-    KINDS[kind]().save(tmp_path / "lying.png")
-    KINDS[kind]().save(tmp_path / "turned.png", exif=exif)
-    both = pixels.decode_all([tmp_path / "lying.png", tmp_path / "turned.png"], 12, silent)
+    (exif := Image.Exif())[0x0112] = TURNED
+    paths = [tmp_path / "lying.png", tmp_path / "turned.png"]
+    KINDS[kind]().save(paths[0])
+    KINDS[kind]().save(paths[1], exif=exif)
+    both = pixels.decode_all(paths, 12, silent)
     assert torch.equal(both[0].rot90(-1, (1, 2)), both[1])
     assert both[0].unique().numel() > 1
 
 
-MASK = noise(size=(12, 12)) % 2
+MASK = noise(12, 12) % 2
 MASKS = {
     "L": lambda: Image.fromarray(MASK),
     "RGB": lambda: Image.fromarray(np.repeat(MASK[..., None], 3, 2)),
@@ -171,7 +158,7 @@ MASKS = {
 
 @pytest.mark.parametrize("kind", MASKS)
 def test_masks_of_0_and_1_are_black_and_white(tmp_path, kind):
-    MASKS[kind]().save(two_classes(tmp_path) / "cat" / "mask.tif")
+    MASKS[kind]().save(write_folder(tmp_path) / "cat" / "mask.tif")
     found = read(tmp_path)
     expected = torch.from_numpy(255 * MASK).expand(3, -1, -1)
     assert torch.equal(found.domain.images[4], expected)
@@ -180,7 +167,7 @@ def test_masks_of_0_and_1_are_black_and_white(tmp_path, kind):
 
 @pytest.mark.parametrize(("others", "white"), [(4095, 4095), (60_000, 65_535), (200, 255)])
 def test_16_bits_count_from_black_to_what_their_camera_calls_white(tmp_path, others, white):
-    two_classes(tmp_path)
+    write_folder(tmp_path)
     for name, value in (("a", 180), ("b", others)):
         image = np.full((12, 12), value, np.uint16)
         image[::2] = 0
@@ -192,15 +179,15 @@ def test_16_bits_count_from_black_to_what_their_camera_calls_white(tmp_path, oth
 
 def test_both_readers_of_files_lay_transparent_parts_on_white(tmp_path):
     clear = Image.new("RGBA", (12, 12), (200, 0, 0, 51))
-    clear.save(two_classes(tmp_path) / "cat" / "clear.png")
+    clear.save(write_folder(tmp_path) / "cat" / "clear.png")
     of_data_set = pixels.decode_all([tmp_path / "cat" / "clear.png"], 12, silent)[0]
     assert of_data_set[:, 0, 0].tolist() == [244, 204, 204]
     assert torch.equal(read(tmp_path).domain.images[4], of_data_set)
 
 
 def test_linked_folders_are_read_once_and_circles_end(tmp_path):
-    elsewhere, path = write(tmp_path / "elsewhere", first=300), tmp_path / "mine"
-    two_classes(path)
+    elsewhere, path = write_images(tmp_path / "elsewhere", first=300), tmp_path / "mine"
+    write_folder(path)
     (path / "emu").symlink_to(elsewhere)
     (path / "emu again").symlink_to(elsewhere)
     (path / "cat" / "circle").symlink_to(path / "cat")
@@ -222,7 +209,7 @@ def test_names_that_look_alike_are_one_class_and_those_that_differ_by_case_are_t
 ):
     composed, apart = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     for k, name in enumerate((composed, apart, "dog", "dog ", "A", "a")):
-        write(tmp_path / name, first=10 * k)
+        write_images(tmp_path / name, first=10 * k)
     found = read(tmp_path)
     assert found.domain.class_names == ("A", "a", "dog", composed)
     assert found.domain.counts.tolist() == [4, 4, 8, 8]
@@ -234,11 +221,11 @@ def test_names_that_look_alike_are_one_class_and_those_that_differ_by_case_are_t
 @pytest.mark.filterwarnings("ignore:mine")
 @pytest.mark.parametrize("of", ["file", "class", "folder"])
 def test_names_that_are_no_utf_8_can_be_printed_and_written(tmp_path, of):
-    path = two_classes(tmp_path / (NOT_UTF_8 if of == "folder" else "mine"))
+    path = write_folder(tmp_path / (NOT_UTF_8 if of == "folder" else "mine"))
     if of == "file":
         (path / "cat" / f"{NOT_UTF_8}.png").write_bytes(b"broken")
     if of == "class":
-        write(path / NOT_UTF_8, first=50)
+        write_images(path / NOT_UTF_8, first=50)
     found = own.read(path)
     domain = found.domain
     text = json.dumps(
@@ -251,15 +238,15 @@ def test_names_that_are_no_utf_8_can_be_printed_and_written(tmp_path, of):
 
 
 def test_images_of_sub_folders_are_of_the_class_above_which_is_said(tmp_path):
-    write(two_classes(tmp_path) / "cat" / "tabby", first=50)
+    write_images(write_folder(tmp_path) / "cat" / "tabby", first=50)
     found = read(tmp_path)
     assert found.domain.counts.tolist() == [8, 4]
     assert found.changed == (("cat", "images of 1 sub-folders (tabby) are of this class"),)
 
 
 def test_the_first_page_of_a_scan_and_names_in_capitals_are_read(tmp_path):
-    pages = [Image.fromarray(noise(k)) for k in (7, 8)]
-    place = two_classes(tmp_path) / "cat"
+    pages = [Image.fromarray(noise(12, 12, 3, seed=k)) for k in (7, 8)]
+    place = write_folder(tmp_path) / "cat"
     pages[0].save(place / "scan.TIFF", save_all=True, append_images=pages[1:])
     found = read(tmp_path)
     assert found.changed == (("cat/scan.TIFF", "the first of 2 pictures"),)
@@ -267,59 +254,14 @@ def test_the_first_page_of_a_scan_and_names_in_capitals_are_read(tmp_path):
 
 
 def test_whoever_takes_a_part_of_a_folder_is_warned_of_what_was_left_out(tmp_path):
-    (two_classes(tmp_path) / "cat" / "cut.png").write_bytes(b"")
+    (write_folder(tmp_path) / "cat" / "cut.png").write_bytes(b"")
     with pytest.warns(UserWarning, match=r"1 files or classes are left out.*cat/cut\.png"):
         roles.open_source(roles.Source("mine"), "own", root=tmp_path)
 
 
-def test_a_folder_may_be_called_as_a_family_of_drawn_images(tmp_path):
-    path = two_classes(tmp_path / "plants")
+@pytest.mark.parametrize("name", ["plants", "birds.2024"])
+def test_a_folder_may_be_called_as_a_drawn_family_or_with_a_dot(tmp_path, name):
+    path = write_folder(tmp_path / name)
     (source,) = roles.present("own", root=path)
-    found = roles.checksums(source, "own", root=path)
-    assert found == own.read(path).domain.checksums
-
-
-def test_a_folder_with_a_dot_in_its_name_keeps_its_name(tmp_path):
-    assert own.name(two_classes(tmp_path / "birds.2024")) == "birds.2024"
-
-
-def pack(path, **arrays):
-    whole = {"images": noise(size=(6, 12, 12)), "labels": np.array([5, 5, 5, 8, 8, 8])}
-    np.savez(path, **(whole | arrays))
-    return path
-
-
-def test_labels_of_a_pack_need_not_start_at_0_nor_be_text(tmp_path):
-    assert own.read(pack(tmp_path / "a.npz")).domain.class_names == ("5", "8")
-    labels = {"labels": np.array([0, 0, 0, 2, 2, 2])}
-    named = pack(
-        tmp_path / "b.npz", **labels, class_names=np.array([b"cat", b"emu", b"dog"])
-    )
-    found = own.read(named)
-    assert found.domain.class_names == ("cat", "dog")
-    assert [note.file for note in found.skipped] == ["emu"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "top"), [(np.uint16, 65_535), (np.uint16, 4_095), (np.int64, 1), (np.uint8, 1)]
-)
-def test_a_pack_of_masks_or_of_16_bits_is_not_black(tmp_path, kind, top):
-    steps = np.random.default_rng(0).integers(0, top + 1, (6, 12, 12))
-    steps[0, 0, 0] = top
-    found = own.read(pack(tmp_path / "deep.npz", images=steps.astype(kind)), size=12)
-    expected = torch.from_numpy(np.round(steps * 255 / top).astype(np.uint8))
-    assert set(found.domain.images.unique().tolist()) <= set(expected.unique().tolist())
-    assert found.changed[0].what.endswith("became 255")
-
-
-def test_copies_in_a_pack_count_once_and_are_listed(tmp_path):
-    images = noise(size=(8, 12, 12))
-    images[1], images[7] = images[0], images[2]
-    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    found = own.read(pack(tmp_path / "mine.npz", images=images, labels=labels), size=12)
-    assert found.domain.counts.tolist() == [2, 3]
-    assert found.account == {"read": 5, "left out": 3, "too small": 0, "other parts": 0}
-    assert [file for file, _ in found.skipped] == ["image 1", "image 2", "image 7"]
-    split = np.array([0, 0, 0, 0, 0, 0, 1, 1])
-    path = pack(tmp_path / "split.npz", images=images, labels=labels, split=split)
-    assert own.read(path, split="train", size=12).account["other parts"] == 2
+    assert source.name == own.name(path) == name
+    assert roles.checksums(source, "own", root=path) == own.read(path).domain.checksums

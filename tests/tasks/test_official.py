@@ -1,5 +1,6 @@
 """Data sets of image files are read in their official layouts, CDFSL's as its own code does."""
 
+import shutil
 import zipfile
 
 import numpy as np
@@ -10,35 +11,39 @@ from PIL import Image
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, silent
 from hyperlab.tasks import domains, official, pixels
 from hyperlab.tasks.roles import CDFSL
-from tests.tasks.miniatures import encoded, noise, place, write_omniglot
+from tests.tasks.miniatures import encoded, noise, place, write_omniglot, write_text
+
+SETS = ("images_background", "images_evaluation")
 
 
-def test_omniglot_characters_are_grouped_by_alphabet_background_first(tmp_path):
-    write_omniglot(tmp_path)
-    part = official.omniglot(tmp_path)
-    assert part.groups == ("Greek", "Latin", "Angelic", "Tengwar")
-    assert part.class_names[0] == "Greek/character01"
-
-
-def test_pack_and_zips_of_omniglot_number_the_characters_alike(tmp_path):
-    write_omniglot(tmp_path)
+def test_omniglot_is_grouped_by_alphabet_background_first_from_zips_folders_or_a_pack(
+    tmp_path,
+):
+    images, _, _ = write_omniglot(tmp_path)
     zips = official.omniglot(tmp_path)
-    for name in ("images_background.zip", "images_evaluation.zip"):
-        (tmp_path / name).unlink()
-    alphabetic = sorted(zips.class_names)
-    numbers = np.array([alphabetic.index(zips.class_names[k]) for k in zips.labels])
-    evaluation = [int(zips.class_names.index(name) >= 2) for name in alphabetic]
+    assert zips.groups == ("Greek", "Latin", "Angelic", "Tengwar")
+    assert zips.class_names[0] == "Greek/character01"
+    for name in SETS:
+        with zipfile.ZipFile(tmp_path / f"{name}.zip") as archive:
+            archive.extractall(tmp_path)
+        (tmp_path / f"{name}.zip").unlink()
+    unzipped = official.omniglot(tmp_path)
+    found = pixels.decode_all(unzipped.images, 105, silent)
+    np.testing.assert_array_equal(found, images)
+    for name in SETS:
+        shutil.rmtree(tmp_path / name)
+    names = sorted(zips.class_names)
     np.savez(
         tmp_path / "omniglot28.npz",
         images=noise(8, 28, 28, 1),
-        labels=numbers,
-        class_names=np.array(alphabetic),
-        class_split=np.array(evaluation),
+        labels=np.array([names.index(zips.class_names[k]) for k in zips.labels]),
+        class_names=np.array(names),
+        class_split=np.array([int(zips.class_names.index(name) >= 2) for name in names]),
     )
-    found = official.omniglot(tmp_path)
-    assert (found.class_names, found.groups) == (zips.class_names, zips.groups)
-    assert found.labels.tolist() == zips.labels.tolist()
-    assert found.split.tolist() == zips.split.tolist()
+    for part in (unzipped, official.omniglot(tmp_path)):
+        assert (part.class_names, part.groups) == (zips.class_names, zips.groups)
+        assert part.labels.tolist() == zips.labels.tolist()
+        assert part.split.tolist() == zips.split.tolist()
 
 
 def test_drawings_in_both_small_omniglot_sets_count_once(tmp_path):
@@ -50,19 +55,6 @@ def test_drawings_in_both_small_omniglot_sets_count_once(tmp_path):
     part = official.omniglot_small(tmp_path)
     assert part.class_names == ("Runes/A", "Runes/B", "Runes/C")
     assert part.labels.tolist() == [0, 1, 2]
-
-
-def test_unzipped_omniglot_reads_like_the_zips(tmp_path):
-    images, labels, _ = write_omniglot(tmp_path)
-    for name in ("images_background", "images_evaluation"):
-        with zipfile.ZipFile(tmp_path / f"{name}.zip") as archive:
-            archive.extractall(tmp_path)
-        (tmp_path / f"{name}.zip").unlink()
-    part = official.omniglot(tmp_path)
-    assert part.labels.tolist() == labels.tolist()
-    np.testing.assert_array_equal(
-        pixels.decode_all(part.images, 105, lambda x, **_: x), images
-    )
 
 
 def write_folder(folder, classes=("cat", "dog"), n=3, size=(40, 30)):
@@ -97,21 +89,18 @@ def test_grey_images_keep_one_channel_unless_one_is_coloured(tmp_path):
     assert mixed[:, :, 0, 0].tolist() == [[7, 7, 7], [1, 2, 3]]
 
 
-def test_empty_class_folder_of_a_data_set_is_named(tmp_path):
-    (tmp_path / "eurosat" / "2750" / "unicorn").mkdir(parents=True)
+def test_empty_class_folder_and_damaged_image_of_a_data_set_are_named(tmp_path):
+    home = tmp_path / "eurosat" / "2750"
+    (home / "unicorn").mkdir(parents=True)
     with pytest.raises(ConfigError, match="unicorn"):
         eurosat(tmp_path)
-    write_folder(tmp_path / "eurosat" / "2750")
+    write_folder(home)
     with pytest.raises(ConfigError, match="unicorn"):
         eurosat(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
-def test_damaged_image_is_named(tmp_path, content):
-    write_folder(tmp_path / "eurosat" / "2750")
-    (tmp_path / "eurosat" / "2750" / "cat" / "broken.png").write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"broken\.png is damaged"):
-        eurosat(tmp_path)
+    for content in (b"", b"no image", b"\x89PNG\r\n\x1a\n"):
+        (home / "cat" / "broken.png").write_bytes(content)
+        with pytest.raises(ArtifactError, match=r"broken\.png is damaged"):
+            eurosat(tmp_path)
 
 
 def test_more_images_than_fit_are_decoded_on_demand_and_are_the_same(tmp_path, monkeypatch):
@@ -129,55 +118,41 @@ def test_more_images_than_fit_are_decoded_on_demand_and_are_the_same(tmp_path, m
     torch.testing.assert_close(part.batch(rows), same.batch(rows))
 
 
-TRUTH = "ISIC2018_Task3_Training_GroundTruth"
-
-
-def test_only_the_training_part_of_crop_disease_counts(tmp_path):
-    place("crop_disease", tmp_path)
-    domain = domains.load("crop_disease", root=tmp_path, size=16)
-    assert domain.counts.tolist() == [2] * 5
-    assert (domain.images.float().mean((1, 2, 3)) > 50).all()  # the test part is black
-
-
-def test_chest_images_have_one_finding_of_the_seven(tmp_path):
-    place("chest_x", tmp_path)
-    domain = domains.load("chest_x", root=tmp_path, size=16)
-    assert domain.class_names == official.FINDINGS
-    assert "Pneumonia" not in domain.class_names
-    assert domain.counts.tolist() == [2] * 7
-
-
-def test_lesions_are_the_columns_of_the_table(tmp_path):
-    place("isic", tmp_path)
-    domain = domains.load("isic", root=tmp_path, size=16)
-    assert domain.class_names == ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
-
-
-WRONG_TABLES = {
-    r"lacks the columns \['VASC'\]": "image,MEL,NV,BCC,AKIEC,BKL,DF\na,1,0,0,0,0,0\n",
-    r"a is marked \['MEL', 'NV'\]; want one": "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
-    "a,1.0,1.0,0,0,0,0,0\n",
-    r"a is marked \[\]; want one": "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na,0,0,0,0,0,0,0\n",
-    "could not convert string": "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na,yes,0,0,0,0,0,0\n",
-    "incomplete or foreign": "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na,1.0,0\n",
+CLASSES = {
+    "chest_x": "Atelectasis Cardiomegaly Effusion Infiltration Mass Nodule Pneumothorax",
+    "isic": "MEL NV BCC AKIEC BKL DF VASC",
+    "crop_disease": "Leaf___0 Leaf___1 Leaf___2 Leaf___3 Leaf___4",
 }
 
 
-@pytest.mark.parametrize("message", WRONG_TABLES)
-def test_wrong_table_of_lesions_says_what_is_wrong(tmp_path, message):
-    folder, _ = place("isic", tmp_path)
-    (folder / TRUTH / f"{TRUTH}.csv").write_text(WRONG_TABLES[message], encoding="utf-8")
+@pytest.mark.parametrize("name", CLASSES)
+def test_cdfsl_has_its_classes_with_two_images_each(name, tmp_path):
+    place(name, tmp_path)
+    domain = domains.load(name, root=tmp_path, size=16)
+    assert " ".join(domain.class_names) == CLASSES[name]
+    assert set(domain.counts.tolist()) == {2}
+    assert (domain.images.float().mean((1, 2, 3)) > 50).all()  # a test part would be black
+
+
+TRUTH = "ISIC2018_Task3_Training_GroundTruth"
+TABLES = {"isic": f"{TRUTH}/{TRUTH}.csv", "chest_x": "Data_Entry_2017.csv"}
+LESIONS = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
+WRONG_TABLES = [
+    ("isic", ("image,MEL,NV,BCC,AKIEC,BKL,DF", "a,1,0,0,0,0,0"), r"lacks .* \['VASC'\]"),
+    ("isic", (LESIONS, "a,1.0,1.0,0,0,0,0,0"), r"a is marked \['MEL', 'NV'\]; want one"),
+    ("isic", (LESIONS, "a,0,0,0,0,0,0,0"), r"a is marked \[\]; want one"),
+    ("isic", (LESIONS, "a,yes,0,0,0,0,0,0"), "could not convert string"),
+    ("isic", (LESIONS, "a,1.0,0"), "incomplete or foreign"),
+    ("chest_x", ("image;label", "0.png;Mass"), r"lacks the columns \['Image Index', 'Find"),
+]
+
+
+@pytest.mark.parametrize(("name", "lines", "message"), WRONG_TABLES)
+def test_wrong_table_says_what_is_wrong(tmp_path, name, lines, message):
+    folder, _ = place(name, tmp_path)
+    write_text(folder / TABLES[name], *lines)
     with pytest.raises(ArtifactError, match=message):
-        domains.load("isic", root=tmp_path)
-
-
-def test_wrong_table_of_findings_names_its_columns(tmp_path):
-    folder, _ = place("chest_x", tmp_path)
-    (folder / "Data_Entry_2017.csv").write_text(
-        "image;label\n0.png;Mass\n", encoding="utf-8"
-    )
-    with pytest.raises(ArtifactError, match=r"lacks the columns \['Image Index', 'Finding"):
-        domains.load("chest_x", root=tmp_path)
+        domains.load(name, root=tmp_path)
 
 
 @pytest.mark.parametrize("name", CDFSL)
