@@ -60,12 +60,12 @@ def rows_of(job: Job, found: Mapping[str, Count], run: Measured | None) -> list[
     """A row for the whole and for every part; the whole has what was timed, if it was run."""
     head = {"backbone": job.backbone, "n_images": job.n_images, "method": job.method}
     listed = {ALL: whole(found)} | (found if len(found) > 1 else {})
-    made = [{**head, "part": part, **asdict(c)} for part, c in listed.items()]
+    rows = [{**head, "part": part, **asdict(c)} for part, c in listed.items()]
     if run:
-        told = {"measured_seconds": run.seconds, "measured_peak_bytes": run.peak_bytes}
-        told |= {"measured_flops": called_flops(job, made[0]["flops"])}
-        made[0] |= told | {"repeats": run.repeats}
-    return made
+        measured = {"measured_seconds": run.seconds, "measured_peak_bytes": run.peak_bytes}
+        measured |= {"measured_flops": called_flops(job, rows[0]["flops"])}
+        rows[0] |= measured | {"repeats": run.repeats}
+    return rows
 
 
 def called_flops(job: Job, flops: int) -> float:
@@ -134,8 +134,8 @@ def bars(table: list[Row], device: str, gains: Gains) -> list[Row]:
         ):
             judged = pct is not None and gain is not None
             bar = {"bar": name, "method": look, "limit_pct": limit, "found_pct": pct}
-            met = pct <= limit and gain[0] > 0 if judged else None
-            found.append({**bar, "gain": gain and list(gain), "met": met})
+            is_met = pct <= limit and gain[0] > 0 if judged else None
+            found.append({**bar, "gain": gain and list(gain), "met": is_met})
     return found
 
 
@@ -147,22 +147,22 @@ def paid_off(table: list[Row]) -> list[Row]:
     offline_s = 2 * 60 * before_any_task()
     n_images = max(row["n_images"] for row in table)
     own = find(table, "vit_micro", n_images, WHOLE)["estimated_seconds"]
-    plan, made = Plan(), []
+    plan, rows = Plan(), []
     own_flops = sum(plan.hyperflow().values())
     for rival in ("full fine-tuning", "bias-tuning"):
         seconds = find(table, "vit_micro", n_images, rival)["estimated_seconds"]
         after = break_even(offline_s, seconds, own)
-        said = {
+        facts = {
             "rival": rival,
             "offline": "ours: minutes measured, seconds a task estimated",
         }
-        made.append({**said, "backbone": "vit_micro", "tasks": after})
+        rows.append({**facts, "backbone": "vit_micro", "tasks": after})
     for rival, what in (("full fine-tuning", "everything"), ("bias-tuning", "biases")):
         flops = plan.recording(40_000), plan.fine_tuning(what), own_flops
         after = break_even(*map(float, flops))
-        said = {"rival": rival, "offline": "40,000 recordings, counted"}
-        made.append({**said, "backbone": plan.backbone, "tasks": after})
-    return made
+        facts = {"rival": rival, "offline": "40,000 recordings, counted"}
+        rows.append({**facts, "backbone": plan.backbone, "tasks": after})
+    return rows
 
 
 def plan_of(scale: str, device: str, repeats: int) -> tuple[list[Job], list[Job]]:
@@ -203,8 +203,10 @@ def report(
         apart(measure, timed, workers=workers), total=len(timed), desc="measured"
     )
     runs = dict(zip(timed, ran, strict=True))
-    told = progress(apart(counted, jobs, workers=workers), total=len(jobs), desc="counted")
-    pairs = zip(jobs, told, strict=True)
+    counts = progress(
+        apart(counted, jobs, workers=workers), total=len(jobs), desc="counted"
+    )
+    pairs = zip(jobs, counts, strict=True)
     table = [row for job, found in pairs for row in rows_of(job, found, runs.get(job))]
     return derived(table, jobs[0].device, gains)
 
@@ -231,14 +233,16 @@ def markdown(found: Mapping[str, object]) -> str:
     ]
     bars = []
     for bar in found["bars"]:
-        pct, met = bar["found_pct"], {True: "yes", False: "no", None: ""}[bar["met"]]
-        said = "not measured" if pct is None else f"{pct:.3g} %"
+        pct, is_met = bar["found_pct"], {True: "yes", False: "no", None: ""}[bar["met"]]
+        share = "not measured" if pct is None else f"{pct:.3g} %"
         gain = (
             "{:+.1f} ± {:.1f}".format(*(100 * x for x in bar["gain"]))
             if bar["gain"]
             else ""
         )
-        bars.append([bar["bar"], f"{bar['limit_pct']:g} %", bar["method"], said, gain, met])
+        bars.append(
+            [bar["bar"], f"{bar['limit_pct']:g} %", bar["method"], share, gain, is_met]
+        )
     heads = (
         "bar, in per cent of full fine-tuning", "limit", "method", "found",
         "its gain over no adaptation, percentage points", "met",

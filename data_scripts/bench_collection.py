@@ -209,15 +209,15 @@ def measure(
     plan: Plan, device: torch.device, *, seed: int, progress: Progress = silent
 ) -> dict[str, object]:
     """The plan, and `compare` for it. A backbone other than `vit_micro` has random weights."""
-    mine = plan.backbone == "vit_micro"
-    options = {"pretrained": mine, "image_size": plan.image_size}
+    is_small = plan.backbone == "vit_micro"
+    options = {"pretrained": is_small, "image_size": plan.image_size}
     target = targets.load(plan.backbone, **options).to(device)
     supports = draw(plan.kind, plan.tasks, seed=seed)
     teacher = TeacherConfig(steps=plan.steps, lr=0.03, optimiser="adam")
     small = plan.kind != "ragged"  # a large task is a group by itself
     sizes = [n for n in choose(SIZES, device.type) if n <= plan.tasks and small]
-    how = {"sizes": sizes, "repeats": plan.rounds, "progress": progress}
-    return asdict(plan) | {"ways": compare(target, supports, teacher, **how)}
+    settings = {"sizes": sizes, "repeats": plan.rounds, "progress": progress}
+    return asdict(plan) | {"ways": compare(target, supports, teacher, **settings)}
 
 
 def draw(kind: str, n: int, *, seed: int) -> list[LabelledImages]:

@@ -68,10 +68,10 @@ def compare(
         loops = training(x1, replace(config, batch=batch), generator)
         rows[f"training step, batch {batch}"] = _race(loops, config.steps, repeats)
         x0 = torch.randn(batch, x1.shape[1], generator=generator)
-        some = x1[torch.randperm(len(x1), generator=generator)[:batch]]
-        rows[f"loss, batch {batch}"] = _race(losses(some, generator), CALLS, repeats)
-        row = _race(coupling(x0, some), CALLS, repeats)
-        rows[f"optimal coupling, batch {batch}"] = row | agreement(x0, some)
+        batch_x1 = x1[torch.randperm(len(x1), generator=generator)[:batch]]
+        rows[f"loss, batch {batch}"] = _race(losses(batch_x1, generator), CALLS, repeats)
+        row = _race(coupling(x0, batch_x1), CALLS, repeats)
+        rows[f"optimal coupling, batch {batch}"] = row | agreement(x0, batch_x1)
     return rows
 
 

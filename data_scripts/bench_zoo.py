@@ -131,10 +131,10 @@ class Alone(nn.Module):
         with lent(stream(0, "alone")):  # for first weights, which `row` replaces
             for layer in network.layers:
                 sizes = layer.n_in, layer.n_out
-                made = (
+                module = (
                     nn.Conv2d(*sizes, layer.kernel) if layer.kernel else nn.Linear(*sizes)
                 )
-                self.add_module(layer.name, made)
+                self.add_module(layer.name, module)
         self.to(row.dtype).load_state_dict(network.unflatten(row))
 
     def forward(self, x: Float[Tensor, " n c h w"]) -> Float[Tensor, " n classes"]:
@@ -195,8 +195,8 @@ def main(
     configs = {
         f"{z.recipe.architecture}, batch {z.batch}": replace(z, n_networks=n) for z in zoos
     }
-    how = {"generator": stream(seed, "bench", "zoo"), "repeats": repeats}
-    rows = compare(configs, steps=steps, **how, progress=tqdm)
+    options = {"generator": stream(seed, "bench", "zoo"), "repeats": repeats}
+    rows = compare(configs, steps=steps, **options, progress=tqdm)
     record = {
         "command": timing.command(),
         "what": WHAT,

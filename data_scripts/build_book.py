@@ -28,13 +28,13 @@ def main(
     if scale not in SCALES or not paths:
         have = ", ".join(path.name[:2] for path in every)
         raise ConfigError(f"have scales {', '.join(SCALES)} and notebooks {have}")
-    made = book.Book(
+    site = book.Book(
         root=ROOT,
         out=out,
         plotly_js=figures.plotly_js(),
         parameters={"scale": scale, "seed": seed},
     )
-    pages = book.build(made, paths, progress=tqdm)
+    pages = book.build(site, paths, progress=tqdm)
     print(f"wrote {out / 'index.html'}, {len(pages)} pages")
 
 

@@ -52,8 +52,8 @@ def main(
         config = replace(config, teacher=methods.tuning(steps).config)
     if tf32:
         config = replace(config, teacher=replace(config.teacher, tf32=True))
-    how = {"executor": executor, "root": data, "progress": tqdm}
-    store = collect.collect(target, out, config, **how)
+    options = {"executor": executor, "root": data, "progress": tqdm}
+    store = collect.collect(target, out, config, **options)
     counts = f"{len(store.missing)} batches missing, {store.n_diverged} tasks diverged"
     print(f"wrote {out}: {config.n_tasks} tasks, {counts}")
 

@@ -57,11 +57,13 @@ def parts(data: Trajectories, *, few: int = 40, seed: int = 0) -> dict[str, Rows
             f"style, {len(large)} large domains"
         )
     alone = {f"{data.domains[d]} alone, {few}": by_domain[d][:few] for d in large[-3:]}
-    some = large[-5:]
-    spread = torch.cat([by_domain[d][: -(-few // len(some))] for d in some])[:few]
+    spread_over = large[-5:]
+    spread = torch.cat([by_domain[d][: -(-few // len(spread_over))] for d in spread_over])[
+        :few
+    ]
     return {
         **alone,
-        f"{len(some)} domains, {few}": spread,
+        f"{len(spread_over)} domains, {few}": spread,
         f"all domains, {few}": order[:few],
         f"all domains, {n}": order[:n],
         f"writing, {n}": order[written],
@@ -97,9 +99,9 @@ def network(
         looks: gives what was seen of all tasks of `data`, see `jacobian.gather`.
     """
     generator = stream(seed, "bases", "network")
-    told = {"generator": generator, "token_size": data.token_size}
+    settings = {"generator": generator, "token_size": data.token_size}
     seen = images_of(data, looks(), rows)
-    learned = fit_jacobian(seen, config, **told, progress=progress)
+    learned = fit_jacobian(seen, config, **settings, progress=progress)
     return fit_drift(data.of(rows), GUESS, learned, generator=generator)[0]
 
 
@@ -146,8 +148,8 @@ def main(
     flows: list[adapt.Method] = [adapt.NoAdaptation()]
     for name, rows in parts(recorded, seed=seed).items():
         path = folder / f"{name.replace(', ', '-').replace(' ', '_')}.safetensors"
-        made = {"seed": seed, "progress": tqdm}
-        make = partial(network, recorded, looks, rows, config, **made)
+        settings = {"seed": seed, "progress": tqdm}
+        make = partial(network, recorded, looks, rows, config, **settings)
         net = kept(path, make, (recorded.of(rows), config, seed))
         flows.append(adapt.HyperFlow(net=net, name=name))
     chosen = {"n_tasks": n, "seed": seed, "only": script.words(only)}

@@ -94,19 +94,19 @@ def methods(target: Target, net: DriftNetwork) -> list[Method]:
     """Tuning and flow for every part of the qkv biases; tuning for what is larger or other."""
     biases, lora = GRADIENT[TEACHER], GRADIENT["LoRA"]
     parts = predicates(len(target.model.blocks))
-    made: list[Method] = []
+    compared: list[Method] = []
     for name, match in parts.items():
         flow = HyperFlow(net=masked(net, mask(target, match)), name=f"HyperFlow-C: {name}")
         tuned = replace(biases, name=f"tuning: {name}", match=match)
-        made += [flow, tuned]
+        compared += [flow, tuned]
     for share in (0.25, 0.5):
         keep = random_mask(target.subset.n_params, share)
         name = f"HyperFlow-C: {share:.0%} of the numbers"
-        made.append(HyperFlow(net=masked(net, keep), name=name))
+        compared.append(HyperFlow(net=masked(net, keep), name=name))
     ranks = [replace(lora, name=f"tuning: LoRA, rank {r}", rank=r) for r in (1, 2, 4)]
     others = ("norms", "all biases", "full fine-tuning")
     return [
-        *made,
+        *compared,
         *ranks,
         *(replace(GRADIENT[name], name=f"tuning: {name}") for name in others),
     ]

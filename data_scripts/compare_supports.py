@@ -84,11 +84,13 @@ def grow(
             for method in methods:
                 view = method.view(target)
                 theta = method(view, episode.support)
-                told = {"domain": name, "task": i, "n_support": 5 * n_shot}
-                told |= {"method": method.name, "accuracy": view.accuracy(theta, episode)}
-                rows.append(told)
-                here = moved.setdefault((method.name, 5 * n_shot), {}).setdefault(name, [])
-                here.append(theta - view.theta0)
+                row = {"domain": name, "task": i, "n_support": 5 * n_shot}
+                row |= {"method": method.name, "accuracy": view.accuracy(theta, episode)}
+                rows.append(row)
+                displacements = moved.setdefault((method.name, 5 * n_shot), {}).setdefault(
+                    name, []
+                )
+                displacements.append(theta - view.theta0)
     stacked = {k: {d: torch.stack(x) for d, x in by.items()} for k, by in moved.items()}
     return Sizes(pd.DataFrame(rows), stacked)
 

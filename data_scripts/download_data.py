@@ -50,9 +50,9 @@ def main(
 
 def table(root: Path) -> None:
     """One line a data set: is it here, how to get it, classes, licence, source."""
-    here = domains.available(root)
+    present = domains.available(root)
     for name, entry in CATALOGUE.items():
-        state = "here" if name in here else "download" if entry.files else "by hand"
+        state = "here" if name in present else "download" if entry.files else "by hand"
         line = f"{name:20}{state:10}{entry.n_classes:5}  {entry.licence}  {entry.source}"
         typer.echo(line)
 

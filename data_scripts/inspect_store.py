@@ -47,7 +47,7 @@ class Inspection:
         store, attrs = self.store, self.store.group.attrs
         marks, missing = store.group["mark"].shape[0], store.missing
         teacher = attrs["config"]["teacher"]
-        said = [
+        lines = [
             f"{store.path}: {len(store.sound):,} sound tasks of {store.n_rows:,}, "
             f"{store.n_diverged} diverged; {store.n_bytes / 1e9:.2f} GB in memory when full",
             f"target {attrs['target']}, {teacher['steps']} steps of {teacher['lr']:g} "
@@ -62,7 +62,7 @@ class Inspection:
             "",
             self.table.to_string(index=False),
         ]
-        return "\n".join(said)
+        return "\n".join(lines)
 
     @property
     def curves(self) -> dict[str, tuple[Tensor, Tensor]]:

@@ -35,8 +35,12 @@ def main(
     recorded = collect.reopen(store, target)
     tasks = collect.redrawn(recorded, root=data)
     seen = jacobian.gather(target, tasks, config, generator=generator, progress=tqdm)
-    how = {"token_size": target.model.num_features, "generator": generator, "device": place}
-    net = jacobian.fit_jacobian(seen, config, **how, progress=tqdm)
+    options = {
+        "token_size": target.model.num_features,
+        "generator": generator,
+        "device": place,
+    }
+    net = jacobian.fit_jacobian(seen, config, **options, progress=tqdm)
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config}
     about |= {name: recorded.group.attrs[name] for name in ("domains",)}

@@ -41,8 +41,8 @@ def main(
     learned = list(pools["trajectories"].values())
     net = sets.fit_sets(learned, config, generator=g, progress=tqdm)
     net.target = belonging.described(encoder.target)
-    how = {"n_sets": 200, "n_shot": config.n_shot, "generator": stream(seed, "sets")}
-    right = sets.right_share(net, list(pools["validation"].values()), **how)
+    options = {"n_sets": 200, "n_shot": config.n_shot, "generator": stream(seed, "sets")}
+    right = sets.right_share(net, list(pools["validation"].values()), **options)
     about = {"command": timing.command(), "seed": seed, "config": config}
     about |= {"seconds": round(time.perf_counter() - begun), "right_share": f"{right:.3f}"}
     about["domains"] = list(pools["trajectories"])

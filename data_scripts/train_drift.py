@@ -35,11 +35,11 @@ def main(
     started = time.perf_counter()
     place = script.place(device)
     recorded = trajectories.TrajectoryStore.open(store)
-    learned, made = jacobian.load(jacobian_file), checkpoint.about(jacobian_file)
+    learned, about_jacobian = jacobian.load(jacobian_file), checkpoint.about(jacobian_file)
     shared = "" if out else "jacobian.safetensors"
     out = out or base.PRETRAINED / f"drift_{path}.safetensors"
     if shared:  # before the training: another Jacobian may be there
-        jacobian.share(learned, out.with_name(shared), made)
+        jacobian.share(learned, out.with_name(shared), about_jacobian)
     if recorded.n_bytes > memory * 2**30:
         trajectories.spare_a_core()
         data = trajectories.Stream(recorded, memory_bytes=int(memory * 2**30), device=place)
@@ -51,7 +51,7 @@ def main(
     net, _ = training.fit_drift(data, config, learned, generator=generator, progress=tqdm)
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config, "tasks": len(data)}
-    about |= {"domains": list(data.sample.domains), "jacobian": made}
+    about |= {"domains": list(data.sample.domains), "jacobian": about_jacobian}
     drift.save(net.cpu(), out, {k: str(v) for k, v in about.items()}, shared=shared)
     print(f"wrote {out} ({len(data)} trajectories, {seconds:.0f} s)")
 

@@ -46,8 +46,8 @@ def main(
         published.convert(raw, ship, kept, dataset, about, progress=tqdm)
         print(f"wrote {ship}")
         return
-    how = {"executor": executor, "root": data, "device": place, "progress": tqdm}
-    store = zoo_store.train_zoo(path, config, **how)
+    options = {"executor": executor, "root": data, "device": place, "progress": tqdm}
+    store = zoo_store.train_zoo(path, config, **options)
     counts = f"{len(store.missing)} groups missing, {store.n_diverged} networks diverged"
     if not store.missing:
         counts += f", test accuracy {store.read().accuracy[:, -1].mean():.3f} at the end"

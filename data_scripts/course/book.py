@@ -86,8 +86,8 @@ def build(book: Book, paths: Sequence[Path], *, progress: Progress = silent) -> 
         executed[path.stem] = run_once(book, path)
     source = book.kept / "source"
     stage(files_of(book, executed), source)
-    made = set_pages(source, book.kept)
-    put_in_place(made, book.out)
+    site = set_pages(source, book.kept)
+    put_in_place(site, book.out)
     return sorted(book.out.rglob("*.html"))
 
 
@@ -176,8 +176,8 @@ def page(book: Book, path: Path, there: set[str]) -> NotebookNode:
         if cell.cell_type == "markdown":
             cell.source = without_absent(cell.source, there)
             cell.source = cell.source.replace("](../README.md", f"](../{FRONT}")
-    said = ", ".join(f"{name} = {value!r}" for name, value in book.parameters.items())
-    words = f"Recorded with `{said}`; to run it yourself: `make lab`."
+    parameters = ", ".join(f"{name} = {value!r}" for name, value in book.parameters.items())
+    words = f"Recorded with `{parameters}`; to run it yourself: `make lab`."
     notebook.cells.insert(1, new_markdown_cell(words, id="recorded-with"))
     notebook.metadata.pop("papermill", None)
     return notebook
@@ -245,7 +245,7 @@ def linked(texts: Mapping[str, str], root: Path) -> set[str]:
 
 def set_pages(source: Path, kept: Path) -> Path:
     """Let Sphinx make the site; a warning of it is an error here."""
-    said, html = io.StringIO(), kept / "html"
+    warnings_text, html = io.StringIO(), kept / "html"
     with patch_docutils(), docutils_namespace():
         setter = Sphinx(
             srcdir=source,
@@ -255,23 +255,23 @@ def set_pages(source: Path, kept: Path) -> Path:
             buildername="html",
             confoverrides=SETTINGS,
             status=None,
-            warning=said,
+            warning=warnings_text,
         )
         setter.build()
-    if warnings := re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).strip():
+    if warnings := re.sub(r"\x1b\[[\d;]*m", "", warnings_text.getvalue()).strip():
         shutil.rmtree(kept / "doctrees")  # or the next time would not say it again
-        told = warnings.replace(f"{source}/", "")
-        raise ArtifactError(f"the book has faults: {told}")
+        shortened = warnings.replace(f"{source}/", "")
+        raise ArtifactError(f"the book has faults: {shortened}")
     return html
 
 
-def put_in_place(made: Path, out: Path) -> None:
+def put_in_place(site: Path, out: Path) -> None:
     """Exchange the site as a whole."""
     apart = shutil.ignore_patterns(".buildinfo", "objects.inv", "_sources")
     draft, before = out.with_name(f".{out.name}_new"), out.with_name(f".{out.name}_old")
     for folder in (draft, before):
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(made, draft, ignore=apart)
+    shutil.copytree(site, draft, ignore=apart)
     if out.exists():
         out.rename(before)
     draft.rename(out)

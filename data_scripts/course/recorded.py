@@ -162,8 +162,8 @@ def slider(state: State) -> str:
     spots = value if isinstance(value, list | tuple) else [value]
     given = "".join(f' {k}="{_text(state, k)}"' for k in ("min", "max", "step"))
     inside = "".join(f'<input type="range" disabled{given} value="{v}">' for v in spots)
-    said = " to ".join(f"{v:g}" for v in spots) if state.get("readout", True) else ""
-    return _labelled(state, f"{inside}<output>{said}</output>")
+    shown = " to ".join(f"{v:g}" for v in spots) if state.get("readout", True) else ""
+    return _labelled(state, f"{inside}<output>{shown}</output>")
 
 
 def chosen_slider(state: State) -> str:
@@ -174,8 +174,8 @@ def chosen_slider(state: State) -> str:
     inside = "".join(
         f'<input type="range" disabled min="0" max="{top}" value="{i}">' for i in places
     )
-    said = " to ".join(label for label, chosen in labels if chosen)
-    return _labelled(state, f"{inside}<output>{said}</output>")
+    shown = " to ".join(label for label, chosen in labels if chosen)
+    return _labelled(state, f"{inside}<output>{shown}</output>")
 
 
 def field(state: State) -> str:

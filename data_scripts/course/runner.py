@@ -278,9 +278,9 @@ def unsolved(notebook: NotebookNode) -> Iterator[str]:
     for cell in notebook.cells:
         for tag, expected in (("check", "not yet:"), ("rehearsed-check", "passed:")):
             if tag in tags(cell) and cell.execution_count is not None:
-                said = verdict(cell)
-                if not said.startswith(expected):
-                    yield f"`{cell.source}` should say {expected!r}, said {said!r}"
+                outcome = verdict(cell)
+                if not outcome.startswith(expected):
+                    yield f"`{cell.source}` should say {expected!r}, said {outcome!r}"
 
 
 def verdict(cell: NotebookNode) -> str:
@@ -331,11 +331,11 @@ def write_index(runs: Sequence[Run], out: Path) -> Path:
 
 
 def row(done: Run) -> str:
-    said = "<br>".join(map(html.escape, done.faults)) or "passed"
+    outcome = "<br>".join(map(html.escape, done.faults)) or "passed"
     cells: Iterable[str] = (
         f'<a href="{done.name}.html">{done.name}</a>',
         f'<a href="{done.executed.name}">ipynb</a>',
-        said,
+        outcome,
         f"{done.seconds:.1f}",
         f"{done.peak_bytes / 2**20:.0f}",
     )
