@@ -1,78 +1,21 @@
-"""Checks of a reader's answers: every `check_*` returns a `Verdict`, and raises none."""
+"""Checks of a reader's answers: every `check_*` returns a `Verdict`, and raises none.
 
-from .checking import NotYet, Verdict, expect
-from .dynamics import (
-    check_break_even,
-    check_episodes_needed,
-    check_fewest_steps,
-    check_first_adam_step,
-    check_first_velocity,
-    check_follow,
-    check_heun_step,
-    check_largest_step,
-    check_leak,
-    check_look_share,
-    check_most_helped,
-    check_nearest_mean,
-    check_paired,
-    check_piece_velocity,
-    check_query_rule,
-    check_recorded_velocity,
-    check_row_bias,
-    check_share,
-    check_to_make,
-    check_value_biases,
-)
-from .heads import check_chosen, check_mean_head
-from .networks import (
-    check_barrier,
-    check_columns,
-    check_coupling,
-    check_iou,
-    check_kl,
-    check_swap_units,
-)
-from .own import check_on_white, check_row_state
-from .retrieval import check_diagonal, check_label_vectors, check_set_vector
-from .through import check_equal_steps, check_stopped_walk
+`dynamics` has those of notebooks 00 to 09, `networks` those of 10 to 16.
+"""
 
-__all__ = [
-    "NotYet",
-    "Verdict",
-    "check_barrier",
-    "check_break_even",
-    "check_chosen",
-    "check_columns",
-    "check_coupling",
-    "check_diagonal",
-    "check_episodes_needed",
-    "check_equal_steps",
-    "check_fewest_steps",
-    "check_first_adam_step",
-    "check_first_velocity",
-    "check_follow",
-    "check_heun_step",
-    "check_iou",
-    "check_kl",
-    "check_label_vectors",
-    "check_largest_step",
-    "check_leak",
-    "check_look_share",
-    "check_mean_head",
-    "check_most_helped",
-    "check_nearest_mean",
-    "check_on_white",
-    "check_paired",
-    "check_piece_velocity",
-    "check_query_rule",
-    "check_recorded_velocity",
-    "check_row_bias",
-    "check_row_state",
-    "check_set_vector",
-    "check_share",
-    "check_stopped_walk",
-    "check_swap_units",
-    "check_to_make",
-    "check_value_biases",
-    "expect",
-]
+from collections.abc import Callable
+
+from . import dynamics, networks
+from .checking import CHECKS, NotYet, Verdict, expect
+
+__all__ = ["NotYet", "Verdict", "dynamics", "expect", "networks", *CHECKS]
+
+
+def __getattr__(name: str) -> Callable[[object], Verdict]:
+    if name in CHECKS:
+        return CHECKS[name]
+    raise AttributeError(f"no check {name!r}; have {sorted(CHECKS)}")
+
+
+def __dir__() -> list[str]:
+    return __all__
