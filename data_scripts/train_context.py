@@ -9,7 +9,7 @@ from hyperlab.base import stream
 from hyperlab.models import belonging, targets
 from hyperlab.study import timing
 from hyperlab.tasks import roles
-from hyperlab.weights import context, sets
+from hyperlab.weights import context
 
 import typer
 from tqdm import tqdm
@@ -29,7 +29,7 @@ def main(
 ) -> None:
     """On random sets of the role `trajectories`, CIFAR-10 left out; one core: some minutes."""
     begun = time.perf_counter()
-    config = replace(sets.SetConfig.at(scale), n_classes=n_classes)
+    config = replace(context.SetConfig.at(scale), n_classes=n_classes)
     encoder, pools = context.MeanFeatures(targets.load()), {}
     for role in ("trajectories", "validation"):
         pools[role] = {
@@ -39,14 +39,14 @@ def main(
         }
     g = stream(seed, "set encoder")
     learned = list(pools["trajectories"].values())
-    net = sets.fit_sets(learned, config, generator=g, progress=tqdm)
+    net = context.fit_sets(learned, config, generator=g, progress=tqdm)
     net.target = belonging.described(encoder.target)
     options = {"n_sets": 200, "n_shot": config.n_shot, "generator": stream(seed, "sets")}
-    right = sets.right_share(net, list(pools["validation"].values()), **options)
+    right = context.right_share(net, list(pools["validation"].values()), **options)
     about = {"command": timing.command(), "seed": seed, "config": config}
     about |= {"seconds": round(time.perf_counter() - begun), "right_share": f"{right:.3f}"}
     about["domains"] = list(pools["trajectories"])
-    sets.save(net, out, {key: str(value) for key, value in about.items()})
+    context.save(net, out, {key: str(value) for key, value in about.items()})
     print(f"wrote {out}: names {right:.1%} of the queries in sets of new domains")
 
 

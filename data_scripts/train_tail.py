@@ -7,7 +7,7 @@ from typing import Annotated
 
 from hyperlab.base import choose
 from hyperlab.study import timing
-from hyperlab.weights import recipes, tails
+from hyperlab.weights import recipes, tails, zoo_store
 from hyperlab.weights.recipes import RECIPES
 from hyperlab.weights.zoo import accuracies
 
@@ -41,7 +41,7 @@ def main(
         tail.architecture,
         out or f"artifacts/tail_{config.host}_{dataset}.safetensors",
     )
-    tails.save(tail, path, about={"command": timing.command()})
+    zoo_store.save_zoo(tail, path, about={"command": timing.command()})
     before = accuracies(network, network.w0[None], *splits.test)
     after = tail.accuracy[0]
     print(

@@ -6,7 +6,6 @@ JSON, and beside these the words of `about`, how it came to be.
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -64,13 +63,6 @@ def load(path: Path | str, kind: str, make: Callable[[Checkpoint], T], remedy: s
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         why = " ".join(str(error).split())  # torch's go over many lines
         raise ArtifactError(f"{path} is no whole {kind} ({why}); {remedy}") from error
-
-
-def kind_of(path: Path | str) -> str:
-    """What a file holds; "" where that cannot be read."""
-    with suppress(SafetensorError, OSError), safe_open(expanded(Path(path)), "pt") as file:
-        return (file.metadata() or {}).get("kind", "")
-    return ""
 
 
 def about(path: Path | str) -> dict[str, str]:

@@ -25,13 +25,13 @@ from hyperlab.models import cnn, targets
 from hyperlab.tasks import augment, roles, styles
 from hyperlab.tasks.drawn import synthetic
 from hyperlab.weights import (
+    context,
     diffusion,
     encoders,
     flow,
     graph,
     heads,
     recipes,
-    sets,
     tails,
     zoo_store,
 )
@@ -96,7 +96,7 @@ def fitted_networks() -> Found:
         yield f"{name}: samples", drawn
     pool = (torch.randn(60, 16, generator=stream(0, "f")), torch.arange(60) % 6)
     small = {"n_classes": 4, "label": 8, "hidden": 16, "steps": 5, "batch": 2, "n_shot": 2}
-    made = sets.fit_sets([pool], sets.SetConfig(**small), generator=stream(0, "sets"))
+    made = context.fit_sets([pool], context.SetConfig(**small), generator=stream(0, "sets"))
     yield "set encoder", made
     yield "heads", heads.fit_heads(torch.randn(3, 5, 4, 8, generator=stream(0, "heads")))
 
@@ -107,7 +107,7 @@ def shipped() -> Found:
         yield f"shipped: drift_{name}", drift.load(name)
     yield "shipped: jacobian", jacobian.load(PRETRAINED / "jacobian.safetensors")
     yield "shipped: vit_micro", targets.load().model
-    yield "shipped: context", sets.load(PRETRAINED / "context.safetensors")
+    yield "shipped: context", context.load(PRETRAINED / "context.safetensors")
     for name in zoo_store.SHIPPED:
         yield f"shipped: zoo_{name}", zoo_store.shipped(name).w
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from hyperlab.apps import film
 from hyperlab.hyperflow.trajectories import TrajectoryStore
-from hyperlab.weights import tails, zoo_store
+from hyperlab.weights import zoo_store
 from tests.browser.lab import browser_path
 from tests.test_advice import SCRIPTS
 
@@ -237,7 +237,7 @@ def test_a_tail_of_norm_layers_is_recorded(tmp_path):
     path = tmp_path / "tail.safetensors"
     said = run("train_tail.py", "--scale", "smoke", "--out", path)
     assert said.returncode == 0, said.stderr
-    assert len(tails.load(path)) == 1
+    assert len(zoo_store.load_zoo(path)) == 1
 
 
 def test_the_readmes_picture_is_drawn(tmp_path, monkeypatch):

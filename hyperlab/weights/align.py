@@ -18,7 +18,7 @@ from torch import Tensor
 from ..base import ConfigError
 from ..models.cnn import Network
 from ..models.own import Chain
-from .zoo import score
+from .zoo import require_networks, score
 
 Part = tuple[Tensor, Tensor]  # weights and biases of a layer, of n networks
 ODD = ("tanh",)  # activations with f(-x) = -f(x)
@@ -50,13 +50,11 @@ def random_relabelling(
     return Relabelling(orders, signs)
 
 
-def _parts(architecture: Chain, w: Float[Tensor, " n params"]) -> Iterator[Part]:
+def _parts(architecture: Chain, w: Tensor) -> Iterator[Part]:
     """Every layer's weights (n x out x before x rest) and biases (n x out).
 
-    `before` counts the channels of the layer before.
-
-    `rest` are a kernel's pixels or, behind the flatten, those of one channel: PyTorch flattens
-    channel by channel.
+    `before` are the channels of the layer before, `rest` a kernel's pixels or, behind the flatten,
+    those of one channel: PyTorch flattens channel by channel.
     """
     state, before = architecture.unflatten(w), architecture.channels
     for layer in architecture.layers:
@@ -75,7 +73,7 @@ def _reorder(parts: list[Part], i: int, order: Tensor, sign: Tensor) -> None:
     parts[i + 1] = columns.transpose(1, 2), bias
 
 
-def _row(parts: list[Part]) -> Float[Tensor, " n params"]:
+def _row(parts: list[Part]) -> Tensor:
     return torch.cat([x.flatten(1) for part in parts for x in part], 1)
 
 
@@ -118,7 +116,6 @@ def match(
     reference: Float[Tensor, " params"],
     *,
     generator: torch.Generator,
-    signs: bool = True,
 ) -> Relabelling:
     """The relabelling that brings each network near the reference.
 
@@ -127,25 +124,21 @@ def match(
     change sign, the assignment is by |gain|. The distance falls with every step,
     |w - r|^2 = |w|^2 + |r|^2 - 2 <w, r>, but need not become the least there is.
 
-    Args:
-        signs: whether to choose signs, in the layers that have them, beside the order.
-
-    Raises:
-        ConfigError: rows of another length, or weights that are not finite.
-
     Source: Ainsworth et al. 2023, Git Re-Basin (arXiv:2209.04836), section 3.2 and algorithm 1;
     signs are ours.
     """
     own, ref = (list(_parts(architecture, x.double())) for x in (w, reference[None]))
-    if not (w.isfinite().all() and reference.isfinite().all()):
-        raise ConfigError("want finite weights to align, got NaN or infinity")
+    require_networks(w, "aligned", least=0)
+    require_networks(reference[None], "reference")
     least = 1e-12 * w.double().norm(dim=1) * reference.double().norm()  # above rounding
-    new = _unchanged(own)
+    biases = [bias for _, bias in own[:-1]]
+    orders = [torch.arange(b.shape[1], device=b.device).repeat(len(b), 1) for b in biases]
+    new = Relabelling(orders, [torch.ones_like(b, dtype=torch.float32) for b in biases])
     gained = True
     while gained:
         gained = False
         for i in torch.randperm(len(new.orders), generator=generator).tolist():
-            may = signs and flips(architecture)[i]
+            may = flips(architecture)[i]
             order, sign = _assign(_gain(own, ref, i), least, may=may)
             gained |= not torch.equal(order, order.sort(1).values) or bool((sign < 0).any())
             _reorder(own, i, order, sign)
@@ -154,16 +147,7 @@ def match(
     return new
 
 
-def _unchanged(parts: list[Part]) -> Relabelling:
-    """Every channel in its place, for the networks of these layers."""
-    biases = [bias for _, bias in parts[:-1]]
-    orders = [torch.arange(b.shape[1], device=b.device).repeat(len(b), 1) for b in biases]
-    return Relabelling(orders, [torch.ones_like(b, dtype=torch.float32) for b in biases])
-
-
-def _gain(
-    own: list[Part], ref: list[Part], i: int
-) -> Float[Tensor, " n channels channels"]:
+def _gain(own: list[Part], ref: list[Part], i: int) -> Tensor:
     """What <w, reference> gets if one's own channel (last axis) stands for the reference's."""
     rows = [torch.cat([a.flatten(2), b[..., None]], 2) for a, b in (own[i], ref[i])]
     columns = [parts[i + 1][0].transpose(1, 2).flatten(2) for parts in (own, ref)]
@@ -171,7 +155,7 @@ def _gain(
 
 
 def _assign(
-    gain: Float[Tensor, " n channels channels"], least: Float[Tensor, " n"], *, may: bool
+    gain: Float[Tensor, " n channels channels"], least: Tensor, *, may: bool
 ) -> tuple[Int64[Tensor, " n channels"], Float[Tensor, " n channels"]]:
     """The best order and signs; as it was, where that gains no more than `least`."""
     worth = (gain.abs() if may else gain).detach().cpu().numpy()
@@ -190,11 +174,9 @@ def align(
     reference: Float[Tensor, " params"],
     *,
     generator: torch.Generator,
-    signs: bool = True,
 ) -> Float[Tensor, " n params"]:
     """Networks relabelled as `match` says: the same functions, near the reference."""
-    new = match(architecture, w, reference, generator=generator, signs=signs)
-    return relabel(architecture, w, new)
+    return relabel(architecture, w, match(architecture, w, reference, generator=generator))
 
 
 def align_zoo(
@@ -256,9 +238,6 @@ def line(
 
     Args:
         data: images and labels.
-
-    Raises:
-        ConfigError: rows of another length, or no points between the ends.
     """
     if points < 3:
         raise ConfigError(f"want both ends and points between them, got {points=}")

@@ -17,23 +17,18 @@ from torch import Tensor
 from ..base import ConfigError
 from ..models.cnn import Architecture
 from .recipes import untrained
+from .zoo import require_networks
+
+Train, Drawn = Float[Tensor, " n params"], Float[Tensor, " k params"]
 
 
-def copies(
-    w: Float[Tensor, " n params"], k: int, generator: torch.Generator
-) -> Float[Tensor, " k params"]:
-    """Training networks themselves, drawn at random.
-
-    Raises:
-        ConfigError: here and below: no training networks, or weights that are not finite.
-    """
-    _require(w)
+def copies(w: Train, k: int, generator: torch.Generator) -> Drawn:
+    """Training networks themselves, drawn at random."""
+    require_networks(w, "training")
     return w[torch.randint(len(w), (k,), generator=generator)]
 
 
-def noisy(
-    w: Float[Tensor, " n params"], k: int, generator: torch.Generator, *, sigma: float
-) -> Float[Tensor, " k params"]:
+def noisy(w: Train, k: int, generator: torch.Generator, *, sigma: float) -> Drawn:
     """Copies plus normal noise: on every weight `sigma` times its own deviation over networks.
 
     The deviation over networks, not the size of the weights, tells what is near in a single
@@ -43,15 +38,9 @@ def noisy(
     return copies(w, k, generator) + sigma * scale * _normal(w, k, w.shape[1], generator)
 
 
-def averages(
-    w: Float[Tensor, " n params"], k: int, generator: torch.Generator, *, of: int
-) -> Float[Tensor, " k params"]:
-    """Means of `of` different training networks.
-
-    Raises:
-        ConfigError: no more networks than that: every such mean is the mean of all.
-    """
-    _require(w)
+def averages(w: Train, k: int, generator: torch.Generator, *, of: int) -> Drawn:
+    """Means of `of` different training networks."""
+    require_networks(w, "training")
     if len(w) == 1:
         raise ConfigError("the average of one network is a copy; want two or more")
     if len(w) <= of:
@@ -63,17 +52,13 @@ def averages(
     return w[rows].mean(1)
 
 
-def gaussian(
-    w: Float[Tensor, " n params"], k: int, generator: torch.Generator
-) -> Float[Tensor, " k params"]:
+def gaussian(w: Train, k: int, generator: torch.Generator) -> Drawn:
     """Every weight by itself from a normal of the training networks' mean and deviation."""
     scale = _deviations(w).norm(dim=0)
     return w.mean(0) + scale * _normal(w, k, w.shape[1], generator)
 
 
-def pca_gaussian(
-    w: Float[Tensor, " n params"], k: int, generator: torch.Generator
-) -> Float[Tensor, " k params"]:
+def pca_gaussian(w: Train, k: int, generator: torch.Generator) -> Drawn:
     """A normal with the training networks' mean and covariance, all components kept.
 
     x = mean + D^T noise, where D^T D is the covariance: x stays in the span of the networks.
@@ -81,9 +66,7 @@ def pca_gaussian(
     return w.mean(0) + _normal(w, k, len(w), generator) @ _deviations(w)
 
 
-def kernel(
-    w: Float[Tensor, " n params"], k: int, generator: torch.Generator, *, bandwidth: float
-) -> Float[Tensor, " k params"]:
+def kernel(w: Train, k: int, generator: torch.Generator, *, bandwidth: float) -> Drawn:
     """Copies plus normal noise of `bandwidth` on PCA scores of deviation 1.
 
     Source: a kernel density, as SANE samples (Schuerholt et al. 2024, arXiv:2406.09997); there
@@ -99,31 +82,15 @@ class RandomInit:
 
     architecture: Architecture
 
-    def __call__(
-        self, w: Float[Tensor, " n params"], k: int, generator: torch.Generator
-    ) -> Float[Tensor, " k params"]:
+    def __call__(self, w: Train, k: int, generator: torch.Generator) -> Drawn:
         self.architecture.unflatten(w[:0])
-        rows = [
-            untrained(self.architecture, "kaiming_uniform", generator) for _ in range(k)
-        ]
-        return torch.stack(rows).to(w)
+        draw = partial(untrained, self.architecture, "kaiming_uniform", generator)
+        return torch.stack([draw() for _ in range(k)]).to(w)
 
 
-def _require(w: Float[Tensor, " n params"]) -> None:
-    if not len(w) or not w.isfinite().all():
-        raise ConfigError(
-            "a baseline wants one or more training networks with finite weights, got "
-            f"{len(w)}, of which {int(w.isfinite().all(1).sum())} finite"
-        )
-
-
-def _deviations(w: Float[Tensor, " n params"]) -> Float[Tensor, " n params"]:
-    """D, with D^T D the sample covariance; its columns' norms are the deviations.
-
-    Raises:
-        ConfigError: they do not differ: noise of deviation 0 leaves copies under another name.
-    """
-    _require(w)
+def _deviations(w: Tensor) -> Tensor:
+    """D, with D^T D the sample covariance; its columns' norms are the deviations."""
+    require_networks(w, "training")
     if (w == w[0]).all():
         raise ConfigError(
             f"{len(w)} training networks that do not differ have no deviation to make noise of, "
@@ -134,14 +101,6 @@ def _deviations(w: Float[Tensor, " n params"]) -> Float[Tensor, " n params"]:
 
 def _normal(w: Tensor, k: int, dim: int, generator: torch.Generator) -> Tensor:
     return torch.randn(k, dim, generator=generator).to(w)
-
-
-def possible(n: int) -> dict[str, Callable[..., Tensor]]:
-    """The baselines by name, without averages of as many as the `n` networks or more."""
-    of = {
-        name: getattr(made, "keywords", {}).get("of", 0) for name, made in BASELINES.items()
-    }
-    return {name: made for name, made in BASELINES.items() if of[name] < n}
 
 
 BASELINES = MappingProxyType(  # without RandomInit, which needs the architecture
@@ -157,3 +116,9 @@ BASELINES = MappingProxyType(  # without RandomInit, which needs the architectur
         "kernel density 0.2": partial(kernel, bandwidth=0.2),
     }
 )
+
+
+def possible(n: int) -> dict[str, Callable[..., Tensor]]:
+    """The baselines by name, without averages of as many as the `n` networks or more."""
+    of = {name: getattr(f, "keywords", {}).get("of", 0) for name, f in BASELINES.items()}
+    return {name: f for name, f in BASELINES.items() if of[name] < n}

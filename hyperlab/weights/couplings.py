@@ -9,15 +9,16 @@ from torch import Tensor
 
 from ..base import ConfigError
 
+Points = Float[Tensor, " n dim"]
+Labels = Int64[Tensor, " n"]
 
-def independent(x0: Tensor, _x1: Tensor, _labels: Tensor | None = None) -> Tensor:
+
+def independent(x0: Points, _x1: Points, _labels: Labels | None = None) -> Points:
     """Every target keeps the start that it was drawn with."""
     return x0
 
 
-def optimal(
-    x0: Float[Tensor, " n dim"], x1: Float[Tensor, " n dim"], _labels: Tensor | None = None
-) -> Float[Tensor, " n dim"]:
+def optimal(x0: Points, x1: Points, _labels: Labels | None = None) -> Points:
     """The starts in that order in which the sum of |x0 - x1|^2 is least: a bijection.
 
     Taking from every start its least cost changes no order's rank, and makes the search faster.
@@ -33,11 +34,7 @@ def optimal(
     return x0[torch.from_numpy(order).to(x0.device)]
 
 
-def optimal_within(
-    x0: Float[Tensor, " n dim"],
-    x1: Float[Tensor, " n dim"],
-    labels: Int64[Tensor, " n"] | None,
-) -> Float[Tensor, " n dim"]:
+def optimal_within(x0: Points, x1: Points, labels: Labels | None) -> Points:
     """As `optimal`, among the points of one condition: starts do not depend on the condition.
 
     Source: Cheng and Schwing 2025 (arXiv:2503.10636), for conditions of a finite number.
@@ -52,11 +49,7 @@ def optimal_within(
 
 
 def require_within(name: str, context: int) -> None:
-    """An error if a context (of so many numbers) would meet the coupling of a whole batch.
-
-    Raises:
-        ConfigError: so.
-    """
+    """Raise ConfigError where a context (of so many numbers) is coupled over a whole batch."""
     if context and name == "optimal":
         raise ConfigError(
             "coupling 'optimal' makes starts depend on the context, and samples then miss it; "
@@ -65,27 +58,22 @@ def require_within(name: str, context: int) -> None:
 
 
 def require_one_condition(
-    x1: Float[Tensor, " n dim"],
-    context: Float[Tensor, " n c"],
-    labels: Int64[Tensor, " n"],
+    x1: Points, context: Float[Tensor, " n c"], labels: Labels
 ) -> None:
-    """An error if points of one label depend on their contexts: then 'optimal' comes back.
+    """Raise ConfigError if points of one label depend on their contexts: 'optimal' comes back.
 
     Several contexts of one label may share the same points, as random support sets of one data
     set share its networks.
-
-    Raises:
-        ConfigError: so.
     """
     scale = x1.std(0).norm() + 1e-8
     for label in labels.unique().tolist():
         rows = labels == label
-        told, which = context[rows].unique(dim=0, return_inverse=True)
-        sums = x1.new_zeros(len(told), x1.shape[1]).index_add(0, which, x1[rows])
+        contexts, which = context[rows].unique(dim=0, return_inverse=True)
+        sums = x1.new_zeros(len(contexts), x1.shape[1]).index_add(0, which, x1[rows])
         means = sums / which.bincount()[:, None]
         if (means - means[0]).norm(dim=1).max() > 1e-3 * scale:
             raise ConfigError(
-                f"points of label {label} differ between its {len(told)} contexts, so coupling "
+                f"points of label {label} differ between its {len(contexts)} contexts, so coupling "
                 "'optimal_within' would skew what is sampled; give every context a label of its "
                 "own, or take 'independent'"
             )

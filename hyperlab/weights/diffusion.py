@@ -5,8 +5,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ..base import ConfigError, Progress, Velocity, silent
-from ..nn import lent
-from .flow import FlowConfig, Scaled, fit_field
+from .flow import FlowConfig, Points, Scaled, fit_field
 
 LEVELS = 1_000  # of noise
 
@@ -20,10 +19,7 @@ def signal() -> Float[Tensor, " levels"]:
 
 
 def noise_loss(
-    field: Velocity,
-    x: Float[Tensor, " n dim"],
-    noise: Float[Tensor, " n dim"],
-    level: Int64[Tensor, " n"],
+    field: Velocity, x: Points, noise: Points, level: Int64[Tensor, " n"]
 ) -> Float[Tensor, ""]:
     """Squared error of the guess of the noise in sqrt(a) x + sqrt(1 - a) noise."""
     a = signal().to(x)[level, None]
@@ -41,13 +37,11 @@ class Diffusion(Scaled):
         *,
         generator: torch.Generator,
         steps: int = 100,
-        eta: float = 1.0,
         context: Float[Tensor, "*rows c"] | None = None,
-    ) -> Float[Tensor, " n dim"]:
-        """Points from noise, over `steps` of the levels; p-diff takes all 1,000.
+    ) -> Points:
+        """Points from noise, which comes back at every level as DDPM's, over `steps` of the levels.
 
-        Args:
-            eta: 1 puts noise back at every level as DDPM does, 0 none (DDIM).
+        p-diff takes all 1,000.
 
         Source: Song et al. 2021 (arXiv:2010.02502), equations 12 and 16.
         """
@@ -60,7 +54,7 @@ class Diffusion(Scaled):
         for level, now, after in zip(levels, shares[:-1], shares[1:], strict=True):
             guess = guesser((level / LEVELS).to(x), x)
             clean = (x - (1 - now).sqrt() * guess) / now.sqrt()
-            back = eta * ((1 - after) / (1 - now) * (1 - now / after)).sqrt()
+            back = ((1 - after) / (1 - now) * (1 - now / after)).sqrt()
             along = (1 - after - back**2).clamp(min=0).sqrt()
             noise = torch.randn(size, generator=generator).to(x)
             x = after.sqrt() * clean + along * guess + back * noise
@@ -68,7 +62,7 @@ class Diffusion(Scaled):
 
 
 def fit_diffusion(
-    x1: Float[Tensor, " n dim"],
+    x1: Points,
     config: FlowConfig,
     *,
     generator: torch.Generator,
@@ -78,20 +72,16 @@ def fit_diffusion(
     """Fit the guess of the noise to the points x1; prior and coupling do not matter.
 
     Args:
-        context: of each point, what the guess is told.
+        context: of each point, what the guess depends on.
     """
-    if context is not None and len(context) != len(x1):
-        raise ConfigError(f"{len(x1)} points want a context each, got {len(context)}")
-    with lent(generator):
-        model = Diffusion(x1, config, 0 if context is None else context.shape[1])
-    model = model.to(x1)
+    model = Diffusion.untrained(x1, config, context, generator)
     x = model.to_unit(x1)
 
     def loss(field: nn.Module, rows: Tensor) -> Tensor:
-        told = None if context is None else context[rows]
+        each = None if context is None else context[rows]
         noise = torch.randn(len(rows), x.shape[1], generator=generator).to(x)
         level = torch.randint(LEVELS, (len(rows),), generator=generator).to(x.device)
-        return noise_loss(lambda t, x: field(t, x, told), x[rows], noise, level)
+        return noise_loss(lambda t, x: field(t, x, each), x[rows], noise, level)
 
     model.field = fit_field(model.field, loss, len(x1), config, generator, progress)
     return model

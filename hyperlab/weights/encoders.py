@@ -1,25 +1,23 @@
-"""Networks as short vectors and back: identity, principal components, variational autoencoder.
+"""Networks as short vectors and back: principal components, variational autoencoder.
 
 Every encoder standardises each weight over the networks that it was fitted to. What it loses is the
 ceiling of all that is generated through it: `ceiling` says how much.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import checkpoint
 from ..base import ConfigError, Progress, choose, silent
-from ..checkpoint import Checkpoint, Spec
 from ..models.cnn import Network
 from ..nn import Descent, fit, lent
-from .zoo import accuracies
+from .zoo import accuracies, require_networks
 
+Rows, Codes = Float[Tensor, " n params"], Float[Tensor, " n latent"]
 Behaviour = Callable[[Tensor, Tensor], Tensor]  # (rows decoded, rows) -> a loss
 
 
@@ -56,78 +54,47 @@ class EncoderConfig:
 
 
 class Encoder(nn.Module):
-    """Standardises rows; a kind says how they become codes.
+    """Standardises rows: its codes are the standardised weights, unless a kind says otherwise.
 
     Args:
         w: the networks that it is fitted to.
-
-    Raises:
-        ConfigError: there are none, or a weight is not finite.
     """
 
     latent: int
     mean: Tensor
     std: Tensor
 
-    def __init__(self, w: Float[Tensor, " n params"]) -> None:
+    def __init__(self, w: Rows) -> None:
         super().__init__()
-        if not len(w) or not w.isfinite().all():
-            raise ConfigError(
-                f"want one or more networks with finite weights, got {w.shape}"
-            )
+        require_networks(w, "training")
         std = w.std(0, correction=0)
         self.register_buffer("mean", w.mean(0))
         self.register_buffer("std", std.clamp(min=1e-3 * float(std.max()) + 1e-8))
+        self.latent = w.shape[1]
 
-    def encode(self, w: Float[Tensor, " n params"]) -> Float[Tensor, " n latent"]:
-        """The codes of some networks.
-
-        Raises:
-            ConfigError: rows of another length, or a weight is not finite.
-        """
+    def encode(self, w: Rows) -> Codes:
+        """The codes of some networks."""
         if w.shape[1] != len(self.mean):
             raise ConfigError(
                 f"this encoder is for networks of {len(self.mean)} weights, got {w.shape[1]}"
             )
-        if not (finite := w.isfinite().all(1)).all():
-            rows = (~finite).nonzero().flatten().tolist()
-            raise ConfigError(
-                f"networks {rows} have weights that are not finite; drop them"
-            )
+        require_networks(w, "encoded", least=0)
         return self.shorten((w - self.mean) / self.std)
 
-    def decode(self, z: Float[Tensor, " n latent"]) -> Float[Tensor, " n params"]:
-        """The networks that some codes stand for.
-
-        Raises:
-            ConfigError: codes of another length.
-        """
+    def decode(self, z: Codes) -> Rows:
+        """The networks that some codes stand for."""
         if z.shape[1] != self.latent:
             raise ConfigError(
                 f"this encoder has codes of {self.latent} numbers, got {z.shape[1]}"
             )
         return self.mean + self.std * self.lengthen(z)
 
-    def shorten(self, x: Float[Tensor, " n params"]) -> Float[Tensor, " n latent"]:
+    def shorten(self, x: Rows) -> Codes:
         """Standardised rows -> codes."""
-        raise NotImplementedError
-
-    def lengthen(self, z: Float[Tensor, " n latent"]) -> Float[Tensor, " n params"]:
-        """Codes -> standardised rows."""
-        raise NotImplementedError
-
-
-class Identity(Encoder):
-    """The standardised weights themselves."""
-
-    def __init__(self, w: Float[Tensor, " n params"]) -> None:
-        super().__init__(w)
-        self.latent = w.shape[1]
-
-    def shorten(self, x: Tensor) -> Tensor:
         return x
 
-    def lengthen(self, z: Tensor) -> Tensor:
+    def lengthen(self, z: Codes) -> Rows:
+        """Codes -> standardised rows."""
         return z
 
 
@@ -139,7 +106,7 @@ class PCA(Encoder):
 
     directions: Tensor
 
-    def __init__(self, w: Float[Tensor, " n params"], latent: int) -> None:
+    def __init__(self, w: Rows, latent: int) -> None:
         super().__init__(w)
         if not 1 <= latent < len(w):
             raise ConfigError(
@@ -193,9 +160,7 @@ class VAE(Encoder):
     row (here one chunk) and layer-wise chunks.
     """
 
-    kind = "autoencoder"
-
-    def __init__(self, w: Float[Tensor, " n params"], config: EncoderConfig) -> None:
+    def __init__(self, w: Rows, config: EncoderConfig) -> None:
         super().__init__(w)
         self.config = config
         size = config.chunk or w.shape[1]
@@ -208,27 +173,18 @@ class VAE(Encoder):
         self.place = nn.Parameter(torch.zeros(self.chunks, width))
         self.up = nn.Sequential(Residual(width), nn.SiLU())
 
-    def make_reader(self, w: Float[Tensor, " n params"], size: int) -> nn.Module:
+    def make_reader(self, w: Rows, size: int) -> nn.Module:
         """What `read` asks; of the networks w only other kinds want to know."""
         return Reader(self.config, size, self.chunks)
 
-    def read(self, x: Float[Tensor, " n params"]) -> Float[Tensor, " n chunks doubled"]:
+    def read(self, x: Rows) -> Float[Tensor, " n chunks doubled"]:
         """Standardised rows -> mean and logarithm of the variance, side by side."""
         return self.reader(F.pad(x, (0, self.padding)).unflatten(1, (self.chunks, -1)))
 
-    def posterior(self, x: Float[Tensor, " n params"]) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Rows) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of q(z | w), n x chunks x latent each."""
         mean, log_var = self.read(x).chunk(2, -1)
         return mean, log_var.clamp(-12, 4)
-
-    def spec(self) -> Spec:
-        """What a file says of it."""
-        return {"config": asdict(self.config)}
-
-    @classmethod
-    def of(cls, w: Float[Tensor, " n params"], spec: Spec) -> "VAE":
-        """An untrained one, as a file says."""
-        return cls(w, EncoderConfig(**spec["config"]))
 
     def shorten(self, x: Tensor) -> Tensor:
         return self.posterior(x)[0].flatten(1)
@@ -240,10 +196,8 @@ class VAE(Encoder):
 
 
 def vae_loss(
-    vae: VAE,
-    x: Float[Tensor, " n params"],
-    noise: tuple[Float[Tensor, " n params"], Float[Tensor, " n latent"]],
-) -> tuple[Float[Tensor, ""], Float[Tensor, " n params"]]:
+    vae: VAE, x: Rows, noise: tuple[Rows, Codes]
+) -> tuple[Float[Tensor, ""], Rows]:
     """|x - g(z)|^2 / d + beta KL(q(z | x) || N(0, I)), and the rows g(z).
 
     The error is a mean over the d weights, the KL a sum over the numbers of the code.
@@ -264,9 +218,10 @@ def vae_loss(
 
 
 def fit_vae(
-    w: Float[Tensor, " n params"],
+    w: Rows,
     config: EncoderConfig,
     *,
+    kind: Callable[[Rows, EncoderConfig], VAE] = VAE,
     behave: Behaviour | None = None,
     generator: torch.Generator,
     progress: Progress = silent,
@@ -278,30 +233,14 @@ def fit_vae(
             they are (Meynent et al. 2025, arXiv:2503.17138).
     """
     with lent(generator):
-        vae = VAE(w, config)
-    return train_vae(vae, w, behave=behave, generator=generator, progress=progress)
-
-
-def train_vae(
-    vae: VAE,
-    w: Float[Tensor, " n params"],
-    *,
-    behave: Behaviour | None = None,
-    generator: torch.Generator,
-    progress: Progress = silent,
-) -> VAE:
-    """What `fit_vae` does with an autoencoder that is there."""
-    config, vae = vae.config, vae.to(w)
-    x = (w - vae.mean) / vae.std
-    sizes = (w.shape[1], vae.latent)
+        vae = kind(w, config).to(w)
+    x, sizes = (w - vae.mean) / vae.std, (w.shape[1], vae.latent)
 
     def loss() -> Tensor:
         rows = torch.randint(len(w), (min(config.batch, len(w)),), generator=generator)
         noise = tuple(torch.randn(len(rows), n, generator=generator).to(w) for n in sizes)
         error, decoded = vae_loss(vae, x[rows], noise)
-        if behave is None:
-            return error
-        return error + behave(vae.mean + vae.std * decoded, w[rows])
+        return error + (behave(vae.mean + vae.std * decoded, w[rows]) if behave else 0)
 
     descent = Descent(
         steps=config.steps, lr=config.lr, warmup=50, weight_decay=2e-6, fused=True
@@ -324,10 +263,10 @@ def behaviour(
     """
 
     def loss(decoded: Tensor, rows: Tensor) -> Tensor:
-        some = images[torch.randint(len(images), (queries,), generator=generator)]
+        batch = images[torch.randint(len(images), (queries,), generator=generator)]
         with torch.no_grad():
-            wanted = architecture.logits(rows, some)
-        return weight * (architecture.logits(decoded, some) - wanted).square().mean()
+            wanted = architecture.logits(rows, batch)
+        return weight * (architecture.logits(decoded, batch) - wanted).square().mean()
 
     return loss
 
@@ -349,34 +288,9 @@ class Ceiling:
 def ceiling(
     architecture: Network,
     encoder: Encoder,
-    w: Float[Tensor, " n params"],
+    w: Rows,
     data: tuple[Tensor, Tensor],
 ) -> Ceiling:
     """What an encoder keeps of some networks: nothing that is generated through it does better."""
     decoded = encoder.decode(encoder.encode(w))
     return Ceiling(*(accuracies(architecture, rows, *data) for rows in (w, decoded)))
-
-
-def save(vae: VAE, path: Path | str) -> None:
-    """An autoencoder with its configuration."""
-    checkpoint.save(path, vae.kind, vae, vae.spec())
-
-
-def load(path: Path | str, kind: type[VAE] = VAE) -> VAE:
-    """An autoencoder from such a file.
-
-    Args:
-        kind: the class of what was saved.
-
-    Raises:
-        DataMissingError: no such file.
-        ArtifactError: it is damaged, or no autoencoder of that kind.
-    """
-
-    def make(found: Checkpoint) -> VAE:
-        mean = found.tensors["mean"]
-        vae = kind.of(mean[None], found.spec).to(mean.dtype)
-        vae.load_state_dict(found.tensors)
-        return vae.eval().requires_grad_(requires_grad=False)
-
-    return checkpoint.load(path, kind.kind, make, "train one with fit_vae and save it")

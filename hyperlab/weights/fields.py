@@ -12,7 +12,7 @@ from ..base import ConfigError, choose
 from ..nn import MLP, TimeEmbedding
 
 CONVOLUTIONS = {2: nn.Conv1d, 3: nn.Conv2d}  # by the axes of a map, channels included
-
+Times, Contexts = Float[Tensor, " n"], Float[Tensor, " n c"]
 
 LATENT = "latent"  # the context stands beside the point, and joins nothing
 # How the context joins the time's embedding.
@@ -26,7 +26,7 @@ JOINS = MappingProxyType(
 
 
 class Condition(nn.Module):
-    """What every block is told: the time's embedding plus a map of the context.
+    """What scales and shifts every block: the time's embedding plus a map of the context.
 
     Args:
         join: of `JOINS`; "layers" are two of them, as FLoWN has.
@@ -36,20 +36,18 @@ class Condition(nn.Module):
 
     def __init__(self, width: int, context: int, join: str = "linear") -> None:
         super().__init__()
-        self.time, self.n_told = TimeEmbedding(width), context
+        self.time, self.n_context = TimeEmbedding(width), context
         self.context = choose(JOINS, join)(context, width) if context else None
 
-    def forward(
-        self, t: Float[Tensor, " n"], context: Float[Tensor, " n c"] | None
-    ) -> Float[Tensor, " n width"]:
+    def forward(self, t: Times, context: Contexts | None) -> Float[Tensor, " n width"]:
         got = 0 if context is None else context.shape[1]
-        if got != self.n_told:
+        if got != self.n_context:
             raise ConfigError(
-                f"this field is told {self.n_told or 'no'} numbers of context, got "
+                f"this field is told {self.n_context or 'no'} numbers of context, got "
                 f"{got or 'none'}"
             )
-        told = self.time(t)
-        return told if self.context is None else told + self.context(context)
+        time = self.time(t)
+        return time if self.context is None else time + self.context(context)
 
 
 class Beside(nn.Module):
@@ -62,14 +60,12 @@ class Beside(nn.Module):
         super().__init__()
         self.map = MLP(context, width, dim)
 
-    def forward(
-        self, x: Float[Tensor, " n c_in *map"], context: Float[Tensor, " n c"]
-    ) -> Float[Tensor, " n doubled *map"]:
+    def forward(self, x: Float[Tensor, " n c_in *map"], context: Contexts) -> Tensor:
         return torch.cat([x, self.map(context).view_as(x)], 1)
 
 
 class Field(nn.Module):
-    """Of rows: residual blocks, each told the time and the context."""
+    """Of rows: residual blocks, each scaled and shifted by the time and the context."""
 
     def __init__(
         self, dim: int, width: int, depth: int, context: int = 0, join: str = "linear"
@@ -82,18 +78,15 @@ class Field(nn.Module):
         self.out = nn.Linear(width, dim)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
         self.blocks = nn.ModuleList(MLP(width, 2 * width, width) for _ in range(depth))
-        self.told = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(depth))
+        self.scale_shift = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(depth))
 
     def forward(
-        self,
-        t: Float[Tensor, " n"],
-        x: Float[Tensor, " n dim"],
-        context: Float[Tensor, " n c"] | None = None,
+        self, t: Times, x: Float[Tensor, " n dim"], context: Contexts | None = None
     ) -> Float[Tensor, " n dim"]:
         condition = self.condition(t, context)
         h = self.into(self.beside(x, context) if self.beside else x)
-        for norm, block, told in zip(self.norms, self.blocks, self.told, strict=True):
-            scale, shift = told(condition).chunk(2, -1)
+        for norm, block, of in zip(self.norms, self.blocks, self.scale_shift, strict=True):
+            scale, shift = of(condition).chunk(2, -1)
             h = h + block((1 + scale) * norm(h) + shift)
         return self.out(h)
 
@@ -106,15 +99,13 @@ class MapBlock(nn.Module):
         conv = CONVOLUTIONS[axes]
         self.norms = nn.ModuleList([nn.GroupNorm(1, n_in), nn.GroupNorm(1, n_out)])
         self.first, self.second = (conv(n, n_out, 3, padding=1) for n in (n_in, n_out))
-        self.told = nn.Linear(width, 2 * n_out)
+        self.scale_shift = nn.Linear(width, 2 * n_out)
         self.skip = conv(n_in, n_out, 1)
 
-    def forward(
-        self, x: Float[Tensor, " n c_in *map"], condition: Float[Tensor, " n width"]
-    ) -> Float[Tensor, " n c_out *map"]:
+    def forward(self, x: Float[Tensor, " n c_in *map"], condition: Tensor) -> Tensor:
         h = self.norms[1](self.first(F.silu(self.norms[0](x))))
-        told = self.told(condition).view(len(x), -1, *[1] * (x.ndim - 2))
-        scale, shift = told.chunk(2, 1)
+        both = self.scale_shift(condition).view(len(x), -1, *[1] * (x.ndim - 2))
+        scale, shift = both.chunk(2, 1)
         return self.skip(x) + self.second(F.silu((1 + scale) * h + shift))
 
 
@@ -141,19 +132,15 @@ class UNet(nn.Module):
         self.beside = Beside(prod(shape), width, context) if apart else None
         self.into = conv(2 * shape[0] if apart else shape[0], width, 1)
         self.out = conv(width, shape[0], 1)
-        self.down = nn.ModuleList(MapBlock(axes, width, width, width) for _ in range(depth))
+        halves, block = range(depth - 1), MapBlock
+        self.down = nn.ModuleList(block(axes, width, width, width) for _ in range(depth))
         self.halve = nn.ModuleList(
-            conv(width, width, 3, stride=2, padding=1) for _ in range(depth - 1)
+            conv(width, width, 3, stride=2, padding=1) for _ in halves
         )
-        self.up = nn.ModuleList(
-            MapBlock(axes, 2 * width, width, width) for _ in range(depth - 1)
-        )
+        self.up = nn.ModuleList(block(axes, 2 * width, width, width) for _ in halves)
 
     def forward(
-        self,
-        t: Float[Tensor, " n"],
-        x: Float[Tensor, " n dim"],
-        context: Float[Tensor, " n c"] | None = None,
+        self, t: Times, x: Float[Tensor, " n dim"], context: Contexts | None = None
     ) -> Float[Tensor, " n dim"]:
         condition, x = self.condition(t, context), x.unflatten(1, self.shape)
         h, kept = self.into(self.beside(x, context) if self.beside else x), []
@@ -179,11 +166,8 @@ def field(
     """A field of rows of `dim` numbers; a UNet if `shape` says that they are maps.
 
     Args:
-        context: numbers that it is told of a point.
-        join: how, see `JOINS`.
-
-    Raises:
-        ConfigError: maps of that shape have another number of numbers.
+        context: numbers of a point's context.
+        join: how the context comes in, see `JOINS`.
     """
     if not shape:
         return Field(dim, width, depth, context, join)

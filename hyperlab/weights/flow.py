@@ -1,33 +1,30 @@
 """Flow matching: a velocity that carries random points to networks (or to their codes)."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from .. import checkpoint, solvers
+from .. import solvers
 from ..base import ConfigError, Progress, Velocity, choose, silent
-from ..checkpoint import Checkpoint
 from ..nn import Descent, fit, lent
 from . import couplings, fields
-from .couplings import COUPLINGS
+from .couplings import COUPLINGS, Labels, Points
 
 EMA = 0.999  # decay of the averaged field
 RTOL, ATOL = 1e-5, 1e-6  # of the adaptive solver; ten times as much bends paths visibly
-GIVEN = "given"  # stands in a file for a prior that is no name
 Prior = Callable[[int, int, torch.Generator], Tensor]  # (n, dim, stream) -> n x dim
 
 
-def normal(n: int, dim: int, generator: torch.Generator) -> Float[Tensor, " n dim"]:
+def normal(n: int, dim: int, generator: torch.Generator) -> Points:
     """Standard normal points."""
     return torch.randn(n, dim, generator=generator)
 
 
-def kaiming_normal(n: int, dim: int, generator: torch.Generator) -> Float[Tensor, " n dim"]:
+def kaiming_normal(n: int, dim: int, generator: torch.Generator) -> Points:
     """Normal with variance 2 / dim: Kaiming's for a map that reads the whole code.
 
     So does torch's `kaiming_normal_` on n codes of 4 x h x w: each counts as one output.
@@ -37,16 +34,7 @@ def kaiming_normal(n: int, dim: int, generator: torch.Generator) -> Float[Tensor
     return normal(n, dim, generator) * (2 / dim) ** 0.5
 
 
-def kaiming_uniform(
-    n: int, dim: int, generator: torch.Generator
-) -> Float[Tensor, " n dim"]:
-    """Uniform between -b and b, b = sqrt(6 / dim): the same variance."""
-    return (2 * torch.rand(n, dim, generator=generator) - 1) * (6 / dim) ** 0.5
-
-
-PRIORS = MappingProxyType(
-    {"normal": normal, "kaiming_normal": kaiming_normal, "kaiming_uniform": kaiming_uniform}
-)
+PRIORS = MappingProxyType({"normal": normal, "kaiming_normal": kaiming_normal})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +49,7 @@ class FlowConfig:
     steps: int = 4_000  # gradient steps of AdamW
     batch: int = 128  # pairs a step
     lr: float = 1e-3  # peak, cosine
-    join: str = "linear"  # how a context is told, see `fields.JOINS`
+    join: str = "linear"  # how a context comes in, see `fields.JOINS`
 
     def __post_init__(self) -> None:
         if isinstance(self.prior, str):
@@ -79,10 +67,7 @@ class FlowConfig:
 
 
 def flow_loss(
-    velocity: Velocity,
-    x0: Float[Tensor, " n dim"],
-    x1: Float[Tensor, " n dim"],
-    t: Float[Tensor, " n"],
+    velocity: Velocity, x0: Points, x1: Points, t: Float[Tensor, " n"]
 ) -> Float[Tensor, ""]:
     """Squared error, mean over n and dim, to the velocity x1 - x0 at x_t = (1 - t) x0 + t x1.
 
@@ -98,90 +83,65 @@ class Scaled(nn.Module):
     One number scales all coordinates, so that the shape of the data stays.
 
     Args:
-        context: numbers that tell the field about a point; 0: it is told the time alone.
+        context: numbers of a point's context; 0: the field knows the time alone.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(
-        self, x1: Float[Tensor, " n dim"], config: FlowConfig, context: int = 0
-    ) -> None:
+    def __init__(self, x1: Points, config: FlowConfig, context: int = 0) -> None:
         super().__init__()
         if not len(x1) or not x1.isfinite().all():
             raise ConfigError(f"want one or more points of finite numbers: {x1.shape}")
         self.config, self.context = config, context
-        how = {"shape": config.shape, "width": config.width, "depth": config.depth}
-        self.field = fields.field(x1.shape[1], context=context, join=config.join, **how)
+        sizes = {"shape": config.shape, "width": config.width, "depth": config.depth}
+        self.field = fields.field(x1.shape[1], context=context, join=config.join, **sizes)
         self.register_buffer("mean", x1.mean(0))
         self.register_buffer("scale", (x1 - x1.mean(0)).square().mean().sqrt() + 1e-8)
 
-    def to_unit(self, x: Float[Tensor, " n dim"]) -> Float[Tensor, " n dim"]:
+    @classmethod
+    def untrained(
+        cls,
+        x1: Points,
+        config: FlowConfig,
+        context: Tensor | None,
+        generator: torch.Generator,
+    ) -> "Scaled":
+        """One for these points and their contexts, its first weights drawn from `generator`."""
+        if context is not None and len(context) != len(x1):
+            raise ConfigError(f"{len(x1)} points want a context each, got {len(context)}")
+        with lent(generator):
+            return cls(x1, config, 0 if context is None else context.shape[1]).to(x1)
+
+    def to_unit(self, x: Points) -> Points:
         return (x - self.mean) / self.scale
 
-    def from_unit(self, x: Float[Tensor, "*some dim"]) -> Float[Tensor, "*some dim"]:
+    def from_unit(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         return self.mean + self.scale * x
 
     def given(self, context: Float[Tensor, "*rows c"] | None = None) -> Velocity:
         """The field as a plain f(t, x) of one time, in the scaled space."""
 
         def velocity(t: Tensor, x: Tensor) -> Tensor:
-            told = None if context is None else context.expand(len(x), -1)
-            return self.field(t.expand(len(x)), x, told)
+            each = None if context is None else context.expand(len(x), -1)
+            return self.field(t.expand(len(x)), x, each)
 
         return velocity
 
-    def save(self, path: Path | str) -> None:
-        """One file, with the configuration; of a prior it holds no more than the name."""
-        named = isinstance(self.config.prior, str)
-        config = asdict(self.config if named else replace(self.config, prior="normal"))
-        config["prior"] = config["prior"] if named else GIVEN
-        spec = {"config": config, "context": self.context}
-        checkpoint.save(path, type(self).__name__, self, spec)
-
-    @classmethod
-    def load(cls, path: Path | str, *, prior: Prior | None = None) -> "Scaled":
-        """The same from such a file.
-
-        Args:
-            prior: of a flow whose prior was no name: the file does not hold it.
-
-        Raises:
-            DataMissingError: no such file.
-            ArtifactError: it is damaged, or of another kind.
-            ConfigError: its prior was no name, and none is given.
-        """
-
-        def make(found: Checkpoint) -> Scaled | None:
-            options, state = dict(found.spec["config"]), found.tensors
-            given = prior if options["prior"] == GIVEN else options["prior"]
-            options |= {"shape": tuple(options["shape"]), "prior": given or "normal"}
-            model = cls(state["mean"][None], FlowConfig(**options), found.spec["context"])
-            model = model.to(state["mean"].dtype)
-            model.load_state_dict(state)
-            return model.eval().requires_grad_(requires_grad=False) if given else None
-
-        model = checkpoint.load(path, cls.__name__, make, "fit one and save it")
-        if model is None:
-            raise ConfigError(
-                f"{path} starts from a prior of its own; load(..., prior=...)"
-            )
-        return model
-
 
 def follow(
-    f: Velocity, x0: Float[Tensor, " n dim"], *, steps: int, method: str
+    f: Velocity, x0: Points, *, steps: int, method: str
 ) -> tuple[Float[Tensor, " knots n dim"], int]:
     """The states at steps + 1 equal times, and the NFE: how often f was asked.
 
     Args:
         method: of `solvers.STEPS`, or "adaptive", which chooses its own steps between the times.
     """
-    asked = 0
+    nfe = 0
 
     def counted(t: Tensor, x: Tensor) -> Tensor:
-        nonlocal asked
-        asked += 1
+        nonlocal nfe
+        nfe += 1
         return f(t, x)
 
     choose({**solvers.STEPS, "adaptive": None}, method)
@@ -190,23 +150,17 @@ def follow(
         states = solvers.solve_adaptive(counted, x0, times, rtol=RTOL, atol=ATOL)
     else:
         states = solvers.solve(counted, x0, steps=steps, method=method)
-    return states, asked
+    return states, nfe
 
 
 class Flow(Scaled):
-    """A trained velocity from the prior to the data, both in the scaled space.
+    """A trained velocity from the prior to the data, both in the scaled space."""
 
-    Raises:
-        ConfigError: a context and the coupling of a whole batch, see `couplings.optimal`.
-    """
-
-    def __init__(
-        self, x1: Float[Tensor, " n dim"], config: FlowConfig, context: int = 0
-    ) -> None:
+    def __init__(self, x1: Points, config: FlowConfig, context: int = 0) -> None:
         couplings.require_within(config.coupling, context)
         super().__init__(x1, config, context)
 
-    def start(self, n: int, generator: torch.Generator) -> Float[Tensor, " n dim"]:
+    def start(self, n: int, generator: torch.Generator) -> Points:
         """Points of the prior, in the scaled space.
 
         A prior with a name lives there; one that is given lives where the data do.
@@ -227,9 +181,8 @@ class Flow(Scaled):
         context: Float[Tensor, "*rows c"] | None = None,
     ) -> Float[Tensor, " knots n dim"]:
         """From points of the prior to samples, as `follow` does; Euler's NFE is `steps`."""
-        start = self.start(n, generator)
-        states, _ = follow(self.given(context), start, steps=steps, method=method)
-        return self.from_unit(states)
+        x0, velocity = self.start(n, generator), self.given(context)
+        return self.from_unit(follow(velocity, x0, steps=steps, method=method)[0])
 
     def sample(
         self,
@@ -239,45 +192,44 @@ class Flow(Scaled):
         steps: int = 100,
         method: str = "euler",
         context: Float[Tensor, "*rows c"] | None = None,
-    ) -> Float[Tensor, " n dim"]:
+    ) -> Points:
         """The ends of `path`."""
-        how = {"steps": steps, "method": method, "context": context}
-        return self.path(n, generator=generator, **how)[-1]
+        solver = {"steps": steps, "method": method}
+        return self.path(n, generator=generator, context=context, **solver)[-1]
 
 
 def fit_flow(
-    x1: Float[Tensor, " n dim"],
+    x1: Points,
     config: FlowConfig,
     *,
     generator: torch.Generator,
     context: Float[Tensor, " n c"] | None = None,
-    labels: Int64[Tensor, " n"] | None = None,
+    labels: Labels | None = None,
     progress: Progress = silent,
 ) -> Flow:
     """Fit a flow from the prior to the points x1.
 
     Args:
-        context: of each point, what the velocity is told.
+        context: of each point, what its velocity depends on.
         labels: of each point, for the coupling within conditions.
 
     Raises:
         ConfigError: a context beside coupling "optimal", or within labels whose points depend on
             more of the context than the label.
     """
-    if any(about is not None and len(about) != len(x1) for about in (context, labels)):
-        raise ConfigError(f"{len(x1)} points want a context and a label each, or none")
+    flow = Flow.untrained(x1, config, context, generator)
+    if labels is not None and len(labels) != len(x1):
+        raise ConfigError(f"{len(x1)} points want a label each, got {len(labels)}")
     if config.coupling == "optimal_within" and None not in (context, labels):
         couplings.require_one_condition(x1, context, labels)
-    with lent(generator):
-        flow = Flow(x1, config, 0 if context is None else context.shape[1]).to(x1)
     target, couple = flow.to_unit(x1), choose(COUPLINGS, config.coupling)
 
     def loss(field: nn.Module, rows: Tensor) -> Tensor:
-        told = None if context is None else context[rows]
+        each = None if context is None else context[rows]
         x0 = flow.start(len(rows), generator)
         x0 = couple(x0, target[rows], None if labels is None else labels[rows])
         t = torch.rand(len(rows), generator=generator).to(x0)
-        return flow_loss(lambda t, x: field(t, x, told), x0, target[rows], t)
+        return flow_loss(lambda t, x: field(t, x, each), x0, target[rows], t)
 
     flow.field = fit_field(flow.field, loss, len(x1), config, generator, progress)
     return flow

@@ -1,12 +1,11 @@
 """Fine-tuning of a flow on what its networks do: back through network, decoder and solver."""
 
 import copy
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +16,8 @@ from .couplings import optimal
 from .encoders import Encoder
 from .flow import Flow, flow_loss
 from .recipes import Images
+
+Starts, Networks = Float[Tensor, " n latent"], Float[Tensor, " n params"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +58,7 @@ class Maker:
     """What makes networks: a flow in an encoder's codes, and what the decoded rows are.
 
     Args:
-        context: what the flow is told; None: nothing.
-
-    Raises:
-        ConfigError: flow, encoder and architecture do not fit each other.
+        context: what the flow is conditioned on; None: nothing.
     """
 
     flow: Flow
@@ -75,22 +73,18 @@ class Maker:
                 f"codes and networks of {sizes} numbers, but encoder and architecture have "
                 f"{wanted}"
             )
-        graph, shapes = (
-            getattr(x, "shapes", None)
-            for x in (getattr(self.encoder, "graph", None), self.architecture)
-        )
+        shapes = getattr(self.architecture, "shapes", None)
+        graph = getattr(getattr(self.encoder, "graph", None), "shapes", None)
         if graph and shapes and list(graph.items()) != list(shapes.items()):
             raise ConfigError(
                 f"the encoder reads graphs of {dict(graph)}, not networks of {dict(shapes)}"
             )
 
-    def start(self, n: int, generator: torch.Generator) -> Float[Tensor, " n latent"]:
+    def start(self, n: int, generator: torch.Generator) -> Starts:
         """Points of the prior."""
         return self.flow.start(n, generator)
 
-    def networks(
-        self, x0: Float[Tensor, " n latent"], config: ThroughConfig
-    ) -> Float[Tensor, " n params"]:
+    def networks(self, x0: Starts, config: ThroughConfig) -> Networks:
         """The networks that come of the starts x0; gradients reach the field from t' on.
 
         The same gradients as those of a whole path that is detached at t', without the memory of
@@ -99,14 +93,14 @@ class Maker:
         Source: FLoWN, arXiv:2503.19371, section 3.1, "fine-tuning", with t' = 0.4.
         """
         velocity, knot, steps = self.flow.given(self.context), config.knot, config.steps
-        x, how = x0, {"method": config.method}
+        x, method = x0, config.method
         if knot:
             with torch.no_grad():
                 end = knot / steps
-                x = solvers.solve(velocity, x, steps=knot, t_end=end, **how)[-1]
+                x = solvers.solve(velocity, x, steps=knot, t_end=end, method=method)[-1]
         if knot < steps:
-            rest = {"steps": steps - knot, "t_start": knot / steps}
-            x = solvers.solve(velocity, x, **rest, **how)[-1]
+            at, rest = knot / steps, steps - knot
+            x = solvers.solve(velocity, x, steps=rest, t_start=at, method=method)[-1]
         return self.encoder.decode(self.flow.from_unit(x))
 
 
@@ -114,13 +108,13 @@ def cross_entropies(
     architecture: Network, w: Float[Tensor, " models params"], data: Images
 ) -> Float[Tensor, " models"]:
     """The mean cross-entropy of every network, with gradients."""
-    said = architecture.logits(w, data.images).transpose(1, 2)
+    logits = architecture.logits(w, data.images).transpose(1, 2)
     wanted = data.labels.expand(len(w), -1)
-    return F.cross_entropy(said, wanted, reduction="none").mean(1)
+    return F.cross_entropy(logits, wanted, reduction="none").mean(1)
 
 
 def gradient(
-    maker: Maker, x0: Float[Tensor, " n latent"], data: Images, config: ThroughConfig
+    maker: Maker, x0: Starts, data: Images, config: ThroughConfig
 ) -> tuple[Float[Tensor, ""], list[Tensor]]:
     """The mean cross-entropy of the networks of x0, and its gradient for each field parameter."""
     parameters = list(maker.flow.field.parameters())
@@ -131,19 +125,16 @@ def gradient(
 
 
 def source_loss(
-    maker: Maker,
-    codes: Float[Tensor, " n latent"],
-    config: ThroughConfig,
-    generator: torch.Generator,
+    maker: Maker, codes: Starts, config: ThroughConfig, generator: torch.Generator
 ) -> Float[Tensor, ""]:
     """Flow matching to the codes at times before t': does the early path still fit the source?"""
     flow = maker.flow
     t = config.detach * torch.rand(len(codes), generator=generator).to(codes)
-    told = None if maker.context is None else maker.context.expand(len(codes), -1)
+    context = None if maker.context is None else maker.context.expand(len(codes), -1)
     x0, x1 = flow.start(len(codes), generator), flow.to_unit(codes)
     if flow.config.coupling != "independent":  # as it was fitted; here the context is one
         x0 = optimal(x0, x1)
-    return flow_loss(lambda t, x: flow.field(t, x, told), x0, x1, t)
+    return flow_loss(lambda t, x: flow.field(t, x, context), x0, x1, t)
 
 
 def updates(
@@ -152,16 +143,13 @@ def updates(
     config: ThroughConfig,
     *,
     generator: torch.Generator,
-    codes: Float[Tensor, " n latent"] | None = None,
+    codes: Starts | None = None,
 ) -> Iterator[Maker]:
     """A copy of the maker before the first update and after each: always the same object.
 
     Args:
         data: labelled images of the target's training part.
         codes: of the source's networks, for the anchor.
-
-    Raises:
-        ConfigError: a label that the networks have no class for, or an anchor without codes.
     """
     _check(maker.architecture, data)
     if config.anchor and codes is None:
@@ -172,13 +160,13 @@ def updates(
     yield tuned
     for _ in range(config.updates):
         x0 = tuned.start(config.networks, generator)
-        _, found = gradient(tuned, x0, _some(data, config.batch, generator), config)
+        _, slopes = gradient(tuned, x0, _batch(data, config.batch, generator), config)
         if config.anchor:
             loss = config.anchor * source_loss(tuned, codes, config, generator)
             pulls = torch.autograd.grad(loss, parameters)
-            found = [a + b for a, b in zip(found, pulls, strict=True)]
-        for parameter, direction in zip(parameters, found, strict=True):
-            parameter.grad = direction
+            slopes = [a + b for a, b in zip(slopes, pulls, strict=True)]
+        for parameter, slope in zip(parameters, slopes, strict=True):
+            parameter.grad = slope
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         yield tuned
@@ -190,20 +178,19 @@ def finetune_through(
     config: ThroughConfig,
     *,
     generator: torch.Generator,
-    codes: Float[Tensor, " n latent"] | None = None,
+    codes: Starts | None = None,
     progress: Progress = silent,
 ) -> Maker:
     """A copy of the maker whose flow is fine-tuned on labelled images of another data set.
 
-    Each update generates some networks, takes their mean cross-entropy on some images, and
+    Each update generates a few networks, takes their mean cross-entropy on a few images, and
     follows its gradient back through networks, decoder and solver to the field's parameters.
-    Decoder and encoder stay as they are. Arguments and errors are those of `updates`.
+    Decoder and encoder stay as they are. Arguments are those of `updates`.
 
     Source: FLoWN, arXiv:2503.19371, section 3.1 and table 4.
     """
     rounds = updates(maker, data, config, generator=generator, codes=codes)
-    rounds = progress(rounds, total=config.updates + 1, desc="through the ODE")
-    tuned = deque(rounds, maxlen=1).pop()
+    *_, tuned = progress(rounds, total=config.updates + 1, desc="through the ODE")
     tuned.flow.requires_grad_(requires_grad=False)
     return tuned
 
@@ -230,23 +217,23 @@ def descend(
     optimiser = torch.optim.Adam([points], config.lr)
     yield points.detach()
     for _ in range(config.updates):
-        some = _some(data, config.batch, generator)
-        loss = cross_entropies(architecture, make(points), some).sum()
+        batch = _batch(data, config.batch, generator)
+        loss = cross_entropies(architecture, make(points), batch).sum()
         (points.grad,) = torch.autograd.grad(loss, [points])
         optimiser.step()
         yield points.detach()
 
 
-def _some(data: Images, n: int, generator: torch.Generator) -> Images:
-    rows: Int64[Tensor, " n"] = torch.randint(len(data.labels), (n,), generator=generator)
+def _batch(data: Images, n: int, generator: torch.Generator) -> Images:
+    rows = torch.randint(len(data.labels), (n,), generator=generator)
     return Images(data.images[rows], data.labels[rows])
 
 
 def _check(architecture: Network, data: Images) -> None:
-    found = sorted(set(data.labels.tolist()))
-    if not found or not 0 <= found[0] <= found[-1] < architecture.n_classes:
+    labels = sorted(set(data.labels.tolist()))
+    if not labels or not 0 <= labels[0] <= labels[-1] < architecture.n_classes:
         raise ConfigError(
-            f"want images with labels 0 to {architecture.n_classes - 1}, got {found}"
+            f"want images with labels 0 to {architecture.n_classes - 1}, got {labels}"
         )
     if broken := int((~data.images.isfinite()).flatten(1).any(1).sum()):
         raise ConfigError(f"{broken} of {len(data.images)} images hold NaN or infinity")

@@ -5,7 +5,8 @@ hidden channels only renames nodes, and all that is computed here ignores names.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import NamedTuple
 
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..base import ConfigError, Progress, silent
-from ..checkpoint import Spec
-from ..nn import MLP, lent
-from .encoders import VAE, Behaviour, EncoderConfig, train_vae
+from ..nn import MLP
+from .encoders import VAE, EncoderConfig, fit_vae
 
+Rows, Nodes = Float[Tensor, " n params"], Float[Tensor, " n nodes width"]
+Pairs = Float[Tensor, " n nodes nodes edge"]
 Shapes = Mapping[str, tuple[int, ...]]  # name -> shape of every tensor, in the row's order
 
 
@@ -37,10 +39,8 @@ class GraphConfig:
 
     def __post_init__(self) -> None:
         layers_of(self.shapes)
-        if (
-            min(self.width, self.edge, self.heads, self.depth) < 1
-            or self.width % self.heads
-        ):
+        least = min(self.width, self.edge, self.heads, self.depth)
+        if least < 1 or self.width % self.heads:
             raise ConfigError(
                 f"width, edge, heads, depth >= 1, width a multiple of heads: {self}"
             )
@@ -63,9 +63,6 @@ def layers_of(shapes: Shapes) -> tuple[list[Edges], list[list[str]]]:
     """Of networks in a row, layer after layer: the edges, and the names of its nodes' numbers.
 
     Tensors of one axis (biases; weights and biases of norms) belong to the layer before them.
-
-    Raises:
-        ConfigError: a layer cannot read what the one before gives.
     """
     edges: list[Edges] = []
     features: list[list[str]] = []
@@ -74,11 +71,8 @@ def layers_of(shapes: Shapes) -> tuple[list[Edges], list[list[str]]]:
             features[-1].append(name)
             continue
         n_in = edges[-1].n_out if edges else shape[1 % len(shape)]
-        if (
-            len(shape) not in (2, 4)
-            or shape[1] % n_in
-            or (len(shape) == 4 and shape[1] != n_in)
-        ):
+        wide = {2: shape[-1] % n_in == 0, 4: shape[1 % len(shape)] == n_in}
+        if not wide.get(len(shape)):
             raise ConfigError(
                 f"{name} of shape {tuple(shape)} reads no {n_in} channels; a graph is made of "
                 "convolutions, linear layers and norms, one after the other"
@@ -93,8 +87,8 @@ def places(sizes: Sequence[int]) -> Int64[Tensor, " nodes"]:
     names: list[int] = []
     for i, n in enumerate(sizes):
         first = names[-1] + 1 if names else 0
-        named = i in (0, len(sizes) - 1)
-        names += range(first, first + n) if named else [first] * n
+        hidden = 0 < i < len(sizes) - 1
+        names += [first] * n if hidden else range(first, first + n)
     return torch.tensor(names)
 
 
@@ -117,17 +111,11 @@ class RelationalBlock(nn.Module):
         self.of_node, self.of_edge = nn.Linear(width, 3 * width), nn.Linear(edge, 4 * width)
         self.out = nn.Linear(width, width)
         self.mlp = MLP(width, 2 * width, width)
-        self.from_edges, self.from_nodes = (
-            nn.Linear(edge, 4 * edge),
-            nn.Linear(width, 4 * edge),
-        )
+        self.from_edges = nn.Linear(edge, 4 * edge)
+        self.from_nodes = nn.Linear(width, 4 * edge)
         self.to_edge = nn.Linear(2 * edge, edge)
 
-    def attend(
-        self,
-        nodes: Float[Tensor, " n nodes width"],
-        edges: Float[Tensor, " n nodes nodes edge"],
-    ) -> Float[Tensor, " n nodes width"]:
+    def attend(self, nodes: Nodes, edges: Pairs) -> Nodes:
         """What every node gets from all nodes."""
         q, k, v = self.of_node(nodes).chunk(3, -1)
         q_edge, k_edge, scale, shift = self.of_edge(edges).chunk(4, -1)
@@ -137,11 +125,7 @@ class RelationalBlock(nn.Module):
         values = (v[:, None] * (1 + scale) + shift).unflatten(-1, (self.heads, -1))
         return self.out(torch.einsum("nijh,nijhd->nihd", share, values).flatten(2))
 
-    def forward(
-        self,
-        nodes: Float[Tensor, " n nodes width"],
-        edges: Float[Tensor, " n nodes nodes edge"],
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, nodes: Nodes, edges: Pairs) -> tuple[Nodes, Pairs]:
         nodes = nodes + self.attend(self.node_norms[0](nodes), self.edge_norms[0](edges))
         nodes = nodes + self.mlp(self.node_norms[1](nodes))
         there, back = self.from_edges(self.edge_norms[1](edges)).chunk(2, -1)
@@ -165,18 +149,16 @@ class GraphReader(nn.Module):
     scale: Tensor
     place: Tensor
 
-    def __init__(
-        self, w: Float[Tensor, " n params"], config: GraphConfig, n_out: int
-    ) -> None:
+    def __init__(self, w: Rows, config: GraphConfig, n_out: int) -> None:
         super().__init__()
-        shapes = config.shapes
-        self.shapes, (self.edges, self.features) = dict(shapes), layers_of(shapes)
-        parts = w.split([prod(shape) for shape in shapes.values()], 1)
-        for name, what in {"level": torch.mean, "scale": torch.std}.items():
-            self.register_buffer(
-                name, torch.cat([what(p).expand(p.shape[1]) for p in parts])
-            )
-        self.scale.clamp_(min=1e-8)
+        self.shapes, (self.edges, self.features) = config.shapes, layers_of(config.shapes)
+        parts = w.split([prod(shape) for shape in self.shapes.values()], 1)
+        level, scale = (
+            torch.cat([of(part).expand(part.shape[1]) for part in parts])
+            for of in (torch.mean, torch.std)
+        )
+        self.register_buffer("level", level)
+        self.register_buffer("scale", scale.clamp(min=1e-8))
         place = places([self.edges[0].n_in, *(e.n_out for e in self.edges)])
         self.register_buffer("place", place)
         self.names = nn.Embedding(int(place[-1]) + 1, config.width)
@@ -186,18 +168,16 @@ class GraphReader(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.out = MLP(self.edges[-1].n_out * config.width, 4 * config.width, n_out)
 
-    def graph(self, w: Float[Tensor, " n params"]) -> tuple[Tensor, Tensor]:
+    def graph(self, w: Rows) -> tuple[Tensor, Tensor]:
         """Nodes (n x nodes x width) and edges (n x nodes x nodes x edge): [to, from]."""
-        flat = ((w - self.level) / self.scale).split(
-            [prod(s) for s in self.shapes.values()], 1
-        )
-        state = dict(zip(self.shapes, flat, strict=True))
+        sizes = [prod(shape) for shape in self.shapes.values()]
+        parts = ((w - self.level) / self.scale).split(sizes, 1)
+        state = dict(zip(self.shapes, parts, strict=True))
         nodes = self.names(self.place).repeat(len(w), 1, 1)
         edges = w.new_zeros(len(w), *2 * [len(self.place)], self.edge_in[0].out_features)
         first = 0
-        for layer, names, edge_in, node_in in zip(
-            self.edges, self.features, self.edge_in, self.node_in, strict=True
-        ):
+        columns = (self.edges, self.features, self.edge_in, self.node_in)
+        for layer, names, edge_in, node_in in zip(*columns, strict=True):
             own = slice(first + layer.n_in, first + layer.n_in + layer.n_out)
             weights = state[layer.name].view(len(w), layer.n_out, layer.n_in, -1)
             edges[:, own, first : own.start] = edge_in(weights)
@@ -206,7 +186,7 @@ class GraphReader(nn.Module):
             first = own.start
         return nodes, edges
 
-    def forward(self, w: Float[Tensor, " n params"]) -> Float[Tensor, " n out"]:
+    def forward(self, w: Rows) -> Float[Tensor, " n out"]:
         nodes, edges = self.graph(w)
         for block in self.blocks:
             nodes, edges = block(nodes, edges)
@@ -220,11 +200,7 @@ class GraphVAE(VAE):
     order of the networks that it was fitted to: align them before.
     """
 
-    kind = "graph autoencoder"
-
-    def __init__(
-        self, w: Float[Tensor, " n params"], config: EncoderConfig, graph: GraphConfig
-    ) -> None:
+    def __init__(self, w: Rows, config: EncoderConfig, graph: GraphConfig) -> None:
         if config.chunk:
             raise ConfigError(
                 f"a graph is read as a whole; want chunk=0, got {config.chunk}"
@@ -232,33 +208,21 @@ class GraphVAE(VAE):
         self.graph = graph
         super().__init__(w, config)
 
-    def make_reader(self, w: Float[Tensor, " n params"], size: int) -> nn.Module:
+    def make_reader(self, w: Rows, size: int) -> nn.Module:
         return GraphReader(w, self.graph, 2 * self.config.latent)
 
-    def read(self, x: Float[Tensor, " n params"]) -> Float[Tensor, " n 1 doubled"]:
+    def read(self, x: Rows) -> Float[Tensor, " n 1 doubled"]:
         return self.reader(self.mean + self.std * x)[:, None]
-
-    def spec(self) -> Spec:
-        return {**super().spec(), "graph": asdict(self.graph)}
-
-    @classmethod
-    def of(cls, w: Float[Tensor, " n params"], spec: Spec) -> "GraphVAE":
-        sizes = dict(spec["graph"])
-        shapes = {name: tuple(shape) for name, shape in sizes.pop("shapes").items()}
-        graph = GraphConfig(shapes=shapes, **sizes)
-        return cls(w, EncoderConfig(**spec["config"]), graph)
 
 
 def fit_graph_vae(
-    w: Float[Tensor, " n params"],
+    w: Rows,
     config: EncoderConfig,
     graph: GraphConfig,
     *,
-    behave: Behaviour | None = None,
     generator: torch.Generator,
     progress: Progress = silent,
-) -> GraphVAE:
+) -> VAE:
     """Train a graph autoencoder, as `encoders.fit_vae` trains one of rows."""
-    with lent(generator):
-        vae = GraphVAE(w, config, graph)
-    return train_vae(vae, w, behave=behave, generator=generator, progress=progress)
+    kind = partial(GraphVAE, graph=graph)
+    return fit_vae(w, config, kind=kind, generator=generator, progress=progress)

@@ -11,7 +11,7 @@ Classes have no order, so either each row of a head is generated for itself, tol
 Source: FLoWN, arXiv:2503.19371, sections 3.2 and A.4.3, table 6; D2NWG, arXiv:2402.18153.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -58,7 +58,7 @@ class GeneratorConfig:
 
 @runtime_checkable
 class Model(Protocol):
-    """What generates codes, told of a task."""
+    """What generates codes, given contexts."""
 
     def sample(
         self, n: int, *, generator: torch.Generator, steps: int, context: Tensor
@@ -73,17 +73,13 @@ class Ridge:
 
     def sample(
         self, n: int, *, generator: torch.Generator, steps: int, context: Tensor
-    ) -> Float[Tensor, " n dim"]:
+    ) -> Tensor:
         """What the map gives for each of n contexts; nothing is drawn."""
-        del n, generator, steps
         return context @ self.weights[:-1] + self.weights[-1]
 
 
-def fit_ridge(
-    codes: Tensor, context: Tensor, config: GeneratorConfig, generator: torch.Generator
-) -> Ridge:
-    """min |X A - Z|^2 + ridge |A|^2, in closed form; nothing is drawn."""
-    del generator
+def fit_ridge(codes: Tensor, context: Tensor, config: GeneratorConfig) -> Ridge:
+    """min |X A - Z|^2 + ridge |A|^2, in closed form."""
     x = torch.cat([context, context.new_ones(len(context), 1)], 1)
     penalty = config.ridge * len(x) / 1_000 * torch.eye(x.shape[1]).to(x)
     return Ridge(torch.linalg.solve(x.T @ x + penalty, x.T @ codes))
@@ -94,7 +90,7 @@ KINDS = {
     "diffusion": lambda z, c, config, g: fit_diffusion(
         z, config.flow, context=c, generator=g
     ),
-    "ridge": fit_ridge,
+    "ridge": lambda z, c, config, _g: fit_ridge(z, c, config),
 }
 
 
@@ -109,10 +105,6 @@ class HeadGenerator:
     model: Model  # of codes
     told_mean: Float[Tensor, " c"]
     told_std: Float[Tensor, " c"]
-
-    def unit(self, told: Float[Tensor, "*some c"]) -> Float[Tensor, "*some c"]:
-        """What is told, with mean 0 and deviation 1 over the base tasks."""
-        return (told - self.told_mean) / self.told_std
 
     @torch.no_grad()
     def sample(
@@ -130,19 +122,19 @@ class HeadGenerator:
             support: features as the backbone gives them.
             about: the support sets of other tasks, told instead; a control.
         """
+        by_row = self.config.by == "row"
         told, start = tell(self.whiten(support), self.base)
         if about is not None:
             told = tell(self.whiten(about), self.base)[0]
-        told = self.unit(told)
-        told = told.flatten(0, 1) if self.config.by == "row" else told.flatten(1)
-        contexts = told.repeat_interleave(n, 0)
-        how = {"generator": generator, "steps": steps, "context": contexts}
-        codes = self.model.sample(len(contexts), **how)
-        rows = self.encoder.decode(codes.reshape(-1, self.encoder.latent))
-        if self.config.by == "row":
-            rows = rows.unflatten(0, (-1, WAY, n)).transpose(1, 2)
-        else:
-            rows = rows.unflatten(0, (-1, n, WAY))
+        told = (told - self.told_mean) / self.told_std
+        c = (told.flatten(0, 1) if by_row else told.flatten(1)).repeat_interleave(n, 0)
+        z = self.model.sample(len(c), generator=generator, steps=steps, context=c)
+        rows = self.encoder.decode(z.reshape(-1, self.encoder.latent))
+        rows = (
+            rows.unflatten(0, (-1, WAY, n)).transpose(1, 2)
+            if by_row
+            else rows.unflatten(0, (-1, n, WAY))
+        )
         heads = rows + start[:, None] if self.config.residual else rows
         return heads - heads.mean(2, keepdim=True)
 
@@ -163,8 +155,9 @@ def fit_generator(
     if config.encoder == "pca":
         encoder: Encoder = PCA(flat, min(config.latent, flat.shape[1], len(flat) - 1))
     else:
-        how = EncoderConfig(latent=config.latent, width=256, steps=config.flow.steps)
-        encoder = fit_vae(flat, replace(how, batch=256), generator=generator)
+        steps = config.flow.steps
+        sizes = EncoderConfig(latent=config.latent, width=256, steps=steps, batch=256)
+        encoder = fit_vae(flat, sizes, generator=generator)
     with torch.no_grad():
         codes = encoder.encode(flat).unflatten(0, told.shape[:2])
     if config.by == "head":
@@ -180,7 +173,7 @@ def in_orders(
     orders: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Every task in several random orders of its classes, the same for code and context."""
+    """Every task in random orders of its classes, the same for code and context."""
     keys = torch.rand(orders * len(codes), codes.shape[1], generator=generator)
     order = keys.argsort(1)[..., None].to(codes.device)
     return tuple(

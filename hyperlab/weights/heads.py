@@ -26,6 +26,8 @@ from ..tasks.domains import Domain
 
 CHUNK = 128  # tasks that are fitted together: what a processor's cache holds
 WAY = 5  # classes of every task
+Features = Float[Tensor, " tasks way n dim"]
+Heads = Float[Tensor, " tasks way row"]
 EPS = 1e-4  # of Adam: at the start the biases' gradients are rounding errors around 0
 
 
@@ -53,9 +55,8 @@ class BaseConfig:
         """Presets; "paper" has FLoWN's number of base tasks, and nothing else of its settings."""
         small = cls(n_tasks=80, n_train=6, looks=0, classes=12, per_class=9, steps=20)
         laptop = cls(n_tasks=4_000, looks=2, classes=40, per_class=30)
-        return choose(
-            {"smoke": small, "laptop": laptop, "paper": cls(n_tasks=50_000)}, scale
-        )
+        large = cls(n_tasks=50_000)
+        return choose({"smoke": small, "laptop": laptop, "paper": large}, scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,37 +80,34 @@ def read_bank(
     least: int = 2,
     generator: torch.Generator,
 ) -> Bank:
-    """The features of some images of a domain: its own look first, then random styles.
+    """The features of random images of a domain: its own look first, then random styles.
 
     Args:
         least: images; classes with fewer are left out.
-
-    Raises:
-        ConfigError: fewer than five classes are left.
     """
-    fit = [c for c, n in enumerate(domain.counts.tolist()) if n >= least]
-    if len(fit) < WAY:
+    classes = [rows for rows in domain.members if len(rows) >= least]
+    if len(classes) < WAY:
         raise ConfigError(
-            f"{domain.name} has {len(fit)} classes of {least} images, want {WAY}"
+            f"{domain.name} has {len(classes)} classes of {least} images, want {WAY}"
         )
-    order = torch.randperm(len(fit), generator=generator)[: config.classes].tolist()
-    rows, members, n = [], [], 0
-    for members_of in (domain.members[fit[k]] for k in order):
-        some = torch.randperm(len(members_of), generator=generator)[: config.per_class]
-        rows.append(members_of[some])
-        members.append(torch.arange(n, n := n + len(some)))
-    looks = [styles.Style()]
-    looks += [styles.random_style(generator) for _ in range(config.looks)]
-    parts = torch.cat(rows).split(300)
+    order = torch.randperm(len(classes), generator=generator)[: config.classes].tolist()
+    rows = [_draw(classes[k], config.per_class, generator) for k in order]
+    looks = [
+        styles.Style(),
+        *(styles.random_style(generator) for _ in range(config.looks)),
+    ]
+    features = []
+    for look in looks:
+        parts = torch.cat(rows).split(300)
+        images = (look.apply(domain.batch(part)) for part in parts)
+        found = [target.features(target.theta0, x) for x in images]
+        features.append(torch.cat(found).cpu())
+    sizes = [len(part) for part in rows]
+    return Bank(torch.stack(features), torch.arange(sum(sizes)).split(sizes))
 
-    def seen(style: styles.Style) -> Tensor:
-        found = [
-            target.features(target.theta0, style.apply(domain.batch(part)))
-            for part in parts
-        ]
-        return torch.cat(found).cpu()
 
-    return Bank(torch.stack([seen(look) for look in looks]), members)
+def _draw(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=generator)[:n]]
 
 
 class Task(NamedTuple):
@@ -138,12 +136,11 @@ def draw_tasks(
         bank = banks[names[i % len(names)]]
         look = int(torch.randint(len(bank.features), (), generator=generator))
         for c in torch.randperm(len(bank.members), generator=generator)[:WAY].tolist():
-            rows = bank.members[c]
-            rows = rows[torch.randperm(len(rows), generator=generator)]
+            rows = _draw(bank.members[c], len(bank.members[c]), generator)
             again = torch.arange(max(n_shot, n_train)) % len(rows)
-            found = bank.features[look, rows[again]]
-            supports.append(found[:n_shot])
-            trains.append(found[:n_train])
+            features = bank.features[look, rows[again]]
+            supports.append(features[:n_shot])
+            trains.append(features[:n_train])
     parts = (torch.stack(part).unflatten(0, (n, WAY)) for part in (supports, trains))
     return Task(*parts)
 
@@ -162,9 +159,7 @@ class Whitening:
     map: Float[Tensor, " dim dim"]
 
     @classmethod
-    def fit(
-        cls, features: Float[Tensor, " tasks way n dim"], *, noise: float = 0.1
-    ) -> "Whitening":
+    def fit(cls, features: Features, *, noise: float = 0.1) -> "Whitening":
         """(C + noise tr(C) / dim I)^(-1/2), C the covariance within classes.
 
         Args:
@@ -180,24 +175,20 @@ class Whitening:
             unit.flatten(0, 2).mean(0), vectors * (values.clamp(min=0) + level).rsqrt()
         )
 
-    def __call__(self, features: Float[Tensor, "*some dim"]) -> Float[Tensor, "*some dim"]:
+    def __call__(self, features: Float[Tensor, "*all dim"]) -> Float[Tensor, "*all dim"]:
         return (F.normalize(features, dim=-1) - self.mean) @ self.map
 
 
 def head_logits(
-    heads: Float[Tensor, "*#some way row"], features: Float[Tensor, "*#some n dim"]
+    heads: Float[Tensor, "*#all way row"], features: Float[Tensor, "*#all n dim"]
 ) -> Float[Tensor, "*all n way"]:
     """W f + b; the bias is the last number of a row."""
     return features @ heads[..., :-1].mT + heads[..., None, :, -1]
 
 
 def fit_heads(
-    features: Float[Tensor, " tasks way n dim"],
-    *,
-    l2: float = 0.1,
-    steps: int = 60,
-    lr: float = 0.05,
-) -> Float[Tensor, " tasks way row"]:
+    features: Features, *, l2: float = 0.1, steps: int = 60, lr: float = 0.05
+) -> Heads:
     """Logistic regression of every task at once, by Adam with a cosine rate from 0.
 
     min_W,b  mean of -log softmax(W f + b)_y + l2 / 2 |W|^2. The rows sum to 0: what they have in
@@ -220,9 +211,7 @@ def _fit(x: Tensor, l2: float, steps: int, lr: float) -> Tensor:
     return w - w.mean(1, keepdim=True)
 
 
-def mean_heads(
-    features: Float[Tensor, " tasks way n dim"],
-) -> Float[Tensor, " tasks way row"]:
+def mean_heads(features: Features) -> Heads:
     """The heads of class means c_k: w_k = c_k, b_k = -|c_k|^2 / 2, rows minus their mean.
 
     On whitened features: linear discriminant analysis with the base tasks' covariance.
@@ -243,13 +232,13 @@ class HeadSet:
     """
 
     told: Float[Tensor, " tasks way c"]
-    start: Float[Tensor, " tasks way row"]
-    heads: Float[Tensor, " tasks way row"]
+    start: Heads
+    heads: Heads
 
 
 def tell(
-    support: Float[Tensor, " tasks way shots dim"], config: BaseConfig
-) -> tuple[Float[Tensor, " tasks way c"], Float[Tensor, " tasks way row"]]:
+    support: Features, config: BaseConfig
+) -> tuple[Float[Tensor, " tasks way c"], Heads]:
     """What a support set says of every class, and the heads fitted to it.
 
     Told are the class's row of that head, its mean (against the others') and 1 / shots.
@@ -268,11 +257,10 @@ def learn_heads(
     progress: Progress = silent,
 ) -> HeadSet:
     """Draw base tasks with every number of shots, and fit both heads of each."""
-    found = []
+    n, n_train, sets = -(-config.n_tasks // len(config.shots)), config.n_train, []
     for n_shot in progress(config.shots, total=len(config.shots), desc="base heads"):
-        n = -(-config.n_tasks // len(config.shots))
-        how = {"n_shot": n_shot, "n_train": config.n_train, "generator": generator}
-        support, train = map(whiten, draw_tasks(banks, n, **how))
+        drawn = draw_tasks(banks, n, n_shot=n_shot, n_train=n_train, generator=generator)
+        support, train = map(whiten, drawn)
         heads = fit_heads(train, l2=config.l2, steps=config.steps)
-        found.append((*tell(support, config), heads))
-    return HeadSet(*(torch.cat(column) for column in zip(*found, strict=True)))
+        sets.append((*tell(support, config), heads))
+    return HeadSet(*(torch.cat(column) for column in zip(*sets, strict=True)))

@@ -16,28 +16,25 @@ from torch.nn import functional as F
 from ..base import ConfigError
 from ..models.cnn import Network
 from .align import line
-from .zoo import predict
+from .zoo import predict, require_networks
 
 TOP = 5  # networks that validation selects
 TOGETHER = 10  # networks of an ensemble
 BLOCK = 200  # images that an ensemble sees at once
 
 Labelled = tuple[Tensor, Tensor]  # images n x c x h x w, and labels n
+Rows, Images = Float[Tensor, " n params"], Float[Tensor, " images c h w"]
+Wrong = Bool[Tensor, " n images"]  # whether each network is wrong on each image
 
 
 def wrong_predictions(
-    architecture: Network,
-    w: Float[Tensor, " n params"],
-    images: Float[Tensor, " images c h w"],
-    labels: Int64[Tensor, " images"],
-) -> Bool[Tensor, " n images"]:
+    architecture: Network, w: Rows, images: Images, labels: Int64[Tensor, " images"]
+) -> Wrong:
     """Whether each network is wrong on each image."""
     return predict(architecture, w, images) != labels
 
 
-def iou(
-    a: Bool[Tensor, " n images"], b: Bool[Tensor, " m images"]
-) -> Float[Tensor, " n m"]:
+def iou(a: Wrong, b: Bool[Tensor, " m images"]) -> Float[Tensor, " n m"]:
     """|A and B| / |A or B| of the images on which each pair is wrong; 1 if neither ever is.
 
     Source: Wang et al. 2024, p-diff (arXiv:2402.13144), IoU of wrong predictions.
@@ -48,18 +45,17 @@ def iou(
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)
 
 
-def distances(
-    w: Float[Tensor, " n params"], others: Float[Tensor, " m params"]
-) -> Float[Tensor, " n m"]:
+def distances(w: Rows, others: Float[Tensor, " m params"]) -> Float[Tensor, " n m"]:
     """Euclidean, of each pair; exactly 0 for copies."""
     return torch.cdist(w, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def cosine_distances(
-    w: Float[Tensor, " n params"], others: Float[Tensor, " m params"]
-) -> Float[Tensor, " n m"]:
+def cosine_distances(w: Rows, others: Float[Tensor, " m params"]) -> Float[Tensor, " n m"]:
     """1 - cos = |a / |a| - b / |b||^2 / 2, of each pair; exactly 0 for copies."""
     return distances(F.normalize(w), F.normalize(others)).square() / 2
+
+
+DISTANCES = (distances, cosine_distances)
 
 
 def without_self(pairs: Float[Tensor, " n n"]) -> Float[Tensor, " n others"]:
@@ -68,7 +64,7 @@ def without_self(pairs: Float[Tensor, " n n"]) -> Float[Tensor, " n others"]:
     return pairs.flatten()[1:].view(n - 1, n + 1)[:, :-1].reshape(n, n - 1)
 
 
-def spread(w: Float[Tensor, " n params"]) -> float:
+def spread(w: Rows) -> float:
     """In how many directions a population varies: (sum l)^2 / sum l^2 of the variances l.
 
     At most n - 1 (the participation ratio); 0 if all networks are the same.
@@ -77,9 +73,7 @@ def spread(w: Float[Tensor, " n params"]) -> float:
     return float(gram.trace() ** 2 / gram.square().sum().clamp(min=1e-30))
 
 
-def barriers(
-    w: Float[Tensor, " n params"], originals: "Originals", *, points: int = 5
-) -> Float[Tensor, " n"]:
+def barriers(w: Rows, originals: "Originals", *, points: int = 5) -> Float[Tensor, " n"]:
     """Between each network and the nearest training network, on validation images, in nats.
 
     A copy, and whatever lies in the same valley, has none; two seeds have one (`align.line`).
@@ -91,17 +85,11 @@ def barriers(
 
 @torch.no_grad()
 def ensemble_accuracy(
-    architecture: Network,
-    w: Float[Tensor, " n params"],
-    images: Float[Tensor, " images c h w"],
-    labels: Int64[Tensor, " images"],
+    architecture: Network, w: Rows, images: Images, labels: Int64[Tensor, " images"]
 ) -> float:
     """Accuracy of the networks' mean probabilities."""
-    said = [
-        architecture.logits(w, block).softmax(2).mean(0).argmax(1)
-        for block in images.split(BLOCK)
-    ]
-    return float((torch.cat(said) == labels).float().mean())
+    parts = [architecture.logits(w, x).softmax(2).mean(0) for x in images.split(BLOCK)]
+    return float((torch.cat(parts).argmax(1) == labels).float().mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,21 +100,18 @@ class Originals:
         train: the networks that a generator was fitted to, aligned to one reference.
         held_out: networks of the same zoo that it never saw, aligned to the same reference.
         val: images that select; test: images that are reported.
-
-    Raises:
-        ConfigError: rows of another length than the architecture's, fewer than two training
-            networks or no held-out one, weights that are not finite, or a network in both.
     """
 
     architecture: Network
-    train: Float[Tensor, " n params"]
+    train: Rows
     held_out: Float[Tensor, " m length"]
     val: Labelled
     test: Labelled
 
     def __post_init__(self) -> None:
-        _require(self.architecture, self.train, "training", 2)
-        _require(self.architecture, self.held_out, "held-out", 1)
+        for w, what, least in ((self.train, "training", 2), (self.held_out, "held-out", 1)):
+            self.architecture.unflatten(w[:0])
+            require_networks(w, what, least)
         if same := int((distances(self.held_out, self.train).amin(1) == 0).sum()):
             raise ConfigError(
                 f"{same} held-out networks are among the training networks; split by seed, or "
@@ -134,7 +119,7 @@ class Originals:
             )
 
     @cached_property
-    def wrong(self) -> Bool[Tensor, " n images"]:
+    def wrong(self) -> Wrong:
         """Of the training networks, on the test images."""
         return wrong_predictions(self.architecture, self.train, *self.test)
 
@@ -173,37 +158,33 @@ class Report:
     gain: float  # accuracy of ten together over the mean of the ten
 
 
-def judge(w: Float[Tensor, " n params"], originals: Originals) -> Report:
-    """All there is to say of some generated networks. Test images choose nothing but `best`.
+def judge(w: Rows, originals: Originals) -> Report:
+    """All there is to say of generated networks. Test images choose nothing but `best`.
 
     Source: Zeng et al. 2025 (arXiv:2506.07998), largest IoU with and distance to training
     networks.
 
     Args:
         w: aligned to the same reference as the training networks.
-
-    Raises:
-        ConfigError: there are none, rows of another length, or weights that are not finite.
     """
-    _require(originals.architecture, w, "generated", 1)
+    originals.architecture.unflatten(w[:0])
+    require_networks(w, "generated")
     wrong = wrong_predictions(originals.architecture, w, *originals.test)
-    alike = iou(wrong, originals.wrong)
-    far, cosine = (f(w, originals.train) for f in (distances, cosine_distances))
-    return _report(w, originals, wrong, alike, far, cosine)
+    pairs = (iou(wrong, originals.wrong), *(f(w, originals.train) for f in DISTANCES))
+    return _report(w, originals, wrong, *pairs)
 
 
 def judge_originals(originals: Originals) -> Report:
     """The same of the training networks: each is compared with the others, not with itself."""
     w, wrong = originals.train, originals.wrong
-    alike = without_self(iou(wrong, wrong))
-    far, cosine = (without_self(f(w, w)) for f in (distances, cosine_distances))
-    return _report(w, originals, wrong, alike, far, cosine)
+    pairs = map(without_self, (iou(wrong, wrong), *(f(w, w) for f in DISTANCES)))
+    return _report(w, originals, wrong, *pairs)
 
 
 def _report(
-    w: Float[Tensor, " n params"],
+    w: Rows,
     originals: Originals,
-    wrong: Bool[Tensor, " n images"],
+    wrong: Wrong,
     alike: Float[Tensor, " n others"],
     far: Float[Tensor, " n others"],
     cosine: Float[Tensor, " n others"],
@@ -234,15 +215,3 @@ def _report(
 
 def _mean_within(pairs: Float[Tensor, " n n"]) -> float:
     return float(without_self(pairs).mean()) if len(pairs) > 1 else float("nan")
-
-
-def _require(architecture: Network, w: Tensor, what: str, least: int) -> None:
-    architecture.unflatten(w[:0])
-    if len(w) < least:
-        raise ConfigError(f"want {least} or more {what} networks, got {len(w)}")
-    if not (finite := w.isfinite().all(1)).all():
-        rows = (~finite).nonzero().flatten().tolist()
-        raise ConfigError(
-            f"{len(rows)} of {len(w)} {what} networks have weights that are no finite "
-            f"numbers, rows {rows[:10]}; take them out and count them as failures"
-        )

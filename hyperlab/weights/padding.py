@@ -10,7 +10,7 @@ from ..models.cnn import Architecture
 
 def pad_rows(
     grey: Architecture, coloured: Architecture, w: Float[Tensor, " n params"], mode: str
-) -> Float[Tensor, " n params2"]:
+) -> Float[Tensor, " n padded"]:
     """Rows of networks for fewer channels, as long as those of networks for more.
 
     Args:
@@ -28,11 +28,10 @@ def pad_rows(
 
 
 def cut_rows(
-    coloured: Architecture, grey: Architecture, w: Float[Tensor, " n params"], mode: str
-) -> Float[Tensor, " n params2"]:
+    coloured: Architecture, grey: Architecture, w: Float[Tensor, " n padded"], mode: str
+) -> Float[Tensor, " n params"]:
     """What `pad_rows` was given, from what it gave."""
-    first = _first(grey, coloured)
-    state = coloured.unflatten(w)
+    first, state = _first(grey, coloured), coloured.unflatten(w)
     state[first] = state[first][:, :, : grey.channels]
     kept = {"channels": grey.flatten(state), "tail": w[:, : grey.n_params]}
     return choose(kept, mode)
@@ -44,7 +43,7 @@ def _first(grey: Architecture, coloured: Architecture) -> str:
     others = [{k: v for k, v in a.shapes.items() if k != name} for a in (grey, coloured)]
     if others[0] != others[1] or grey.channels > coloured.channels:
         raise ConfigError(
-            f"want two networks that differ in their input channels alone, fewer in the "
+            "want two networks that differ in their input channels alone, fewer in the "
             f"first; got {grey.name} with {grey.channels} and {coloured.name} with "
             f"{coloured.channels}"
         )

@@ -1,7 +1,8 @@
 """Reading the published model zoos: one folder a network, one checkpoint an epoch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from types import MappingProxyType
@@ -17,7 +18,11 @@ from .zoo_store import save_zoo
 
 # Places of the convolutions and linear layers in the published networks' `module_list`.
 PLACES = MappingProxyType({"cnn_small": (0, 3, 6, 9, 11), "cnn_medium": (0, 4, 8, 13, 16)})
-NAN = float("nan")
+RESULTS = (
+    "test_acc",
+    "validation_acc",
+    "validation_loss",
+)  # in the order of a zoo's scores
 
 
 def read_zoo(
@@ -25,10 +30,9 @@ def read_zoo(
     *,
     epochs: Sequence[int],
     dataset: str,
-    limit: int | None = None,
     progress: Progress = silent,
 ) -> Zoo:
-    """The networks of an unpacked published zoo at some epochs; the activation is read too.
+    """The networks of an unpacked published zoo at these epochs; the activation is read too.
 
     What the zoo does not tell (often all of validation) is NaN. `seeds` are the networks' own,
     else their numbers.
@@ -36,7 +40,6 @@ def read_zoo(
     Args:
         folder: of folders, one a network: `params.json`, `result.json` and state dicts
             `checkpoint_000025/checkpoints`.
-        limit: most networks.
 
     Raises:
         DataMissingError: no network there.
@@ -45,69 +48,70 @@ def read_zoo(
 
     Source: Schuerholt et al. 2022, Model Zoos (arXiv:2209.14764), their raw archives.
     """
-    trials = sorted(p.parent for p in expanded(Path(folder)).glob("*/params.json"))[:limit]
+    trials = sorted(p.parent for p in expanded(Path(folder)).glob("*/params.json"))
     if not trials:
         raise DataMissingError(f"no networks in {folder}; unpack a raw zoo there")
-    told = [_json(trial / "params.json") for trial in trials]
+    params = [_params(trial / "params.json") for trial in trials]
     network, rows = None, []
     for trial in progress(trials, total=len(trials), desc=f"reading {dataset}"):
         for epoch in epochs:
             path = trial / f"checkpoint_{epoch:06d}" / "checkpoints"
             state = _state(path)
-            network = network or _network(path, state, told)
+            network = network or _network(path, state, params)
             rows.append(_row(path, state, network))
     w = torch.stack(rows).unflatten(0, (len(trials), len(epochs)))
     scores = torch.stack([_results(trial, epochs) for trial in trials]).unbind(2)
-    return Zoo(network, w, tuple(epochs), _seeds(told), *scores, dataset)
+    return Zoo(network, w, tuple(epochs), _seeds(params), *scores, dataset)
 
 
-def _json(path: Path) -> dict[str, object]:
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What goes wrong while a file is read, as an error that names the file."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        yield
+    except UnpicklingError as error:
+        raise ArtifactError(
+            f"{path} is no pickle of tensors alone and is refused; read the raw zoo, "
+            "whose checkpoints are state dicts"
+        ) from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}); unpack it again") from error
 
 
-def _seeds(told: Sequence[Mapping[str, object]]) -> tuple[int, ...]:
-    seeds = [params.get("seed") for params in told]
+def _params(path: Path) -> dict[str, object]:
+    with _readable(path):
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _seeds(params: Sequence[Mapping[str, object]]) -> tuple[int, ...]:
+    seeds = [one.get("seed") for one in params]
     own = all(isinstance(s, int) for s in seeds) and len(set(seeds)) == len(seeds)
     return tuple(seeds) if own else tuple(range(len(seeds)))
 
 
 def _state(path: Path) -> dict[str, Tensor]:
     """A state dict; nothing but tensors is ever unpickled."""
-    try:
+    with _readable(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise ArtifactError(
-            f"{path} is no pickle of tensors alone and is refused; read the raw zoo, "
-            "whose checkpoints are state dicts"
-        ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}); unpack it again") from error
-    if not isinstance(state, dict):
-        raise ArtifactError(f"{path} holds a {type(state).__name__}, no state dict")
-    return state
+        return dict(state)
 
 
 def _network(
-    path: Path, state: Mapping[str, Tensor], told: Sequence[Mapping[str, object]]
+    path: Path, state: Mapping[str, Tensor], params: Sequence[Mapping[str, object]]
 ) -> Architecture:
     """Which of the two architectures a state dict is of; the activation is all networks'."""
-    activations = {params.get("model::nlin") for params in told}
+    activations = {one.get("model::nlin") for one in params}
     if len(activations) > 1:
         raise ArtifactError(
             f"{path.parents[2]} mixes the activations {sorted(map(str, activations))}; "
             "separate them"
         )
     for name, places in PLACES.items():
-        if {f"module_list.{i}.weight" for i in places} <= set(state):
-            first, last = (
-                state[f"module_list.{i}.weight"] for i in (places[0], places[-1])
-            )
-            options = {"channels": first.shape[1], "n_classes": len(last)}
+        weights = [state.get(f"module_list.{i}.weight") for i in places]
+        if all(x is not None for x in weights):
+            sizes = {"channels": weights[0].shape[1], "n_classes": len(weights[-1])}
             try:
-                return ARCHITECTURES[name](**options, activation=str(*activations))
+                return ARCHITECTURES[name](**sizes, activation=str(*activations))
             except ValueError as error:  # an unknown activation
                 raise ArtifactError(f"{path.parents[1]}: model::nlin: {error}") from error
     raise ArtifactError(f"{path} is of no known network; its parts are {sorted(state)}")
@@ -119,8 +123,8 @@ def _row(
     places = PLACES[network.name]
     names = [f"module_list.{i}.{part}" for i in places for part in ("weight", "bias")]
     parts = dict(zip(network.shapes, map(state.get, names), strict=True))
-    found = {name: p is not None and tuple(p.shape) for name, p in parts.items()}
-    if found != network.shapes or len(state) != len(names):
+    shapes = {name: x is not None and tuple(x.shape) for name, x in parts.items()}
+    if shapes != network.shapes or len(state) != len(names):
         raise ArtifactError(
             f"{path} is of another network than the first, a {network.name} with "
             f"{network.n_params} weights: a zoo has one architecture, separate them"
@@ -131,18 +135,14 @@ def _row(
 def _results(trial: Path, epochs: Sequence[int]) -> Float[Tensor, " epochs 3"]:
     """Test accuracy, validation accuracy and validation loss of each epoch."""
     path = trial / "result.json"
-    try:
-        lines = [
-            json.loads(line)
-            for line in path.read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        ]
-        by_epoch = {line["training_iteration"]: line for line in lines}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}); unpack it again") from error
-    names = ("test_acc", "validation_acc", "validation_loss")
-    rows = [[by_epoch.get(e, {}).get(name, NAN) for name in names] for e in epochs]
-    return torch.tensor(rows, dtype=torch.float32)
+    with _readable(path):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        results = [json.loads(line) for line in lines if line.strip()]
+        at = {one["training_iteration"]: one for one in results}
+    nan = float("nan")
+    return torch.tensor(
+        [[at.get(e, {}).get(name, nan) for name in RESULTS] for e in epochs]
+    )
 
 
 def convert(

@@ -23,11 +23,7 @@ from ..tasks.drawn import synthetic
 LOG = logging.getLogger(__name__)
 BIAS = 0.01  # every bias of an untrained network
 SPLIT_SEED = 42  # of the published zoos' data sets; which images it gives is ours
-OWN_SHARES = (
-    0.7,
-    0.15,
-    0.15,
-)  # training, validation, test where the source has no two parts
+OWN_SHARES = (0.7, 0.15, 0.15)  # training, validation, test where the source has no two
 DRAWN = 400  # images of a class that are drawn for a procedural family
 GREY = (0.299, 0.587, 0.114)  # luma weights of ITU-R BT.601, as PIL's and torchvision's
 
@@ -167,11 +163,7 @@ class Splits:
 
 
 def prepare(recipe: Recipe, images: Tensor | np.ndarray) -> Float[Tensor, " n c h w"]:
-    """Bytes -> what the networks of a recipe see.
-
-    Raises:
-        ConfigError: the images are grey and the networks want colours.
-    """
+    """Bytes -> what the networks of a recipe see."""
     x = torch.as_tensor(images).float().div_(255)
     if x.shape[1] < recipe.channels:
         raise ConfigError(
@@ -187,13 +179,8 @@ def load(recipe: Recipe, *, root: Path | str | None = None) -> Splits:
 
     Where the source has no training part of its own, or only its test part is there, the images
     are split 70 : 15 : 15.
-
-    Raises:
-        DataMissingError: the files are not there.
-        ConfigError: there is no such data set.
     """
-    known = {**domains.CATALOGUE, **synthetic.FAMILIES}
-    choose(known, recipe.dataset)
+    choose({**domains.CATALOGUE, **synthetic.FAMILIES}, recipe.dataset)
     size = recipe.network().size
     if recipe.dataset in synthetic.FAMILIES:
         drawn = synthetic.render(recipe.dataset, n_classes=10, n_per_class=DRAWN, size=size)
@@ -212,9 +199,9 @@ def load(recipe: Recipe, *, root: Path | str | None = None) -> Splits:
 def _read(recipe: Recipe, root: Path | str | None, size: int, split: str | None) -> Domain:
     if recipe.dataset != "svhn":
         return domains.load(recipe.dataset, root=root, size=size, split=split)
-    found = domains.load("svhn", root=root, size=32, split=split)
-    edge = (32 - size) // 2  # the published zoo cuts out the middle
-    return replace(found, images=found.images[..., edge : edge + size, edge : edge + size])
+    whole = domains.load("svhn", root=root, size=32, split=split)
+    middle = slice((32 - size) // 2, (32 + size) // 2)  # which the published zoo cuts out
+    return replace(whole, images=whole.images[..., middle, middle])
 
 
 def official_split(recipe: Recipe, train: Domain, test: Domain) -> Splits:
@@ -231,8 +218,8 @@ def official_split(recipe: Recipe, train: Domain, test: Domain) -> Splits:
 def own_split(recipe: Recipe, domain: Domain, what: str) -> Splits:
     """A split of our own where the source has none."""
     n = len(domain.labels)
-    n_train, n_val = (round(share * n) for share in OWN_SHARES[:2])
-    parts = _shuffled(recipe, domain, [n_train, n_val, n - n_train - n_val])
+    counts = [round(share * n) for share in OWN_SHARES[:2]]
+    parts = _shuffled(recipe, domain, [*counts, n - sum(counts)])
     origin = f"own split 70:15:15 of {n} {what}"
     return Splits(*parts, domain.n_classes, origin, _joint(domain))
 

@@ -1,31 +1,24 @@
 """Populations of norm layers: a host is trained, then frozen but for its last two norms, and the
 run goes on while every few steps those are kept."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf
-from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from .. import checkpoint
 from ..base import ConfigError, Progress, choose, silent, stream
-from ..checkpoint import Checkpoint
 from ..models import backbones
 from ..models.backbones import Host
-from ..models.inputs import Inputs
 from ..nn import Descent, fit, lent
 from .recipes import RECIPES, Splits
-from .zoo import SCORES, TailConfig, Zoo, accuracies, score, step
+from .zoo import TailConfig, Zoo, scores, step
 
 DECAY = 5e-4  # of AdamW's weights, before and after the freeze
-KIND = "tail"
-INSIDE = "host."  # stands in a file before the names of the host's tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +62,7 @@ class HostConfig:
 
 def batches(
     n: int, batch: int, generator: torch.Generator
-) -> Iterator[Int64[Tensor, " some"]]:
+) -> Iterator[Int64[Tensor, " rows"]]:
     """Rows in random order, epoch after epoch without end; what fills no batch is left out."""
     while True:
         order = torch.randperm(n, generator=generator)
@@ -87,18 +80,18 @@ def train_host(
 
     Args:
         levels: centre and spread that the images, once in [0, 1], were prepared with.
-
-    Raises:
-        ConfigError: there is no such network, or it starts from timm's weights and the images
-            were prepared in another way.
-        DataMissingError: it starts from timm's weights, which are not here.
     """
     images, labels = splits.train
     if config.pretrained:
         _require_levels(images, levels)
-    how = {"size": config.size, "pretrained": config.pretrained, "levels": levels}
-    first = stream(config.seed, config.host, "init")
-    host = backbones.build_host(config.host, splits.n_classes, **how, generator=first)
+    host = backbones.build_host(
+        config.host,
+        splits.n_classes,
+        size=config.size,
+        pretrained=config.pretrained,
+        levels=levels,
+        generator=stream(config.seed, config.host, "init"),
+    )
     model = host.model.to(images.device).train().requires_grad_(True)
     generator = stream(config.seed, config.host, "order")
     rows = batches(len(labels), config.batch, generator)
@@ -139,8 +132,8 @@ def record_tail(
     generator = stream(config.seed, config.host, "tail")
     rows, kept = batches(len(labels), config.batch, generator), []
     for _ in progress(range(config.tail.n), total=config.tail.n, desc="tail"):
-        for some in islice(rows, config.tail.every):
-            step(host, w, optimiser, images[some], labels[some])
+        for batch in islice(rows, config.tail.every):
+            step(host, w, optimiser, images[batch], labels[batch])
         kept.append(w.detach()[0].clone())
     return torch.stack(kept)
 
@@ -156,66 +149,6 @@ def train_tail(
     levels = (recipe.centre, recipe.spread) if recipe else (0.0, 1.0)
     host = train_host(config, splits, levels=levels, progress=progress)
     w = record_tail(host, config, splits, progress=progress)
-    val_accuracy, loss = score(host, w, *splits.val)
-    scores = (accuracies(host, w, *splits.test), val_accuracy, loss)
-    return Zoo(
-        architecture=host,
-        w=w[None],
-        epochs=tuple(range(1, len(w) + 1)),
-        seeds=(config.seed,),
-        dataset=dataset,
-        checksums=splits.checksums,
-        **{name: x[None] for name, x in zip(SCORES, scores, strict=True)},
-    )
-
-
-def save(
-    tail: Zoo, path: Path | str, *, about: Mapping[str, str] = MappingProxyType({})
-) -> None:
-    """A tail as one file, the whole host in it.
-
-    Args:
-        about: joins the metadata, e.g. the command that made it.
-
-    Raises:
-        ConfigError: it is a zoo of another kind.
-    """
-    host = tail.architecture
-    if not isinstance(host, Host):
-        raise ConfigError(f"a zoo of {host.name} is no tail; zoo_store.save_zoo saves it")
-    tensors = {name: getattr(tail, name) for name in ("w", *SCORES)}
-    tensors |= {INSIDE + name: x for name, x in host.model.state_dict().items()}
-    spec = {"host": host.name, "n_classes": host.n_classes, "size": host.size}
-    spec |= {"inputs": host.inputs and asdict(host.inputs), "levels": host.levels}
-    spec |= {"dataset": tail.dataset, "epochs": tail.epochs, "seeds": tail.seeds}
-    spec["checksums"] = tail.checksums and dict(tail.checksums)
-    checkpoint.save(path, KIND, tensors, spec, about)
-
-
-def load(path: Path | str) -> Zoo:
-    """A tail from such a file.
-
-    Raises:
-        DataMissingError: no such file.
-        ArtifactError: the file is damaged, or is no tail.
-    """
-    return checkpoint.load(path, KIND, _made, "run: python data_scripts/train_tail.py")
-
-
-def _made(found: Checkpoint) -> Zoo:
-    spec, tensors = found
-    blank = {"size": spec["size"], "generator": stream(0, "replaced at once")}
-    host = backbones.build_host(spec["host"], spec["n_classes"], **blank)
-    inside = {n.removeprefix(INSIDE): x for n, x in tensors.items() if n.startswith(INSIDE)}
-    host.model.load_state_dict(inside)
-    if spec["inputs"]:
-        inputs, levels = Inputs.of(spec["inputs"]), tuple(spec["levels"])
-        host = replace(host, inputs=inputs, levels=levels)
-    return Zoo(
-        architecture=host,
-        epochs=tuple(spec["epochs"]),
-        seeds=tuple(spec["seeds"]),
-        dataset=spec["dataset"],
-        checksums=spec["checksums"],
-        **{name: tensors[name] for name in ("w", *SCORES)},
-    )
+    epochs, columns = tuple(range(1, len(w) + 1)), (w, *scores(host, w, splits))
+    w, *values = (x[None] for x in columns)
+    return Zoo(host, w, epochs, (config.seed,), *values, dataset, splits.checksums)

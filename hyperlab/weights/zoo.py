@@ -18,11 +18,24 @@ from .recipes import RECIPES, Recipe, Splits, untrained
 SCORES = ("accuracy", "val_accuracy", "loss")  # of every network at every epoch
 # Networks x images of a pass without gradients: on a CPU what stays in its cache.
 PASS = MappingProxyType({"cpu": (25, 50), "cuda": (250, 1_000)})
+Rows, Images = Float[Tensor, " models params"], Float[Tensor, " n c h w"]
+
+
+def require_networks(w: Float[Tensor, " n *params"], what: str, least: int = 1) -> None:
+    """Raise ConfigError for fewer networks than wanted, or weights that are no finite numbers."""
+    if len(w) < least:
+        raise ConfigError(f"want {least} or more {what} networks, got {len(w)}")
+    if not (finite := w.flatten(1).isfinite().all(1)).all():
+        rows = (~finite).nonzero().flatten().tolist()
+        raise ConfigError(
+            f"{len(rows)} of {len(w)} {what} networks have weights that are no finite "
+            f"numbers, rows {rows[:10]}; take them out and count them as failures"
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Zoo:
-    """Networks of one architecture at some epochs of their training.
+    """Networks of one architecture at chosen epochs of their training.
 
     Args:
         epochs: of the second axis; for a single run's tail the number of the checkpoint.
@@ -30,10 +43,6 @@ class Zoo:
         loss: mean cross-entropy on the validation images.
         checksums: of the images and labels that it was trained with, as `Splits` has them; None
             where they are the package's own.
-
-    Raises:
-        ConfigError: rows of another length than the architecture's, weights that are not
-            finite, or axes of different lengths.
     """
 
     architecture: Network
@@ -50,13 +59,11 @@ class Zoo:
         self.architecture.unflatten(self.w[:0])
         wanted = (len(self.seeds), len(self.epochs))
         for name in ("w", *SCORES):
-            if (found := tuple(getattr(self, name).shape[:2])) != wanted:
+            if (shape := tuple(getattr(self, name).shape[:2])) != wanted:
                 raise ConfigError(
-                    f"{name} is of {found} networks and epochs, the zoo of {wanted}"
+                    f"{name} is of {shape} networks and epochs, the zoo of {wanted}"
                 )
-        if not (finite := self.w.isfinite().all((1, 2))).all():
-            rows = (~finite).nonzero().flatten().tolist()
-            raise ConfigError(f"networks {rows} have weights that are no finite numbers")
+        require_networks(self.w, "trained", least=0)
 
     def __len__(self) -> int:
         return len(self.w)
@@ -67,7 +74,7 @@ class Zoo:
             return
         if differ := differences(self.checksums, splits.checksums, self.dataset):
             raise ArtifactError(
-                f"these networks were trained with something else than lies here "
+                "these networks were trained with something else than lies here "
                 f"({'; '.join(differ)}); bring those images back, or train the zoo again"
             )
 
@@ -77,8 +84,8 @@ class Zoo:
             raise ConfigError(f"no epoch {epoch} in this zoo; have {list(self.epochs)}")
         return self.w[:, self.epochs.index(epoch)]
 
-    def of(self, rows: Int64[Tensor, " some"] | Bool[Tensor, " networks"]) -> "Zoo":
-        """Some of the networks."""
+    def of(self, rows: Int64[Tensor, " rows"] | Bool[Tensor, " networks"]) -> "Zoo":
+        """These of the networks."""
         taken = {name: getattr(self, name)[rows] for name in ("w", *SCORES)}
         seeds = tuple(torch.tensor(self.seeds)[rows].tolist())
         return replace(self, seeds=seeds, **taken)
@@ -86,16 +93,12 @@ class Zoo:
     def split(
         self, fractions: Sequence[float], generator: torch.Generator
     ) -> tuple["Zoo", ...]:
-        """Parts without a common seed: no network is in one part early and in another late.
-
-        Raises:
-            ConfigError: the fractions make more than 1, or leave a part empty.
-        """
+        """Parts without a common seed: no network is in one part early and in another late."""
         seeds = torch.tensor(self.seeds)
         distinct = seeds.unique()
         order = distinct[torch.randperm(len(distinct), generator=generator)]
         ends = [round(sum(fractions[:k]) * len(order)) for k in range(len(fractions) + 1)]
-        sizes = [end - start for start, end in zip(ends, ends[1:], strict=False)]
+        sizes = [end - start for start, end in pairwise(ends)]
         if min(sizes) < 1 or ends[-1] > len(order):
             raise ConfigError(
                 f"{len(order)} seeds cannot be split {tuple(fractions)}: parts of {sizes}"
@@ -105,36 +108,27 @@ class Zoo:
 
 
 def _passes(
-    architecture: Network,
-    w: Float[Tensor, " models params"],
-    images: Float[Tensor, " n c h w"],
+    net: Network, w: Tensor, images: Tensor
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Logits, some networks and some images at a time: memory stays small."""
+    """Logits, a few networks and a few images at a time: memory stays small."""
     models, n = choose(PASS, w.device.type)
     for i in range(0, len(w), models):
         for j in range(0, len(images), n):
             rows, columns = slice(i, i + models), slice(j, j + n)
-            yield rows, columns, architecture.logits(w[rows], images[columns])
+            yield rows, columns, net.logits(w[rows], images[columns])
 
 
 @torch.no_grad()
-def predict(
-    architecture: Network,
-    w: Float[Tensor, " models params"],
-    images: Float[Tensor, " n c h w"],
-) -> Int64[Tensor, " models n"]:
+def predict(architecture: Network, w: Rows, images: Images) -> Int64[Tensor, " models n"]:
     """The class that every network gives to every image."""
-    said = torch.empty(len(w), len(images), dtype=torch.int64, device=w.device)
+    classes = torch.empty(len(w), len(images), dtype=torch.int64, device=w.device)
     for rows, columns, logits in _passes(architecture, w, images):
-        said[rows, columns] = logits.argmax(2)
-    return said
+        classes[rows, columns] = logits.argmax(2)
+    return classes
 
 
 def accuracies(
-    architecture: Network,
-    w: Float[Tensor, " models params"],
-    images: Float[Tensor, " n c h w"],
-    labels: Int64[Tensor, " n"],
+    architecture: Network, w: Rows, images: Images, labels: Int64[Tensor, " n"]
 ) -> Float[Tensor, " models"]:
     """The share of the images that each network classifies rightly."""
     return (predict(architecture, w, images) == labels).float().mean(1)
@@ -142,19 +136,22 @@ def accuracies(
 
 @torch.no_grad()
 def score(
-    architecture: Network,
-    w: Float[Tensor, " models params"],
-    images: Float[Tensor, " n c h w"],
-    labels: Int64[Tensor, " n"],
+    architecture: Network, w: Rows, images: Images, labels: Int64[Tensor, " n"]
 ) -> tuple[Float[Tensor, " models"], Float[Tensor, " models"]]:
     """Accuracy and mean cross-entropy of each network."""
     right, loss = torch.zeros(2, len(w), device=w.device)
     for rows, columns, logits in _passes(architecture, w, images):
-        said = logits.transpose(1, 2)
+        logits = logits.transpose(1, 2)
         wanted = labels[columns].expand(len(logits), -1)
-        right[rows] += (said.argmax(1) == wanted).sum(1)
-        loss[rows] += F.cross_entropy(said, wanted, reduction="none").sum(1)
+        right[rows] += (logits.argmax(1) == wanted).sum(1)
+        loss[rows] += F.cross_entropy(logits, wanted, reduction="none").sum(1)
     return right / len(images), loss / len(images)
+
+
+def scores(architecture: Network, w: Rows, splits: Splits) -> tuple[Tensor, ...]:
+    """What a zoo knows of its networks, see `SCORES`."""
+    right = accuracies(architecture, w, *splits.test)
+    return right, *score(architecture, w, *splits.val)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,9 +192,8 @@ class ZooConfig:
 
     def seeds(self, group: int) -> list[int]:
         """Of the networks of one group."""
-        first = group * self.group
-        last = min(first + self.group, self.n_networks)
-        return [self.seed + i for i in range(first, last)]
+        numbers = range(self.seed, self.seed + self.n_networks)
+        return list(numbers[group * self.group : (group + 1) * self.group])
 
     @classmethod
     def at(cls, scale: str, name: str = "digits") -> "ZooConfig":
@@ -207,15 +203,13 @@ class ZooConfig:
         start: with 6,000 images of MNIST they are right in 75 % after eight epochs at a rate of
         1e-2 and in 47 % after six at 3e-3, from Kaiming's weights in 93 %.
         """
-        published = choose(RECIPES, name)
-        quick = replace(published, init="kaiming_uniform", lr=1e-3)
-        few = {"batch": 20, "n_train": 400, "n_eval": 100}
-        smoke = cls(recipe=quick, n_networks=4, group=2, epochs=(0, 1, 2), **few)
-        some = {"batch": 16, "n_train": 8_000, "n_eval": 2_000}
-        laptop = cls(recipe=quick, n_networks=100, epochs=tuple(range(11)), **some)
-        return choose(
-            {"smoke": smoke, "laptop": laptop, "paper": cls(recipe=published)}, scale
-        )
+        paper = cls(recipe=choose(RECIPES, name))
+        own = replace(paper, recipe=replace(paper.recipe, init="kaiming_uniform", lr=1e-3))
+        smoke = replace(own, n_networks=4, group=2, epochs=(0, 1, 2))
+        smoke = replace(smoke, batch=20, n_train=400, n_eval=100)
+        laptop = replace(own, n_networks=100, epochs=tuple(range(11)))
+        laptop = replace(laptop, batch=16, n_train=8_000, n_eval=2_000)
+        return choose({"smoke": smoke, "laptop": laptop, "paper": paper}, scale)
 
 
 def train(
@@ -225,15 +219,12 @@ def train(
     *,
     network: OwnNetwork | None = None,
 ) -> dict[str, Float[Tensor, " networks epochs *params"]]:
-    """Train some networks side by side: w, accuracy, val_accuracy and loss at what is kept.
+    """Train networks side by side: w, accuracy, val_accuracy and loss at what is kept.
 
     A network that diverges disturbs no other.
 
     Args:
         network: a reader's own, instead of the recipe's architecture and first weights.
-
-    Raises:
-        ConfigError: it is for another number of classes.
     """
     network = network or config.recipe.network(splits.n_classes)
     if network.n_classes != splits.n_classes:
@@ -241,14 +232,12 @@ def train(
             f"{network.name} says {network.n_classes} classes, the images are of "
             f"{splits.n_classes}"
         )
-    found = {"w": [], "accuracy": [], "val_accuracy": [], "loss": []}
-    for w in checkpoints(config, network, splits, seeds):
-        val_accuracy, loss = score(network, w, *splits.val)
-        accuracy = accuracies(network, w, *splits.test)
-        values = (w, accuracy, val_accuracy, loss)
-        for column, value in zip(found.values(), values, strict=True):
-            column.append(value.cpu())
-    return {name: torch.stack(column, 1) for name, column in found.items()}
+    kept = [
+        [x.cpu() for x in (w, *scores(network, w, splits))]
+        for w in checkpoints(config, network, splits, seeds)
+    ]
+    columns = [torch.stack(column, 1) for column in zip(*kept, strict=True)]
+    return dict(zip(("w", *SCORES), columns, strict=True))
 
 
 def checkpoints(
@@ -264,9 +253,8 @@ def checkpoints(
         first = (stream(seed, recipe.dataset, "init") for seed in seeds)
         start = torch.stack([untrained(network, recipe.init, g) for g in first])
     w = start.detach().clone().to(images.device).requires_grad_()
-    optimiser = torch.optim.Adam(
-        [w], recipe.lr, weight_decay=recipe.weight_decay, fused=True
-    )
+    decay = recipe.weight_decay
+    optimiser = torch.optim.Adam([w], recipe.lr, weight_decay=decay, fused=True)
 
     def batches(epoch: int) -> Sequence[Tensor]:
         g = stream(seeds[0], recipe.dataset, "order", epoch)
@@ -274,12 +262,12 @@ def checkpoints(
         return order.split(config.batch)
 
     endless = chain.from_iterable(map(batches, count(1)))
-    per_epoch = -(-len(labels) // config.batch)
 
     def go(n: int) -> None:
         for rows in islice(endless, n):
             step(network, w, optimiser, images[rows], labels[rows])
 
+    per_epoch = -(-len(labels) // config.batch)
     gaps = [per_epoch * (b - a) for a, b in pairwise((0, *config.epochs))]
     if tail:
         go(sum(gaps))
@@ -294,7 +282,7 @@ def step(
     network: Network,
     w: Float[Tensor, " networks params"],
     optimiser: torch.optim.Optimizer,
-    images: Float[Tensor, " n c h w"],
+    images: Images,
     labels: Int64[Tensor, " n"],
 ) -> None:
     """One step of every network down its own mean cross-entropy.

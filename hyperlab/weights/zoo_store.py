@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,19 +22,24 @@ from ..base import (
     default_device,
     expanded,
     silent,
+    stream,
     tell,
 )
 from ..checkpoint import Checkpoint
 from ..executor import Executor
+from ..models import backbones
+from ..models.backbones import Host
 from ..models.cnn import ARCHITECTURES, Architecture
+from ..models.inputs import Inputs
 from ..store import Column, Store, whole_address
 from ..tasks import domains
 from ..tasks.catalogue import CATALOGUE
-from . import recipes, tails
+from . import recipes
 from .recipes import Recipe, Splits
 from .zoo import SCORES, Zoo, ZooConfig, train
 
 KIND = "zoo"
+INSIDE = "host."  # stands in a tail's file before the names of the host's tensors
 SHIPPED = MappingProxyType(
     {n: PRETRAINED / f"zoo_{n}.safetensors" for n in ("digits", "glyphs", "objects")}
 )
@@ -60,13 +66,8 @@ class ZooStore(Store):
         return int(self.group["diverged"][:].sum())
 
     def read(self, *, progress: Progress = silent) -> Zoo:
-        """All networks that are there and did not diverge, in memory.
-
-        Raises:
-            ArtifactError: no group is complete, or one is damaged.
-        """
-        there = self.there
-        if not there:
+        """All networks that are there and did not diverge, in memory."""
+        if not (there := self.there):
             raise ArtifactError(f"{self.path} holds no network yet; run: {self.script}")
         groups = [self.batch(b) for b in progress(there, total=len(there), desc="reading")]
         columns = {n: np.concatenate([g[n] for g in groups]) for n in COLUMNS}
@@ -74,7 +75,7 @@ class ZooStore(Store):
         arrays = {n: torch.from_numpy(columns[n][keep]) for n in ("w", *SCORES)}
         about = self.group.attrs
         return Zoo(
-            architecture=architecture_of(about["network"]),
+            architecture=_architecture(about["network"]),
             epochs=tuple(about["epochs"]),
             seeds=tuple(columns["seed"][keep].tolist()),
             dataset=about["dataset"],
@@ -108,13 +109,12 @@ def train_zoo(
     store = create(path, config, root=root)
     store.sweep()
     groups = executor.take(sorted({*store.missing, *store.damaged(progress=progress)}))
-    place = None if executor.scheduler else str(device)
-    job = partial(_fill, whole_address(path), root, place)
+    job = partial(
+        _fill, whole_address(path), root, None if executor.scheduler else str(device)
+    )
     done = executor.each(job, groups, config)
     bar = progress(done, total=len(groups), desc=f"zoo ({config.recipe.dataset})")
-    diverged = 0
-    for found in bar:
-        diverged += found
+    for diverged in accumulate(bar):
         tell(bar, diverged=diverged)
     return store
 
@@ -123,26 +123,27 @@ def create(
     path: Path | str, config: ZooConfig, *, root: Path | str | None = None
 ) -> ZooStore:
     """The empty store of a zoo, or the one that somebody has begun."""
-    splits = _images(config.recipe, root, config.n_train, config.n_eval)
+    splits = _images(config, root)
     network = config.recipe.network(splits.n_classes)
     about = {
         "config": json.loads(json.dumps(dataclasses.asdict(config))),
-        "network": described(network),
+        "network": _described(network),
         "dataset": config.recipe.dataset,
         "epochs": list(config.kept),
         "origin": splits.origin,
         "checksums": dict(splits.checksums),
         "version": __version__,
     }
-    counts = {"network": config.n_networks, "epoch": len(config.kept)}
-    sizes = {**counts, "param": network.n_params}
+    sizes = {"network": config.n_networks, "epoch": len(config.kept)}
+    sizes["param"] = network.n_params
     return ZooStore.create(path, sizes, batch=config.group, about=about)
 
 
-def _images(recipe: Recipe, root: Path | str | None, n_train: int, n_eval: int) -> Splits:
+def _images(config: ZooConfig, root: Path | str | None) -> Splits:
     """The images of a zoo, kept in memory while no file of theirs changes."""
-    files = domains.stamp(recipe.dataset, root) if recipe.dataset in CATALOGUE else ""
-    return _kept(recipe, root, n_train, n_eval, files)
+    dataset = config.recipe.dataset
+    files = domains.stamp(dataset, root) if dataset in CATALOGUE else ""
+    return _kept(config.recipe, root, config.n_train, config.n_eval, files)
 
 
 @lru_cache(maxsize=1)
@@ -156,7 +157,7 @@ def _fill(
     path: str, root: Path | str | None, device: str | None, config: ZooConfig, group: int
 ) -> int:
     """Train and write one group; how many of its networks diverged."""
-    splits = _images(config.recipe, root, config.n_train, config.n_eval)
+    splits = _images(config, root)
     store, seeds = ZooStore.open(path), config.seeds(group)
     store.require({"checksums": dict(splits.checksums)})
     arrays = train(config, splits.to(device or default_device()), seeds)
@@ -166,16 +167,15 @@ def _fill(
     return int(diverged.sum())
 
 
-def described(network: Architecture) -> dict[str, str | int]:
-    """What `architecture_of` makes the same architecture from."""
+def _described(network: Architecture) -> dict[str, str | int]:
     names = ("name", "channels", "n_classes", "activation")
     return {name: getattr(network, name) for name in names}
 
 
-def architecture_of(told: Mapping[str, str | int]) -> Architecture:
-    """The architecture of that name, with such channels, classes and activation."""
-    options = {name: value for name, value in told.items() if name != "name"}
-    return choose(ARCHITECTURES, told["name"])(**options)
+def _architecture(spec: Mapping[str, str | int]) -> Architecture:
+    """What `_described` describes."""
+    options = {name: value for name, value in spec.items() if name != "name"}
+    return choose(ARCHITECTURES, spec["name"])(**options)
 
 
 def save_zoo(
@@ -186,27 +186,32 @@ def save_zoo(
     trained: ZooConfig | None = None,
     about: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """A zoo as one safetensors file, its weights in half precision if wanted.
+    """A zoo as one safetensors file; that of a tail has the whole host in it.
 
     Args:
-        trained: how; some studies train further networks so.
+        half: the weights in half precision.
+        trained: as further networks are trained by a study.
         about: joins the metadata, e.g. the command that made it.
-
-    Raises:
-        ConfigError: its networks are subsets of a host, or a reader's own modules.
     """
-    if not isinstance(zoo.architecture, Architecture):
-        raise ConfigError(
-            f"{zoo.architecture.name} is none of {sorted(ARCHITECTURES)}; a tail: tails.save "
-            "saves it; a module of your own: save `w` and keep its code"
-        )
-    tensors = {name: getattr(zoo, name) for name in ("w", *SCORES)}
-    tensors |= {"seeds": torch.tensor(zoo.seeds)}
+    network, tensors = zoo.architecture, {n: getattr(zoo, n) for n in ("w", *SCORES)}
     if half:
         tensors["w"] = tensors["w"].half()
-    spec = {"network": described(zoo.architecture), "dataset": zoo.dataset}
-    spec |= {"epochs": zoo.epochs, "checksums": zoo.checksums and dict(zoo.checksums)}
+    tensors["seeds"] = torch.tensor(zoo.seeds)
+    spec = {"dataset": zoo.dataset, "epochs": zoo.epochs}
+    spec["checksums"] = zoo.checksums and dict(zoo.checksums)
     spec["trained"] = trained and dataclasses.asdict(trained)
+    if isinstance(network, Architecture):
+        spec["network"] = _described(network)
+    elif isinstance(network, Host):
+        names = ("name", "n_classes", "size", "levels")
+        spec["host"] = {name: getattr(network, name) for name in names}
+        spec["host"]["inputs"] = network.inputs and dataclasses.asdict(network.inputs)
+        tensors |= {INSIDE + name: x for name, x in network.model.state_dict().items()}
+    else:
+        raise ConfigError(
+            f"{network.name} is none of {sorted(ARCHITECTURES)} and no host; save `w` of a "
+            "module of your own, and keep its code"
+        )
     checkpoint.save(path, KIND, tensors, spec, about)
 
 
@@ -219,40 +224,46 @@ def shipped(name: str) -> Zoo:
 
 
 def load_zoo(path: Path | str) -> Zoo:
-    """A zoo from such a file, its weights in single precision.
-
-    Raises:
-        DataMissingError: no such file.
-        ArtifactError: the file is damaged, or is no zoo.
-    """
+    """A zoo from such a file, its weights in single precision."""
     return _read(path)[0]
 
 
 def _read(path: Path | str) -> tuple[Zoo, ZooConfig | None]:
-    def make(found: Checkpoint) -> tuple[Zoo, ZooConfig | None]:
-        return _made(found), _trained(found.spec["trained"])
-
-    return checkpoint.load(path, KIND, make, f"run: {ZooStore.script}")
-
-
-def _trained(told: Mapping | None) -> ZooConfig | None:
-    """Of a zoo's configuration what further networks are trained by."""
-    if told is None:
-        return None
-    counts = {name: told[name] for name in ("batch", "n_train")}
-    return ZooConfig(recipe=Recipe(**told["recipe"]), **counts)
+    """The zoo of a file, and how its networks were trained."""
+    remedy = f"run: {ZooStore.script}, or for a tail: python data_scripts/train_tail.py"
+    return checkpoint.load(path, KIND, _made, remedy)
 
 
-def _made(found: Checkpoint) -> Zoo:
-    spec, tensors = found
-    return Zoo(
-        architecture=architecture_of(spec["network"]),
+def _made(file: Checkpoint) -> tuple[Zoo, ZooConfig | None]:
+    spec, tensors = file
+    zoo = Zoo(
+        architecture=_host(file) if "host" in spec else _architecture(spec["network"]),
         epochs=tuple(spec["epochs"]),
         seeds=tuple(tensors["seeds"].tolist()),
         dataset=spec["dataset"],
         checksums=spec["checksums"],
         **{name: tensors[name].float() for name in ("w", *SCORES)},
     )
+    return zoo, _trained(spec["trained"])
+
+
+def _host(file: Checkpoint) -> Host:
+    """A tail's host, as it was."""
+    spec, size = dict(file.spec["host"]), {"size": file.spec["host"]["size"]}
+    blank = stream(0, "replaced at once")
+    host = backbones.build_host(spec["name"], spec["n_classes"], **size, generator=blank)
+    inside = {n: x for n, x in file.tensors.items() if n.startswith(INSIDE)}
+    host.model.load_state_dict({n.removeprefix(INSIDE): x for n, x in inside.items()})
+    inputs = Inputs.of(spec["inputs"]) if spec["inputs"] else None
+    return dataclasses.replace(host, inputs=inputs, levels=tuple(spec["levels"]))
+
+
+def _trained(config: Mapping | None) -> ZooConfig | None:
+    """Of a zoo's configuration what further networks are trained by."""
+    if config is None:
+        return None
+    counts = {name: config[name] for name in ("batch", "n_train")}
+    return ZooConfig(recipe=Recipe(**config["recipe"]), **counts)
 
 
 def find_zoo(name: Path | str) -> Zoo:
@@ -265,9 +276,6 @@ def open_zoo(name: Path | str) -> tuple[Zoo, ZooConfig | None]:
 
     Args:
         name: of a zoo that comes with the package, or the path of a store or file.
-
-    Raises:
-        DataMissingError: no such zoo.
     """
     path = str(expanded(str(SHIPPED.get(str(name), name))))
     if "://" not in path and not Path(path).exists():
@@ -276,8 +284,7 @@ def open_zoo(name: Path | str) -> tuple[Zoo, ZooConfig | None]:
             f"{ZooStore.script}"
         )
     if Path(path).is_file():
-        tail = checkpoint.kind_of(path) == tails.KIND
-        return (tails.load(path), None) if tail else _read(path)
+        return _read(path)
     store = ZooStore.open(path)
     return store.read(), _trained(store.group.attrs["config"])
 

@@ -1,5 +1,7 @@
 """A backbone sees images as its weights were trained to; a size it cannot take is refused."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -10,7 +12,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from hyperlab.base import ConfigError, stream
 from hyperlab.models import backbones, targets
 from hyperlab.models.inputs import Inputs
-from hyperlab.weights import recipes, tails
+from hyperlab.weights import recipes, tails, zoo_store
 
 CPU = torch.device("cpu")
 OWN = {  # mean, deviation, interpolation and pixels of the weights' own data configuration
@@ -104,8 +106,8 @@ def fetched(monkeypatch):
 def test_a_host_with_weights_of_timms_sees_plain_images_in_its_own_way(fetched, tmp_path):
     splits = recipes.load(recipes.RECIPES["digits"]).first(20, 2)
     config = tails.HostConfig.at("smoke")
-    config = tails.replace(config, pretrained=True, size=None, epochs=1)
-    config = tails.replace(config, tail=tails.replace(config.tail, n=1))
+    config = replace(config, pretrained=True, size=None, epochs=1)
+    config = replace(config, tail=replace(config.tail, n=1))
     tail = tails.train_tail(config, "digits", splits)
     host, prepared = tail.architecture, splits.train.images[:3]
     recipe = recipes.RECIPES["digits"]
@@ -113,8 +115,8 @@ def test_a_host_with_weights_of_timms_sees_plain_images_in_its_own_way(fetched, 
     size, inputs = targets.own_inputs("test_resnet")
     assert host.size == size == 160
     torch.testing.assert_close(host.see(prepared), inputs(plain, size, CPU))
-    tails.save(tail, tmp_path / "tail.safetensors")
-    again = tails.load(tmp_path / "tail.safetensors").architecture
+    zoo_store.save_zoo(tail, tmp_path / "tail.safetensors")
+    again = zoo_store.load_zoo(tmp_path / "tail.safetensors").architecture
     assert torch.equal(again.see(prepared), host.see(prepared))
     with pytest.raises(ConfigError, match=r"want images that were in \[0, 1\]"):
         tails.train_host(config, splits)

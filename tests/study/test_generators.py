@@ -67,7 +67,9 @@ def test_one_run_holds_out_its_last_checkpoints(stores):
 def test_a_tail_of_norm_layers_is_compared_as_a_run(tmp_path):
     config = tails.HostConfig.at("smoke")
     splits = recipes.load(RECIPES["digits"]).first(config.n_train, config.n_eval)
-    tails.save(tails.train_tail(config, "digits", splits), tmp_path / "tail.safetensors")
+    zoo_store.save_zoo(
+        tails.train_tail(config, "digits", splits), tmp_path / "tail.safetensors"
+    )
     rows = generators.study(tmp_path / "tail.safetensors", CONFIG, ["VAE"])
     made = {row["generator"] for row in rows["generators"]}
     assert made >= FIXED - {"untrained"} and "untrained" not in made

@@ -87,17 +87,6 @@ def test_biases_alone_tell_channels_apart(net):
     assert torch.equal(found, row) and not torch.equal(hidden, row)
 
 
-def test_signs_that_are_not_asked_for_stay():
-    w = some(SMALL)
-    new = align.match(SMALL, w[1:], w[0], generator=stream(5), signs=False)
-    assert all((sign == 1).all() for sign in new.signs)
-    gaps = [
-        (align.align(SMALL, w[1:], w[0], generator=stream(5), signs=signs) - w[0]).norm()
-        for signs in (True, False)
-    ]
-    assert gaps[0] < gaps[1] < (w[1:] - w[0]).norm()
-
-
 @each
 def test_what_is_matched_cannot_be_matched_better(net):
     w = some(net, 4)

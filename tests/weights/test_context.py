@@ -8,11 +8,11 @@ import torch
 from hyperlab.base import ConfigError, stream
 from hyperlab.models import belonging
 from hyperlab.tasks.episodes import LabelledImages
-from hyperlab.weights import context, fields, flow, sets
+from hyperlab.weights import context, fields, flow
 from hyperlab.weights.context import Caml, DatasetId, MeanFeatures
 from tests.tiny import noise_domain, support, tiny_target
 
-SMOKE = sets.SetConfig.at("smoke")
+SMOKE = context.SetConfig.at("smoke")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def target():
 
 def net(dim, config=SMOKE):
     with flow.lent(stream(0, "net")):
-        found = sets.SetEncoder(dim, config).eval().requires_grad_(requires_grad=False)
+        found = context.SetEncoder(dim, config).eval().requires_grad_(requires_grad=False)
     found.unknown += torch.randn(config.label, generator=stream(0, "unknown"))
     return found
 
@@ -34,13 +34,13 @@ def caml(target):
 
 @pytest.mark.parametrize(("n", "dim"), [(2, 2), (5, 32), (10, 32), (32, 32)])
 def test_label_vectors_are_a_simplex(n, dim):
-    vectors = sets.elmes(n, dim, stream(0)).double()
+    vectors = context.elmes(n, dim, stream(0)).double()
     inner = vectors @ vectors.T
     wanted = torch.full((n, n), -1 / (n - 1)).double().fill_diagonal_(1)
     torch.testing.assert_close(inner, wanted, atol=1e-6, rtol=0)
     assert vectors.sum(0).abs().max() < 1e-5
     with pytest.raises(ConfigError, match="want 2 to"):
-        sets.elmes(dim + 1, dim, stream(0))
+        context.elmes(dim + 1, dim, stream(0))
 
 
 def shuffled(pool, seed=0):
@@ -136,16 +136,16 @@ def blobs(n_classes, seed):
 def test_a_set_encoder_learns_to_name_new_classes():
     config = replace(SMOKE, n_classes=4, steps=300, batch=8)
     pools = [blobs(30, seed) for seed in (0, 1)]
-    found = sets.fit_sets(pools, config, generator=stream(4))
+    found = context.fit_sets(pools, config, generator=stream(4))
     how = {"n_sets": 50, "n_shot": 2, "generator": stream(5)}
-    assert sets.right_share(found, [blobs(30, 2)], **how) > 0.6
+    assert context.right_share(found, [blobs(30, 2)], **how) > 0.6
     with pytest.raises(ConfigError, match="4 classes with 3 images each; have 3"):
-        sets.fit_sets([blobs(3, 0)], config, generator=stream(4))
+        context.fit_sets([blobs(3, 0)], config, generator=stream(4))
 
 
 def test_drawn_sets_hold_one_domain_and_no_query_twice():
     pools = [(torch.arange(24.0)[:, None], torch.arange(24) // 4)]
-    known, labels, asked = sets.draw_sets(pools, (5, 3, 2), stream(6))
+    known, labels, asked = context.draw_sets(pools, (5, 3, 2), stream(6))
     assert known.shape == (5, 6, 1) and asked.shape == (5, 3, 1)
     classes = (known // 4).view(5, 3, 2)
     assert (classes[..., 0] == classes[..., 1]).all()

@@ -26,7 +26,7 @@ def error(encoder, w):
 
 
 def test_the_identity_keeps_everything(w):
-    encoder = encoders.Identity(w)
+    encoder = encoders.Encoder(w)
     assert encoder.latent == NET.n_params and error(encoder, w) < 1e-5
     assert encoder.encode(w).std(0, correction=0).mean() == pytest.approx(1, rel=1e-3)
 
@@ -88,7 +88,7 @@ def test_behaviour_is_nothing_for_the_same_network_and_pulls_towards_it(w):
 
 def test_the_ceiling_of_the_identity_is_the_networks_own_accuracy(w):
     data = torch.randn(40, 1, 28, 28, generator=stream(7)), torch.arange(40) % 10
-    found = encoders.ceiling(NET, encoders.Identity(w), w, data)
+    found = encoders.ceiling(NET, encoders.Encoder(w), w, data)
     assert torch.equal(found.before, found.after) and found.drop == 0
 
 
@@ -131,17 +131,15 @@ def test_the_last_chunk_code_writes_only_the_end_of_the_row(w):
 
 def test_what_does_not_fit_is_named(w):
     with pytest.raises(ConfigError, match="networks of 2464 weights, got 2463"):
-        encoders.Identity(w).encode(w[:, 1:])
-    with pytest.raises(ConfigError, match="finite weights"):
-        encoders.Identity(w * float("nan"))
+        encoders.Encoder(w).encode(w[:, 1:])
+    with pytest.raises(ConfigError, match="8 of 8 training networks"):
+        encoders.Encoder(w * float("nan"))
     with pytest.raises(ConfigError, match="8 networks have 1 to 7 components: 8"):
         encoders.PCA(w, 8)
     with pytest.raises(ConfigError, match="latent"):
         EncoderConfig(latent=0)
     broken = w.index_fill(0, torch.tensor(3), float("nan"))
-    with pytest.raises(
-        ConfigError, match=r"networks \[3\] have weights that are not finite"
-    ):
+    with pytest.raises(ConfigError, match=r"1 of 8 encoded networks .* rows \[3\]"):
         encoders.PCA(w, 2).encode(broken)
     with pytest.raises(ConfigError, match="codes of 2 numbers, got 3"):
         encoders.PCA(w, 2).decode(torch.zeros(1, 3))

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from hyperlab import solvers
-from hyperlab.base import ArtifactError, ConfigError, stream
+from hyperlab.base import ConfigError, stream
 from hyperlab.study.retrieval import RetrievalConfig
 from hyperlab.weights import fields, flow
-from hyperlab.weights.flow import PRIORS, Flow, FlowConfig
+from hyperlab.weights.flow import PRIORS, FlowConfig
 from hyperlab.weights.head_generators import GeneratorConfig
 
 QUICK = FlowConfig(prior="normal", width=64, depth=2, steps=400, batch=128, lr=3e-3)
@@ -37,14 +37,9 @@ def test_the_loss_and_its_target_are_torchcfms():
     torch.testing.assert_close(flow.flow_loss(velocity, x0, x1, t), theirs)
 
 
-@pytest.mark.parametrize(
-    ("prior", "std"), [("normal", 1), ("kaiming_normal", 0.25), ("kaiming_uniform", 0.25)]
-)
+@pytest.mark.parametrize(("prior", "std"), [("normal", 1), ("kaiming_normal", 0.25)])
 def test_priors_have_kaimings_variance(prior, std):
-    found = PRIORS[prior](4_000, 32, stream(0))
-    assert found.std() == pytest.approx(std, rel=0.01)
-    if prior == "kaiming_uniform":
-        assert found.abs().max() <= (6 / 32) ** 0.5
+    assert PRIORS[prior](4_000, 32, stream(0)).std() == pytest.approx(std, rel=0.01)
 
 
 def test_between_gaussians_the_velocity_is_the_known_affine_one():
@@ -114,18 +109,11 @@ def test_within_conditions_samples_reach_the_mode_that_was_asked_for():
         assert (near == label).float().mean() > 0.97
 
 
-def test_a_context_and_the_coupling_of_whole_batches_are_refused(tmp_path):
+def test_a_context_and_the_coupling_of_whole_batches_are_refused():
     x1, told = MODES[LABELS], torch.eye(8)[LABELS]
     config = replace(QUICK, coupling="optimal", steps=1)
     with pytest.raises(ConfigError, match="take 'optimal_within'"):
         flow.fit_flow(x1, config, context=told, generator=stream(0))
-    old = flow.fit_flow(
-        x1, replace(config, coupling="independent"), context=told, generator=stream(0)
-    )
-    old.config = config
-    old.save(tmp_path / "skewed")
-    with pytest.raises(ArtifactError, match="take 'optimal_within'"):
-        Flow.load(tmp_path / "skewed")
     assert len(flow.fit_flow(x1, config, generator=stream(0)).mean) == 2
     with pytest.raises(ConfigError, match="take 'optimal_within'"):
         RetrievalConfig(flow=config)
@@ -175,17 +163,12 @@ def test_the_adaptive_solver_agrees_with_many_small_steps_and_is_counted(blobs):
         found.sample(2, generator=stream(0), method="eular")
 
 
-def test_a_flow_may_start_from_a_prior_that_is_given(tmp_path):
+def test_a_flow_may_start_from_a_prior_that_is_given():
     prior = lambda n, dim, generator: 3 + torch.randn(n, dim, generator=generator)
     config = replace(QUICK, prior=prior, steps=2)
     found = flow.fit_flow(points(20, 4), config, generator=stream(14))
     path = found.path(5, generator=stream(15), steps=2)
     torch.testing.assert_close(path[0], prior(5, 4, stream(15)), rtol=1e-4, atol=1e-4)
-    found.save(tmp_path / "flow")
-    again = Flow.load(tmp_path / "flow", prior=prior)
-    assert torch.equal(again.path(5, generator=stream(15), steps=2), path)
-    with pytest.raises(ConfigError, match="prior of its own"):
-        Flow.load(tmp_path / "flow")
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 4), (2, 5), (3, 1, 3)])
@@ -246,5 +229,5 @@ def test_unknown_options_are_named():
 
 def test_every_point_wants_a_context_and_a_label(unchecked_shapes):
     for about in ({"labels": torch.arange(3)}, {"context": points(5)}):
-        with pytest.raises(ConfigError, match="4 points want a context and a label each"):
+        with pytest.raises(ConfigError, match="4 points want a (context|label) each"):
             flow.fit_flow(points(4), QUICK, generator=stream(0), **about)

@@ -9,7 +9,7 @@ from torch import nn
 from hyperlab.base import ConfigError, stream
 from hyperlab.models import cnn
 from hyperlab.nn import lent
-from hyperlab.weights import align, flow, graph
+from hyperlab.weights import align, graph, recipes
 from hyperlab.weights.encoders import EncoderConfig
 from hyperlab.weights.graph import GraphConfig
 
@@ -23,7 +23,8 @@ def some(net, n=6):
     g, parts = stream(0, net.name), []
     for layer in net.layers:
         fan_in = layer.n_params // layer.n_out - 1
-        weights = flow.kaiming_uniform(n * layer.n_out, fan_in, g).view(n, -1)
+        u = torch.rand(n * layer.n_out, fan_in, generator=g)
+        weights = recipes.kaiming_uniform(u, fan_in).view(n, -1)
         u = torch.rand(n, layer.n_out, generator=g)
         parts += [weights, (2 * u - 1) / fan_in**0.5]
     return torch.cat(parts, 1)

@@ -120,7 +120,7 @@ def test_checkpoints_are_judged_encoded_and_generated_like_networks_of_a_zoo(tai
     assert novelty.judge(w[::2], originals).max_iou == 1
     means = BASELINES["average of 2"](w[::2], 5, stream(0, "mean"))
     assert novelty.judge(means, originals).accuracy > own.accuracy - 0.1
-    assert encoders.ceiling(host, encoders.Identity(w), w, test).drop == 0
+    assert encoders.ceiling(host, encoders.Encoder(w), w, test).drop == 0
     behave = encoders.behaviour(
         host, splits.train.images, queries=8, generator=stream(0, "q")
     )

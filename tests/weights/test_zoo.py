@@ -256,7 +256,7 @@ def test_a_zoo_of_networks_that_are_unknown_is_named(tmp_path):
     [
         (
             lambda z: {"w": z.w.index_fill(0, torch.tensor([3]), torch.nan)},
-            r"networks \[3\]",
+            r"1 of 10 trained networks .* rows \[3\]",
         ),
         (lambda z: {"w": z.w[..., :-1]}, "has 2464 weights, got rows of 2463"),
         (
