@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import draw_figures
 import psutil
 import pytest
 import script
 from PIL import Image
 from typer.testing import CliRunner
 
-from hyperlab.apps import film
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.weights import zoo_store
 from tests.browser.lab import browser_path
@@ -247,7 +247,10 @@ def test_the_readmes_picture_is_drawn(tmp_path, monkeypatch):
     said = run("draw_figures.py", "--scale", "smoke", "--out", tmp_path)
     assert said.returncode == 0, said.stderr
     with Image.open(tmp_path / "stepper.gif") as picture:
-        assert picture.n_frames == 5 and picture.size == (film.WIDTH, film.HEIGHT)
+        assert picture.n_frames == 5 and picture.size == (
+            draw_figures.WIDTH,
+            draw_figures.HEIGHT,
+        )
     found = json.loads((tmp_path / "stepper.json").read_text(encoding="utf-8"))
     assert len(found["accuracy_by_step"]) == 5
     assert found["accuracy_by_step"][-1] == found["after"]

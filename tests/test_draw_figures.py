@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
+import draw_figures as film
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from hyperlab.apps import film
 from tests.apps.states import stepped
 
 N = 12  # query images
