@@ -3,6 +3,7 @@
 Points are k x 2 arrays in [-1, 1], x to the right, y down; colours are numbers in [0, 1].
 """
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 Array = np.ndarray
+Streams = Iterable[Generator]  # of each image its random generator
+Pictures = Iterator[Array]  # h x w (x 3), floats around [0, 1]
 OVERSAMPLING = 3  # drawn pixels per final pixel, along each axis
 
 

@@ -11,7 +11,7 @@ from numpy.random import Generator, default_rng
 from ...base import ConfigError, choose
 from ..domains import Domain
 from . import strokes, textures, things
-from .canvas import Array
+from .canvas import Pictures, Streams
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Family:
 
     Args:
         cousin: the real data set that it resembles.
-        recipe: one picture, h x w (x 3) floats, of `size` pixels: `recipe(class's generator,
-            domain's generator, image's generator, size)`.
+        recipe: a picture of `size` pixels for each image: `recipe(class's generator, domain's
+            generator, images' generators, size)`.
     """
 
     name: str
     cousin: str
-    recipe: Callable[[Generator, Generator, Generator, int], Array]
+    recipe: Callable[[Generator, Generator, Streams, int], Pictures]
 
 
 FAMILIES: dict[str, Family] = {
@@ -95,10 +95,8 @@ def render(
 def _draw_class(family: Family, number: int, n: int, size: int, seed: int) -> np.ndarray:
     """The images of one class, uint8 n x channels x size x size."""
     root = (zlib.crc32(family.name.encode()), seed)
-    places = [
-        [(1, number), (0,), (2, number, j)] for j in range(n)
-    ]  # of class, domain, image
-    streams = [[default_rng([*root, *place]) for place in row] for row in places]
-    stack = np.stack([family.recipe(*row, size) for row in streams])
+    klass, theme = default_rng([*root, 1, number]), default_rng([*root, 0])
+    rngs = (default_rng([*root, 2, number, j]) for j in range(n))
+    stack = np.stack(list(family.recipe(klass, theme, rngs, size)))
     stack = (stack * 255 + 0.5).clip(0, 255).astype(np.uint8)
     return stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)

@@ -8,6 +8,8 @@ from numpy.random import Generator
 from .canvas import (
     Array,
     Canvas,
+    Pictures,
+    Streams,
     between,
     blob,
     blurred,
@@ -110,22 +112,22 @@ def _cloudy(klass: Generator) -> Pattern:
 PATTERNS = (_stripes, _checks, _dots, _waves, _weave, _bricks, _pebbles, _cloudy)
 
 
-def textures(klass: Generator, theme: Generator, rng: Generator, size: int) -> Array:
+def textures(klass: Generator, theme: Generator, rngs: Streams, size: int) -> Pictures:
     """Describable textures: stripes, checks, dots, waves, weaves, bricks, pebbles, fog."""
     pattern = PATTERNS[klass.integers(len(PATTERNS))](klass)
     rate, angle = klass.uniform(7, 22), klass.uniform(0, np.pi)
     palette = [between(theme, [0.0, 0.05, 0.2], [1.0, 0.7, 1.0]) for _ in range(5)]
     first, second = (palette[i] for i in klass.choice(5, 2, replace=False))
     warp, grain = klass.choice([0.0, 0.5, 1.2]), klass.uniform(0.01, 0.06)
-
-    x, y = grid(size)
-    turn, step = angle + rng.normal() * 0.2, rate * np.exp(rng.normal() * 0.15)
-    u = step * (np.cos(turn) * x + np.sin(turn) * y) + rng.uniform(0, 12) + 60
-    v = step * (np.cos(turn) * y - np.sin(turn) * x) + rng.uniform(0, 12) + 60
-    bend = warp * clouds(rng, size, 5) * 3
-    mask = pattern(u + bend, v + bend, rng)[:, :, None]
-    low, high = tinted(rng, first, 0.2), tinted(rng, second, 0.2)
-    return lit(rng, (low + (high - low) * mask).astype(np.float32), 0.2, grain)
+    for rng in rngs:
+        x, y = grid(size)
+        turn, step = angle + rng.normal() * 0.2, rate * np.exp(rng.normal() * 0.15)
+        u = step * (np.cos(turn) * x + np.sin(turn) * y) + rng.uniform(0, 12) + 60
+        v = step * (np.cos(turn) * y - np.sin(turn) * x) + rng.uniform(0, 12) + 60
+        bend = warp * clouds(rng, size, 5) * 3
+        mask = pattern(u + bend, v + bend, rng)[:, :, None]
+        low, high = tinted(rng, first, 0.2), tinted(rng, second, 0.2)
+        yield lit(rng, (low + (high - low) * mask).astype(np.float32), 0.2, grain)
 
 
 EARTH = np.array(  # crop, meadow, forest, soil, sand, water, asphalt, roof, straw, wetland
@@ -151,7 +153,7 @@ def _parcels(rng: Generator, size: int, n: int, regular: float, angle: float) ->
     return distance.argmin(0)
 
 
-def land_cover(klass: Generator, theme: Generator, rng: Generator, size: int) -> Array:
+def land_cover(klass: Generator, theme: Generator, rngs: Streams, size: int) -> Pictures:
     """Land from above: parcels, forests, water, roads and roofs, placed anew each time."""
     haze, tone = theme.uniform(0.0, 0.3), theme.normal(size=3) * 0.04
     colours = EARTH[klass.choice(len(EARTH), int(klass.integers(2, 5)), replace=False)]
@@ -162,25 +164,25 @@ def land_cover(klass: Generator, theme: Generator, rng: Generator, size: int) ->
     n_roofs = int(klass.choice([0, 0, 0, 5, 14, 28]))
     river, grain = klass.random() < 0.25, klass.uniform(0.01, 0.12)
     roof = EARTH[[4, 6, 7][klass.integers(3)]] + 0.15
-
-    angle = rng.uniform(0, 3.14)
-    kinds = rng.choice(len(colours), 64, p=share)
-    tones = colours[kinds] * np.exp(rng.normal(size=(64, 1)) * 0.1)
-    land = tones[_parcels(rng, size, n_parcels, regular, angle)]
-    land = land * (1 + grain * 3 * (clouds(rng, size, 16) - 0.5)[:, :, None])
-    canvas = Canvas.over(land)
-    if river:
-        _river(canvas, rng)
-    headings = angle + rng.choice([0, 1.57], n_roads)
-    for heading in headings + rng.normal(size=n_roads) * 0.1:
-        along = np.array([np.cos(heading), np.sin(heading)])
-        middle = rng.uniform(-0.7, 0.7, 2)
-        grey = np.full(3, rng.uniform(0.5, 0.75))
-        canvas.line(np.stack([middle - 3 * along, middle + 3 * along]), grey, 0.07)
-    for _ in range(int(n_roofs * rng.uniform(0.6, 1.3))):
-        _roof(canvas, rng, roof, angle)
-    picture = canvas.array() * (1 - haze) + haze * 0.55
-    return blurred(lit(rng, picture.astype(np.float32), 0.12, grain * 0.4), 0.4)
+    for rng in rngs:
+        angle = rng.uniform(0, 3.14)
+        kinds = rng.choice(len(colours), 64, p=share)
+        tones = colours[kinds] * np.exp(rng.normal(size=(64, 1)) * 0.1)
+        land = tones[_parcels(rng, size, n_parcels, regular, angle)]
+        land = land * (1 + grain * 3 * (clouds(rng, size, 16) - 0.5)[:, :, None])
+        canvas = Canvas.over(land)
+        if river:
+            _river(canvas, rng)
+        headings = angle + rng.choice([0, 1.57], n_roads)
+        for heading in headings + rng.normal(size=n_roads) * 0.1:
+            along = np.array([np.cos(heading), np.sin(heading)])
+            middle = rng.uniform(-0.7, 0.7, 2)
+            grey = np.full(3, rng.uniform(0.5, 0.75))
+            canvas.line(np.stack([middle - 3 * along, middle + 3 * along]), grey, 0.07)
+        for _ in range(int(n_roofs * rng.uniform(0.6, 1.3))):
+            _roof(canvas, rng, roof, angle)
+        picture = canvas.array() * (1 - haze) + haze * 0.55
+        yield blurred(lit(rng, picture.astype(np.float32), 0.12, grain * 0.4), 0.4)
 
 
 def _river(canvas: Canvas, rng: Generator) -> None:
@@ -198,7 +200,7 @@ def _roof(canvas: Canvas, rng: Generator, colour: Array, angle: float) -> None:
     canvas.fill(corners, tinted(rng, colour, 0.2))
 
 
-def radiographs(klass: Generator, theme: Generator, rng: Generator, size: int) -> Array:
+def radiographs(klass: Generator, theme: Generator, rngs: Streams, size: int) -> Pictures:
     """Grey shadows of a body: two lungs, ribs, a heart, and soft opacities."""
     gap, tall = klass.uniform(0.3, 0.55), klass.uniform(0.4, 0.9)
     wide = klass.uniform(0.15, 0.38)
@@ -206,21 +208,21 @@ def radiographs(klass: Generator, theme: Generator, rng: Generator, size: int) -
     n_ribs, rib = klass.uniform(8, 20), klass.uniform(0.05, 0.25)
     spots = klass.uniform(-0.6, 0.6, (int(klass.integers(0, 4)), 2))
     dense, body = klass.uniform(0.15, 0.45), theme.uniform(0.55, 0.75)
-
-    x, y = grid(size) * np.exp(rng.normal() * 0.08) + rng.normal(size=(2, 1, 1)) * 0.06
-    x = x + 0.1 * rng.normal() * y
-    picture = body - 0.25 * (x * x) ** 2
-    picture = picture + rib * 0.5 * np.sin(n_ribs * (y + 0.5 * x * x))
-    for s in (-1, 1):
-        depth = ((x - s * gap) / wide) ** 2 + ((y + 0.05) / tall) ** 2
-        picture = picture - rng.uniform(0.3, 0.45) * _smooth(1 - depth, 6.0)
-    beat = ((x - side - rng.normal() * 0.04) / heart) ** 2
-    beat = beat + ((y - 0.3) / (heart * 1.3)) ** 2
-    picture = picture + 0.35 * _smooth(1 - beat, 5.0) + 0.3 * np.exp(-((x / 0.12) ** 2))
-    for spot in spots + rng.normal(size=spots.shape) * 0.08:
-        away = (x - spot[0]) ** 2 + (y - spot[1]) ** 2
-        picture = picture + dense * rng.uniform(0.6, 1.3) * np.exp(-away / 0.05)
-    return lit(rng, picture.astype(np.float32), 0.12, 0.03)
+    for rng in rngs:
+        x, y = grid(size) * np.exp(rng.normal() * 0.08) + rng.normal(size=(2, 1, 1)) * 0.06
+        x = x + 0.1 * rng.normal() * y
+        picture = body - 0.25 * (x * x) ** 2
+        picture = picture + rib * 0.5 * np.sin(n_ribs * (y + 0.5 * x * x))
+        for s in (-1, 1):
+            depth = ((x - s * gap) / wide) ** 2 + ((y + 0.05) / tall) ** 2
+            picture = picture - rng.uniform(0.3, 0.45) * _smooth(1 - depth, 6.0)
+        beat = ((x - side - rng.normal() * 0.04) / heart) ** 2
+        beat = beat + ((y - 0.3) / (heart * 1.3)) ** 2
+        picture = picture + 0.35 * _smooth(1 - beat, 5.0) + 0.3 * np.exp(-((x / 0.12) ** 2))
+        for spot in spots + rng.normal(size=spots.shape) * 0.08:
+            away = (x - spot[0]) ** 2 + (y - spot[1]) ** 2
+            picture = picture + dense * rng.uniform(0.6, 1.3) * np.exp(-away / 0.05)
+        yield lit(rng, picture.astype(np.float32), 0.12, 0.03)
 
 
 def _nucleus(klass: Generator) -> Array:
@@ -238,7 +240,7 @@ def _nucleus(klass: Generator) -> Array:
     return np.concatenate([centres, radii], 1)
 
 
-def cells(klass: Generator, theme: Generator, rng: Generator, size: int) -> Array:
+def cells(klass: Generator, theme: Generator, rngs: Streams, size: int) -> Pictures:
     """Stained blood cells: nucleus, plasma and granules among pale red cells."""
     plasma = between(klass, [0.7, 0.1, 0.75], [1.0, 0.4, 0.95])
     stain = between(klass, [0.65, 0.35, 0.4], [0.88, 0.75, 0.7])
@@ -247,26 +249,26 @@ def cells(klass: Generator, theme: Generator, rng: Generator, size: int) -> Arra
     radius, n_cells = klass.uniform(0.4, 0.85), int(klass.choice([1, 1, 1, 2, 4]))
     glass = between(theme, [0.9, 0.05, 0.82], [1.15, 0.18, 0.95])
     red = between(theme, [0.95, 0.15, 0.75], [1.05, 0.35, 0.9])
-
-    canvas = Canvas(size, tinted(rng, glass, 0.04))
-    for spot in rng.uniform(-1.1, 1.1, (int(rng.integers(2, 6)), 1, 2)):
-        canvas.fill(ring(20) * 0.4 + spot, red)
-        canvas.fill(ring(12) * 0.15 + spot, red * 0.5 + glass * 0.5)
-    tones = [tinted(rng, c, 0.08) for c in (plasma, stain, grain_ink)]
-    middle = rng.normal(size=2) * 0.12
-    for i in range(n_cells):
-        scale, centre = radius * rng.uniform(0.85, 1.15) / n_cells**0.4, middle
-        if n_cells > 1:
-            centre = middle + 0.55 * turned(ring(n_cells), rng.random())[i]
-        canvas.fill(blob(wobble(rng, 3, 0.06)) * scale + centre, tones[0])
-        core = turned(lobes[:, :2], rng.uniform(0, 6.28))
-        core = core + rng.normal(size=core.shape) * 0.06
-        canvas.discs(core * scale + centre, lobes[:, 2] * scale, tones[1])
-        if n_grains:
-            dust = rng.normal(size=(n_grains, 2)) * 0.4 * scale + centre
-            canvas.discs(dust, 0.045, tones[2])
-    picture = blurred(blurred(canvas.array(), 0.8), rng.uniform(0, 1))
-    return lit(rng, picture, 0.06, 0.02)
+    for rng in rngs:
+        canvas = Canvas(size, tinted(rng, glass, 0.04))
+        for spot in rng.uniform(-1.1, 1.1, (int(rng.integers(2, 6)), 1, 2)):
+            canvas.fill(ring(20) * 0.4 + spot, red)
+            canvas.fill(ring(12) * 0.15 + spot, red * 0.5 + glass * 0.5)
+        tones = [tinted(rng, c, 0.08) for c in (plasma, stain, grain_ink)]
+        middle = rng.normal(size=2) * 0.12
+        for i in range(n_cells):
+            scale, centre = radius * rng.uniform(0.85, 1.15) / n_cells**0.4, middle
+            if n_cells > 1:
+                centre = middle + 0.55 * turned(ring(n_cells), rng.random())[i]
+            canvas.fill(blob(wobble(rng, 3, 0.06)) * scale + centre, tones[0])
+            core = turned(lobes[:, :2], rng.uniform(0, 6.28))
+            core = core + rng.normal(size=core.shape) * 0.06
+            canvas.discs(core * scale + centre, lobes[:, 2] * scale, tones[1])
+            if n_grains:
+                dust = rng.normal(size=(n_grains, 2)) * 0.4 * scale + centre
+                canvas.discs(dust, 0.045, tones[2])
+        picture = blurred(blurred(canvas.array(), 0.8), rng.uniform(0, 1))
+        yield lit(rng, picture, 0.06, 0.02)
 
 
 def scenery(rng: Generator, size: int, base: Array, contrast: float) -> Array:
