@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import Progress, choose, silent
-from hyperlab.study import claims, timing
+from hyperlab.study import claims
 from hyperlab.study.audit import (
     LOOKS,
     MODELS,
@@ -33,6 +33,7 @@ import typer
 from tqdm import tqdm
 
 import script
+import study
 
 Row = dict[str, object]
 ALL = "all"
@@ -318,15 +319,12 @@ def main(
     if again:
         facts = json.loads(again.read_text(encoding="utf-8"))
         facts |= derived(facts["rows"], facts["device"], gained)
-        script.keep(out.with_suffix(".json"), facts, markdown(facts))
+        study.write(out.with_suffix(".json"), facts, markdown(facts))
         return
     jobs, timed = plan_of(scale, device, repeats)
     found = report(jobs, timed, gained, workers=workers, progress=tqdm)
-    facts = {"command": timing.command(), "scale": scale}
-    facts |= {"device": device, "machine": timing.machine()}
-    facts |= {"versions": timing.versions(["torch", "timm"])}
-    facts |= found
-    script.keep(out.with_suffix(".json"), facts, markdown(facts))
+    facts = study.about("torch", "timm", scale=scale, device=device) | found
+    study.write(out.with_suffix(".json"), facts, markdown(facts))
     print(f"wrote {out}.json and {out}.md")
 
 

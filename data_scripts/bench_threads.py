@@ -11,13 +11,13 @@ from statistics import median
 from typing import Annotated
 
 from hyperlab.base import ArtifactError, Progress, silent
-from hyperlab.study import timing
 from hyperlab.study.tables import table
 
 import typer
 from tqdm.auto import tqdm
 
 import script
+import study
 
 BUSY = "while True: pass"
 STEPS = """
@@ -142,15 +142,9 @@ def main(
     program = ["data_scripts/run_notebooks.py", *notebook] if only else ["-c", STEPS]
     rounds = {"repeats": repeats, "limit_s": limit_s, "progress": tqdm}
     seconds = measure(trees, program, **rounds)
-    found = {
-        "command": timing.command(),
-        "what": what,
-        "n": {"repeats": repeats, "limit_s": limit_s},
-        "machine": timing.machine(),
-        "versions": timing.versions(["torch"]),
-        "seconds": seconds,
-    }
-    script.keep(out, found, markdown(found))
+    n = {"repeats": repeats, "limit_s": limit_s}
+    found = study.about("torch", what=what, n=n) | {"seconds": seconds}
+    study.write(out, found, markdown(found))
 
 
 if __name__ == "__main__":

@@ -6,21 +6,19 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import whole_file
-from hyperlab.study import (
-    claims,
-    generator_tables,
-    head_tables,
-    retrieval_tables,
-    start_tables,
-    through_tables,
-)
+from hyperlab.study import claims
 
 import typer
 
 import audit_cost
 import bench_threads
+import compare_generators
+import compare_heads
 import compare_precision
+import compare_starts
+import finetune_through
 import plan_collection
+import retrieve_networks
 import script
 from course import times
 
@@ -28,22 +26,22 @@ Printer = Callable[[Mapping], str]  # figures -> Markdown
 PLAN = "python data_scripts/plan_collection.py"
 # JSON -> Markdown and its printer; figures with a "summary" are printed by `claims`.
 PRINTERS: dict[str, tuple[str, Printer]] = {
-    "adapters": ("adapters", head_tables.adapters_markdown),
+    "adapters": ("adapters", compare_heads.adapters_markdown),
     "bench_collection": ("collection", lambda found: plan_collection.markdown(found, PLAN)),
     "bench_threads": ("bench_threads", bench_threads.markdown),
     "bench_threads_07": ("bench_threads_07", bench_threads.markdown),
     "bench_threads_07_laptop": ("bench_threads_07_laptop", bench_threads.markdown),
     "cost": ("cost", audit_cost.markdown),
     "course": ("course", times.markdown),
-    "generators": ("generators", lambda found: generator_tables.markdown(found["zoos"])),
-    "heads": ("heads", head_tables.heads_markdown),
+    "generators": ("generators", compare_generators.STUDY.text),
+    "heads": ("heads", compare_heads.heads_markdown),
     "precision": (
         "precision",
         lambda f: compare_precision.markdown(f["percent of the path"]),
     ),
-    "retrieval": ("retrieval", retrieval_tables.markdown),
-    "starts": ("starts", lambda found: start_tables.markdown(found["zoos"])),
-    "through": ("through", lambda found: through_tables.markdown(found["pairs"])),
+    "retrieval": ("retrieval", retrieve_networks.STUDY.text),
+    "starts": ("starts", compare_starts.STUDY.text),
+    "through": ("through", finetune_through.STUDY.text),
 }
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import json
 import os
 import re
 import sys
@@ -17,9 +16,9 @@ from hyperlab.base import (
     HyperlabError,
     choose,
     default_device,
+    distinct,
     expanded,
     find_device,
-    whole_file,
     writable,
 )
 from hyperlab.executor import Executor
@@ -128,17 +127,15 @@ def _expanded(option: object) -> object:
     return option
 
 
-def keep(path: Path, found: object, table: str) -> None:
-    """Facts as `path`, JSON, and the same for people beside it, as .md; each file whole."""
-    with whole_file(path) as draft:
-        draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    with whole_file(path.with_suffix(".md")) as draft:
-        draft.write_text(table, encoding="utf-8")
-
-
 def words(text: str) -> tuple[str, ...]:
     """ "a, b" -> ("a", "b"); nothing -> ()."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def by_stem(paths: str) -> dict[str, str]:
+    """ "a/zoo,digits" -> {"zoo": "a/zoo", "digits": "digits"}; ConfigError: a name comes twice."""
+    distinct([Path(path).stem for path in words(paths)], "names of zoos")
+    return {Path(path).stem: path for path in words(paths)}
 
 
 def share(text: str) -> tuple[int, int]:
@@ -181,20 +178,6 @@ def numbers(text: str, option: str, *, n: int = 0) -> tuple[int, ...]:
             f"{option} takes {wanted} such as {'6,7,8'[: 2 * (n or 3) - 1]}; got {text!r}"
         )
     return tuple(map(int, found))
-
-
-def joined(path: Path, part: str) -> dict[str, dict]:
-    """What is in a file that this run adds to, {"zoos": {...}}; empty without a file.
-
-    Raises:
-        ConfigError: another script wrote the file.
-    """
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {part: {}}
-    if part not in found:
-        raise ConfigError(
-            f"{path} has {list(found)} and no {part!r}: another script wrote it; take another --out"
-        )
-    return found
 
 
 def executor(part: str, workers: int, scheduler: str, device: torch.device) -> Executor:

@@ -94,12 +94,13 @@ from pathlib import Path
 import typer
 from hyperlab.study import tables, timing
 import script
+import study
 from hyperlab.tasks import own
 
 def main(data: Path = Path()) -> None:
     found = own.read(data)
     names = [found.domain.name, *found.domain.class_names, *found.skipped]
-    script.keep(data / "table.json", {"± é": names}, f"± {names} {timing.command()}")
+    study.write(data / "table.json", {"± é": names}, f"± {names} {timing.command()}")
     assert tables.written(data / "table.json", "x.py")["± é"][0] == found.domain.name
     typer.echo(f"± {found.domain.name} {data}")
 

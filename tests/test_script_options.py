@@ -11,8 +11,8 @@ import script
 
 from hyperlab.base import ConfigError
 from hyperlab.hyperflow import collect
-from hyperlab.study import experiments, generators, methods, starts, through
-from hyperlab.weights import zoo_store
+from hyperlab.study import experiments, methods
+from hyperlab.weights import encoders, zoo_store
 from hyperlab.weights.zoo import ZooConfig
 
 SCRIPTS = Path(__file__).parents[1] / "data_scripts"
@@ -29,9 +29,7 @@ def said(monkeypatch, tmp_path, capsys):
         (experiments, "evaluate"),
         (experiments, "own_means"),
         (collect, "collect"),
-        (generators, "study"),
-        (starts, "study"),
-        (through, "study"),
+        (encoders, "fit_vae"),
     ):
         monkeypatch.setattr(module, name, work)
     monkeypatch.chdir(tmp_path)
@@ -110,8 +108,7 @@ def test_images_of_all_zoos_are_there_before_the_first_is_measured(
         zoo = replace(zoo, dataset="mnist") if path == "other" else zoo
         return zoo, ZooConfig.at("laptop", "digits")
 
-    monkeypatch.setattr(starts, "opened", opened)
-    monkeypatch.setattr(zoo_store, "find_zoo", lambda path: opened(path)[0])
+    monkeypatch.setattr(zoo_store, "open_zoo", opened)
     words = said(name, *arguments, "--scale", "smoke", "--data", tmp_path)
     assert "mnist" in words and "download_data.py" in words
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hyperlab.base import SCALES
 from hyperlab.study import timing
 
-import script
+import study
 from . import runner
 from .recorded import PLOT
 from .runner import Run
@@ -21,7 +21,7 @@ def keep(path: Path, runs: Sequence[Run], scale: str) -> None:
     """Write the runs into `path`, JSON, and the .md beside it; what else is there stays."""
     facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     facts = add(facts, runs, scale)
-    script.keep(path, facts, markdown(facts))
+    study.write(path, facts, markdown(facts))
 
 
 def add(facts: Facts, runs: Sequence[Run], scale: str) -> Facts:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from hyperlab.apps.state import Choice, Figure, State, Whole, kept, setting
 from hyperlab.base import ConfigError, stream
-from hyperlab.study.retrieval import DataSet, Retriever
 from hyperlab.tasks.episodes import LabelledImages
 from hyperlab.views import figures, images
 from hyperlab.weights import context
+from hyperlab.weights.retriever import DataSet, Retriever
 from hyperlab.weights.zoo import accuracies
 
 N_NETWORKS = 8

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,8 +13,9 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from ..base import DataMissingError, expanded, stream
+from ..base import ConfigError, DataMissingError, expanded, stream
 
+Row = dict[str, object]
 FEWEST = 3  # units below which a mean gets no interval
 Number = TypeVar("Number", float, Tensor, np.ndarray, pd.Series)
 
@@ -48,6 +50,31 @@ def spread(name: str, values: pd.Series) -> dict[str, float]:
     """Columns of a row: the mean of the units, their deviation `_sd`, half an interval `_pm`."""
     found = {name: float(values.mean()), f"{name}_sd": float(values.std(ddof=1))}
     return found | {f"{name}_pm": interval(values)}
+
+
+def over_seeds(rows: Iterable[Row], *by: str) -> list[Row]:
+    """One row for those that differ in the seed alone: the mean of every number that changes.
+
+    Args:
+        by: keys that tell rows of different things apart.
+
+    Returns:
+        The first of the rows with means in it, half an interval as `accuracy_pm`, and `n_seeds`.
+    """
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in by), []).append(row)
+    found = []
+    for same in groups.values():
+        over = {key: [row[key] for row in same] for key in same[0] if key != "seed"}
+        changing = {
+            key: statistics.fmean(values)
+            for key, values in over.items()
+            if isinstance(values[0], int | float) and len({*values}) > 1
+        }
+        half = {"accuracy_pm": interval(over["accuracy"]), "n_seeds": len(same)}
+        found.append(same[0] | changing | half)
+    return found
 
 
 def half_width(deviation: Number, n: int) -> Number:
@@ -96,6 +123,21 @@ def rounded(found: object) -> object:
 def number(value: float | int | None) -> float:
     """What JSON gave back; None is not a number."""
     return math.nan if value is None else float(value)
+
+
+def bands(rows: Sequence[Row], dataset: str) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+    """Start -> epochs, mean accuracies and half widths: what `figures.bands` draws."""
+    mine = [row for row in rows if row["dataset"] == dataset]
+    if not mine:
+        have = sorted({row["dataset"] for row in rows})
+        raise ConfigError(f"no row of {dataset!r}; have {have}")
+    found = {}
+    for start in dict.fromkeys(row["start"] for row in mine):
+        own = [row for row in mine if row["start"] == start]
+        names = ("epoch", "accuracy", "accuracy_pm")
+        columns = [[number(row[name]) for row in own] for name in names]
+        found[start] = tuple(torch.tensor(c, dtype=torch.float32) for c in columns)
+    return found
 
 
 def written(path: Path | str, script: str) -> dict:

@@ -6,44 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import floor
-from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..base import ConfigError, Progress, choose, distinct, silent, stream
-from ..weights import encoders, flow, generate, recipes, zoo_store
+from ..base import choose, distinct, stream
+from ..weights import encoders, flow, generate
 from ..weights.encoders import EncoderConfig
 from ..weights.flow import FlowConfig
 from ..weights.generate import Maker, ThroughConfig
 from ..weights.novelty import Originals
-from ..weights.recipes import RECIPES, Images, Splits
-from ..weights.zoo import Zoo, accuracies, predict
-from . import cost, generators, timing
-from .generators import READS, GeneratorsConfig
-
-Row = dict[str, object]
-Call = Callable[[], object]
+from ..weights.recipes import Images, Splits
+from ..weights.zoo import accuracies, predict
+from . import cost, timing
+from .ceilings import EncodersConfig, fits
+from .tables import Row, over_seeds
 
 ROWS = "VAE"  # the encoder of whole rows
 THROUGH, ANCHORED = "through the ODE", "through the ODE, anchored"
 SHARED, SINGLE = "plain training, shared", "plain training, one network"
 FRESH, CODES = "plain training, untrained", "codes alone"
 THROUGHS = (THROUGH, ANCHORED)
-BEFORE = "before"
-# Learning rates of Adam that are tried on validation images, by what is moved.
-LRS = MappingProxyType(
-    {
-        THROUGH: (3e-4, 1e-3),
-        ANCHORED: (3e-4, 1e-3),
-        SHARED: (3e-3, 1e-2),
-        SINGLE: (3e-3, 1e-2),
-        FRESH: (3e-3, 1e-2),
-        CODES: (3e-2, 1e-1),
-    }
-)
 STOPS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)  # t' of the costs
 
 
@@ -74,30 +58,10 @@ class StudyConfig:
         return choose({"smoke": small, "laptop": cls(), "paper": paper}, scale)
 
 
-def images_for(zoo: Zoo, target: str, *, root: Path | str | None = None) -> Splits:
-    """The images of a target, prepared as the networks of a zoo are used to see images.
-
-    Raises:
-        DataMissingError: they are not there.
-        ConfigError: there is no such data set, or it has another number of classes.
-    """
-    network, theirs = zoo.architecture, choose(RECIPES, target)
-    own = choose(RECIPES, zoo.dataset)
-    told = {"architecture": network.name, "channels": network.channels}
-    told |= {"centre": own.centre, "spread": own.spread}
-    splits = recipes.load(replace(theirs, **told), root=root)
-    if splits.n_classes != network.n_classes:
-        raise ConfigError(
-            f"networks of {zoo.dataset} tell {network.n_classes} classes apart, {target} has "
-            f"{splits.n_classes}"
-        )
-    return splits
-
-
 def encoder_of(originals: Originals, kind: str, config: StudyConfig) -> encoders.Encoder:
     """The encoder of that kind, ROWS or READS, fitted to the training networks."""
-    fits = generators.fits(originals, GeneratorsConfig(vae=config.vae, graph=config.graph))
-    return choose(fits, kind)(stream(0, "through", "encoder", kind))
+    ways = fits(originals, EncodersConfig(vae=config.vae, graph=config.graph))
+    return choose(ways, kind)(stream(0, "through", "encoder", kind))
 
 
 def maker_of(
@@ -120,7 +84,7 @@ def operations(
         row = made.networks(x0[:1], config)
     once = replace(config, updates=1)
 
-    def adam(make: Callable[[Tensor], Tensor], points: Tensor) -> Call:
+    def adam(make: Callable[[Tensor], Tensor], points: Tensor) -> Callable[[], object]:
         network = made.architecture
         moves = generate.descend(make, points, network, some, once, generator=g)
         return lambda: deque(moves, maxlen=0)
@@ -130,7 +94,7 @@ def operations(
         "anchor": lambda: torch.autograd.grad(
             generate.source_loss(made, codes, config, g), field
         ),
-        SHARED: adam(_same, row),
+        SHARED: adam(same, row),
         CODES: adam(made.encoder.decode, made.encoder.encode(row)),
     }
     found = {name: cost.count(call, made.flow).flops for name, call in calls.items()}
@@ -154,9 +118,7 @@ def costs(
     rows = []
     for stop in stops:
         at = replace(config, detach=stop)
-
         call = partial(generate.gradient, made, x0, some, at)
-
         found = cost.count(call, made.flow)
         row = {"stop": at.knot / at.steps, "flops": found.flops}
         row |= {"saved_bytes": found.saved_bytes, "seconds": timing.median_s(call)}
@@ -185,17 +147,6 @@ class Setting:
         return maker.networks(self.starts, self.config.through)
 
 
-def settings_of(
-    originals: Originals, kind: str, splits: Splits, config: StudyConfig
-) -> list[Setting]:
-    """One encoder, and a flow in its codes for every seed."""
-    encoder = encoder_of(originals, kind, config)
-    return [
-        Setting(*maker_of(originals, encoder, config, seed), splits, config, seed)
-        for seed in config.seeds
-    ]
-
-
 def ways(here: Setting, count: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     """Way -> networks that it moves at once, and updates: no more operations than THROUGH has."""
     n, total = here.config.n, here.config.through.updates * count[THROUGH]
@@ -205,29 +156,6 @@ def ways(here: Setting, count: Mapping[str, int]) -> dict[str, tuple[int, int]]:
         way: (moved[way], max(1, floor(total / share / count[way])))
         for way, share in shares.items()
     }
-
-
-def run(
-    here: Setting, way: str, lr: float, plan: tuple[int, int]
-) -> tuple[Float[Tensor, " n params"], Maker]:
-    """The networks that a way ends with, and the maker if it changed one."""
-    n, updates = plan
-    config = replace(here.config.through, lr=lr, updates=updates)
-    maker, train, g = here.maker, here.splits.train, stream(here.seed, "through", way)
-    if way in THROUGHS:
-        config = replace(config, anchor=float(way == ANCHORED))
-        tuned = generate.finetune_through(
-            maker, train, config, generator=g, codes=here.codes
-        )
-        return here.sampled(tuned), tuned
-    make, points = _same, here.sampled(maker)[:n]
-    if way == FRESH:
-        fresh = stream(here.seed, "through", "untrained")
-        points = recipes.untrained(maker.architecture, "kaiming_uniform", fresh)[None]
-    if way == CODES:
-        make, points = maker.encoder.decode, maker.encoder.encode(points)
-    moves = generate.descend(make, points, maker.architecture, train, config, generator=g)
-    return make(deque(moves, maxlen=1).pop()).detach(), maker
 
 
 def judge(here: Setting, w: Float[Tensor, " n params"]) -> Row:
@@ -253,128 +181,15 @@ def early(here: Setting, maker: Maker) -> float:
         return float(generate.source_loss(maker, many, here.config.through, g))
 
 
-def of_way(
-    settings: Sequence[Setting], way: str, plan: tuple[int, int], flops: int
-) -> list[Row]:
-    """A row of every setting; the learning rate is the first one's best on validation images."""
-    rows: list[Row] = []
-    for here in settings:
-        tried = []
-        for lr in [rows[0]["lr"]] if rows else LRS[way]:
-            w, maker = run(here, way, lr, plan)
-            row = {"way": way, "seed": here.seed, "lr": lr, "lrs": [*LRS[way]]}
-            row["updates"] = plan[1]
-            row |= {"flops": flops * plan[1] * (1 if way in THROUGHS else plan[0])}
-            row["early"] = early(here, maker) if way in THROUGHS else None
-            tried.append(row | judge(here, w))
-        rows.append(max(tried, key=lambda row: row["val"]))
-    return rows
+def means(rows: Sequence[Row]) -> list[Row]:
+    """Means over the seeds of every way, operations in those of fine-tuning through the ODE."""
+    found = over_seeds(rows, "encoder", "way")
+    units = {row["encoder"]: row["flops"] for row in found if row["way"] == THROUGH}
+    return [
+        row | {"operations": row.get("flops", 0) / units[row["encoder"]]} for row in found
+    ]
 
 
-def compare(
-    settings: Sequence[Setting],
-    names: Sequence[str] = tuple(LRS),
-    *,
-    progress: Progress = silent,
-) -> list[Row]:
-    """The samples before, and every way of changing them, over settings that differ in the seed."""
-    first, rows = settings[0], []
-    about = (first.maker, first.codes, first.splits.train, first.config.through)
-    count = operations(*about)
-    for here in settings:
-        row = {"way": BEFORE, "seed": here.seed, "early": early(here, here.maker)}
-        rows.append(row | judge(here, here.sampled(here.maker)))
-    plans = ways(first, count)
-    for way in progress(names, total=len(names), desc="ways"):
-        rows += of_way(settings, way, plans[way], count[way])
-    return rows
-
-
-def reach(here: Setting, goal: float, *, lr: float, most: int = 300) -> int | None:
-    """Steps of plain training until eight samples have that accuracy on validation images.
-
-    None: they do not in so many steps.
-    """
-    config = replace(here.config.through, lr=lr, updates=most)
-    network, g = here.maker.architecture, stream(here.seed, "through", "reach")
-    val, w = here.splits.val.first(here.config.n_eval), here.sampled(here.maker)[:8]
-    moves = generate.descend(_same, w, network, here.splits.train, config, generator=g)
-    for step, now in enumerate(moves):
-        if step % 5 == 0 and accuracies(network, now, *val).mean() >= goal:
-            return step
-    return None
-
-
-def by_stop(here: Setting, lr: float, *, progress: Progress = silent) -> list[Row]:
-    """For every t' what an update costs, and what the networks are worth at the end."""
-    config = here.config.through
-    rows = costs(here.maker, here.splits.train, config)
-    for row in progress(rows, total=len(rows), desc="t'"):
-        through = replace(config, detach=row["stop"])
-        at = replace(here, config=replace(here.config, through=through))
-        row |= judge(at, run(at, THROUGH, lr, (here.config.n, config.updates))[0])
-    return rows
-
-
-def study(
-    base: str,
-    target: str,
-    config: StudyConfig,
-    *,
-    stops: bool = False,
-    root: Path | str | None = None,
-    progress: Progress = silent,
-) -> dict[str, object]:
-    """Table 4 of FLoWN for one base zoo and one target, and the controls that it lacks.
-
-    Args:
-        base: a zoo that comes with the package, by name, or one in a store, by path.
-        stops: also what every t' costs and gives, in codes of rows.
-
-    Raises:
-        DataMissingError: no such store, or images are not there.
-        ConfigError: an unknown target, or one with another number of classes.
-    """
-    zoo = zoo_store.find_zoo(base)
-    splits = images_for(zoo, target, root=root)
-    known = generators.images_of(zoo, config.n_eval, root=root)
-    originals = generators.originals_of(zoo, known, generator=stream(0, "split"))
-    facts = {"base": zoo.dataset, "target": target, "network": zoo.architecture.name}
-    facts |= {"train": len(originals.train), "images": len(splits.train.labels)}
-    rows: list[Row] = []
-    for kind, names in {ROWS: tuple(LRS), READS: (THROUGH, SHARED)}.items():
-        settings = settings_of(originals, kind, splits, config)
-        found = compare(settings, names, progress=progress)
-        rows += [{"encoder": kind, **row} for row in found]
-        if kind == ROWS:
-            facts |= at_home(settings[0], originals) | breaks_even(settings[0], found)
-            lr = next(r["lr"] for r in found if r["way"] == THROUGH)
-            more = by_stop(settings[0], lr, progress=progress) if stops else []
-    return {"facts": facts, "rows": rows, "stops": more}
-
-
-def at_home(here: Setting, originals: Originals) -> Row:
-    """Accuracy on the base's own test images: of its networks, and of samples before tuning."""
-    rows = {"originals": originals.train, "samples": here.sampled(here.maker)}
-    network = originals.architecture
-    return {
-        f"{k}_at_home": float(accuracies(network, w, *originals.test).mean())
-        for k, w in rows.items()
-    }
-
-
-def breaks_even(here: Setting, rows: Sequence[Row]) -> Row:
-    """Steps of plain training to the fine-tuned generator's accuracy, and for how many networks.
-
-    From `networks` networks on, generating them costs less than training each from its sample.
-    """
-    of_seed = {r["way"]: r for r in rows if r["seed"] == here.seed}
-    tuned, plain = of_seed[THROUGH], of_seed[SHARED]
-    steps = reach(here, tuned["val"], lr=plain["lr"])
-    each = plain["flops"] / plain["updates"] / plain["n"]
-    networks = tuned["flops"] / (max(1, steps) * each) if steps is not None else None
-    return {"reach_steps": steps, "networks": networks}
-
-
-def _same(w: Tensor) -> Tensor:
+def same(w: Tensor) -> Tensor:
+    """Networks as they are: what is trained where no code is."""
     return w

@@ -12,6 +12,7 @@ first looks like, given the second.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, pi
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -19,9 +20,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..base import ConfigError, Progress, choose, silent
+from ..base import ConfigError, Progress, choose, silent, stream
 from ..models.targets import Target
-from ..tasks import styles
+from ..tasks import roles, styles
 from ..tasks.domains import Domain
 
 CHUNK = 128  # tasks that are fitted together: what a processor's cache holds
@@ -264,3 +265,39 @@ def learn_heads(
         heads = fit_heads(train, l2=config.l2, steps=config.steps)
         sets.append((*tell(support, config), heads))
     return HeadSet(*(torch.cat(column) for column in zip(*sets, strict=True)))
+
+
+def banks(
+    target: Target,
+    config: BaseConfig,
+    sources: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    root: Path | str | None = None,
+    progress: Progress = silent,
+) -> dict[str, Bank]:
+    """The features that base tasks are drawn from: the domains that gave trajectories.
+
+    Args:
+        sources: names of domains; empty: all.
+    """
+    there = roles.present("trajectories", root=root)
+    there = [source for source in there if not sources or source.name in sources]
+    drawing = roles.Drawing(n_classes=config.classes, n_per_class=config.per_class)
+    found = {}
+    for source in progress(there, total=len(there), desc="base domains"):
+        domain = roles.open_source(source, "trajectories", root=root, drawing=drawing)
+        generator = stream(seed, "bank", source.name)
+        found[source.name] = read_bank(target, domain, config, generator=generator)
+    return found
+
+
+def base_heads(
+    found: Mapping[str, Bank], config: BaseConfig, *, seed: int = 0
+) -> tuple[Whitening, HeadSet]:
+    """The whitening that base tasks ask for, and both heads of every one of them."""
+    how = {"n_shot": 1, "n_train": config.n_train, "generator": stream(seed, "whitening")}
+    drawn = draw_tasks(found, min(config.n_tasks, 1_000), **how)
+    whiten = Whitening.fit(drawn.train)
+    generator = stream(seed, "base heads")
+    return whiten, learn_heads(found, whiten, config, generator=generator)

@@ -294,3 +294,26 @@ def step(
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
+
+
+def fine_tune(
+    starts: Mapping[str, Float[Tensor, " n params"]],
+    network: Architecture,
+    splits: Splits,
+    training: ZooConfig,
+    *,
+    seed: int = 0,
+) -> dict[str, Float[Tensor, " epochs n"]]:
+    """Train the networks of all starts side by side; accuracies on the test images.
+
+    All see the same batches, and each has an Adam of its own that starts anew.
+
+    Args:
+        training: its recipe, batch and epochs are followed.
+        seed: of the order of the images.
+    """
+    w = torch.cat(list(starts.values()))
+    kept = checkpoints(training, network, splits, [seed], w)
+    found = torch.stack([accuracies(network, row, *splits.test) for row in kept])
+    parts = found.split([len(rows) for rows in starts.values()], 1)
+    return dict(zip(starts, parts, strict=True))

@@ -30,7 +30,6 @@ from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.models import belonging, cnn
 from hyperlab.study import through
-from hyperlab.study.retrieval import DataSet, Retriever
 from hyperlab.tasks import episodes
 from hyperlab.tasks.domains import Domain
 from hyperlab.tasks.episodes import Episode, LabelledImages
@@ -45,6 +44,7 @@ from hyperlab.weights import (
 )
 from hyperlab.weights.context import MeanFeatures
 from hyperlab.weights.novelty import Originals
+from hyperlab.weights.retriever import DataSet, Retriever
 from tests.tiny import support, tiny_net, tiny_target
 
 TARGET, NET = tiny_target(), cnn.cnn_small()

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import audit_cost
+import compare_heads
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from hyperlab import params
 from hyperlab.base import PRETRAINED
 from hyperlab.hyperflow import adapt
 from hyperlab.hyperflow.teacher import TeacherConfig
-from hyperlab.study import audit, cost, heads
+from hyperlab.study import audit, cost
 from tests import tiny
 
 RESULT = Path(__file__).parents[2] / "results/cost.json"
@@ -84,7 +85,7 @@ def test_offline_minutes_are_those_of_the_cards():
 def test_the_committed_adapters_have_the_minutes_of_the_cards():
     adapters = json.loads(RESULT.with_name("adapters.json").read_text(encoding="utf-8"))
     minutes = {row["method"]: row["offline_minutes"] for row in adapters["adapters"]}
-    for flow in heads.FLOWS:
+    for flow in compare_heads.FLOWS:
         assert minutes[flow] == pytest.approx(audit.before_any_task(), abs=0.05)
 
 

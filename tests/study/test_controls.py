@@ -2,26 +2,24 @@
 
 from dataclasses import replace
 
+import compare_generators
+import compare_heads
+import compare_starts
 import pytest
+import retrieve_networks
 import torch
+from compare_starts import StartsConfig
 
 from hyperlab.base import ConfigError, stream
 from hyperlab.hyperflow import adapt, controls
-from hyperlab.study import (
-    experiments,
-    generators,
-    heads,
-    methods,
-    retrieval,
-    starts,
-    through,
-)
+from hyperlab.study import experiments, heads, methods, through
 from hyperlab.study.experiments import EvalConfig
 from hyperlab.study.methods import TEACHER
 from hyperlab.tasks import roles
 from hyperlab.tasks.episodes import Episode
-from hyperlab.weights import baselines
+from hyperlab.weights import baselines, retriever
 from hyperlab.weights.context import DatasetId, MeanFeatures
+from hyperlab.weights.retriever import RetrievalConfig
 from hyperlab.weights.zoo_store import shipped
 from tests.hyperflow.test_adapt import recorded
 from tests.tiny import noise_domain, small_world, support, tiny_net, tiny_target
@@ -207,20 +205,20 @@ DEGENERATE = {
         lambda: experiments.evaluate(TARGET, [of("bias-tuning")] * 2, SHORT),
         r"methods \['bias-tuning'\] come twice",
     ),
-    "two seeds that are one": (lambda: starts.StartsConfig(seeds=(0, 0)), "seeds"),
+    "two seeds that are one": (lambda: StartsConfig(seeds=(0, 0)), "seeds"),
     "generators of one seed": (
-        lambda: generators.study("nowhere", generators.GeneratorsConfig(seeds=(1, 1))),
+        lambda: compare_generators.GeneratorsConfig(seeds=(1, 1)),
         "seeds",
     ),
     "flows of one seed": (lambda: through.StudyConfig(seeds=(1, 1)), "seeds"),
-    "heads of one seed": (lambda: heads.HeadsConfig(seeds=(2, 2)), "seeds"),
-    "every sample is chosen": (lambda: heads.HeadsConfig(n_samples=3), "no choice"),
+    "heads of one seed": (lambda: compare_heads.HeadsConfig(seeds=(2, 2)), "seeds"),
+    "every sample is chosen": (lambda: compare_heads.HeadsConfig(n_samples=3), "no choice"),
     "an unseen data set that was seen": (
-        lambda: starts.study("digits", starts.StartsConfig(), ["digits"]),
+        lambda: compare_starts.opened("digits", StartsConfig(), ["digits"]),
         r"\['digits'\] come twice",
     ),
     "two zoos of one data set": (
-        lambda: retrieval.open_sets(["digits", "digits"], retrieval.RetrievalConfig()),
+        lambda: retrieve_networks.open_sets(["digits"] * 2, RetrievalConfig()),
         r"data sets \['digits'\] come twice",
     ),
 }
@@ -235,10 +233,9 @@ def test_a_control_that_would_be_its_method_is_refused(build, said):
 def test_a_prior_of_other_networks_is_not_one_of_the_same_data_set():
     zoo = shipped("digits")
     with pytest.raises(ConfigError, match=r"\['digits'\] come twice"):
-        config = retrieval.RetrievalConfig.at("smoke")
-        retrieval.study(
-            [retrieval.data_set(zoo, config)], ["nothing"], config, seed=0, other=zoo
-        )
+        config = RetrievalConfig.at("smoke")
+        sets = [retriever.data_set(zoo, config)]
+        retrieve_networks.measure(sets, ["nothing"], config, seed=0, other=zoo)
 
 
 @pytest.fixture(autouse=True)
@@ -365,7 +362,7 @@ def test_rows_of_another_lender_are_measured_anew(monkeypatch, tmp_path):
 
 def test_heads_are_given_another_tasks_support_too(monkeypatch):
     alone(monkeypatch, 12)
-    (met,) = heads.meet([SHORT])
+    (met,) = compare_heads.meet([SHORT])
     seen = heads.see(TARGET, met)
     assert (seen.other - seen.support).norm() > 1e-3
     itself = replace(met[0], lend=lambda: met[0].episode)

@@ -1,15 +1,16 @@
 """Generators side by side: every row is there, and says what `novelty.judge` says."""
 
-import json
 from dataclasses import asdict, replace
 
+import compare_generators
 import pytest
 import torch
+from compare_generators import GeneratorsConfig
 
-from hyperlab.base import ConfigError, DataMissingError, stream
-from hyperlab.study import generator_tables, generators
-from hyperlab.study.generators import GeneratorsConfig
+from hyperlab.base import ConfigError, stream
+from hyperlab.study.tables import over_seeds
 from hyperlab.weights import align, novelty, recipes, tails, zoo_store
+from hyperlab.weights.originals import images_of, originals_of
 from hyperlab.weights.recipes import RECIPES
 from hyperlab.weights.zoo import TailConfig, ZooConfig
 
@@ -30,7 +31,14 @@ def stores(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(stores):
-    return {name: generators.study(stores / name, CONFIG) for name in ("many", "one")}
+    return {n: compare_generators.measure(stores / n, CONFIG) for n in ("many", "one")}
+
+
+def opened(path):
+    """A zoo and its originals."""
+    zoo = zoo_store.ZooStore.open(path).read()
+    splits = images_of(zoo, CONFIG.n_eval)
+    return zoo, originals_of(zoo, splits, generator=stream(0, "split"))
 
 
 @pytest.mark.parametrize("name", ["many", "one"])
@@ -47,9 +55,7 @@ def test_every_generator_has_a_row_of_every_seed(found, name):
 
 
 def test_the_originals_are_judged_as_novelty_judges_them(stores, found):
-    zoo = zoo_store.ZooStore.open(stores / "many").read()
-    splits = generators.images_of(zoo, CONFIG.n_eval)
-    originals = generators.originals_of(zoo, splits, generator=stream(0, "split"))
+    zoo, originals = opened(stores / "many")
     wanted = asdict(novelty.judge_originals(originals))
     row = found["many"]["generators"][0]
     assert {key: row[key] for key in wanted} == pytest.approx(wanted, nan_ok=True)
@@ -57,9 +63,7 @@ def test_the_originals_are_judged_as_novelty_judges_them(stores, found):
 
 
 def test_one_run_holds_out_its_last_checkpoints(stores):
-    zoo = zoo_store.ZooStore.open(stores / "one").read()
-    splits = generators.images_of(zoo, CONFIG.n_eval)
-    originals = generators.originals_of(zoo, splits, generator=stream(0, "split"))
+    zoo, originals = opened(stores / "one")
     assert torch.equal(torch.cat([originals.train, originals.held_out]), zoo.w[0])
     assert len(originals.held_out) == 2
 
@@ -70,16 +74,17 @@ def test_a_tail_of_norm_layers_is_compared_as_a_run(tmp_path):
     zoo_store.save_zoo(
         tails.train_tail(config, "digits", splits), tmp_path / "tail.safetensors"
     )
-    rows = generators.study(tmp_path / "tail.safetensors", CONFIG, ["VAE"])
+    rows = compare_generators.measure(tmp_path / "tail.safetensors", CONFIG, ["VAE"])
     made = {row["generator"] for row in rows["generators"]}
     assert made >= FIXED - {"untrained"} and "untrained" not in made
     with pytest.raises(ConfigError, match="unknown option 'graph'"):
-        generators.study(tmp_path / "tail.safetensors", CONFIG)
+        compare_generators.measure(tmp_path / "tail.safetensors", CONFIG)
 
 
 def test_copies_lose_nothing_and_are_no_news(found):
     rows = {
-        r["generator"]: r for r in generator_tables.summary(found["many"]["generators"])
+        r["generator"]: r
+        for r in over_seeds(found["many"]["generators"], "encoder", "generator")
     }
     assert rows["copy"]["distance"] == 0 and rows["copy"]["max_iou"] == 1
     assert rows["copy"]["n_seeds"] == len(CONFIG.seeds)
@@ -95,12 +100,10 @@ def test_all_components_are_a_ceiling_of_zero_for_the_networks_they_come_from(fo
 
 
 def test_more_fitting_buys_more_plain_training(stores):
-    zoo = zoo_store.ZooStore.open(stores / "many").read()
-    splits = generators.images_of(zoo, CONFIG.n_eval)
-    originals = generators.originals_of(zoo, splits, generator=stream(0, "split"))
+    _, originals = opened(stores / "many")
     one, two = (
-        generators.steps_for(
-            originals, CONFIG.vae, replace(CONFIG, flow=replace(CONFIG.flow, steps=n)), 20
+        compare_generators.steps_for(
+            originals, replace(CONFIG, flow=replace(CONFIG.flow, steps=n)), 20
         )
         for n in (100, 200)
     )
@@ -109,20 +112,18 @@ def test_more_fitting_buys_more_plain_training(stores):
 
 
 def test_equal_compute_takes_the_held_out_seeds_at_an_earlier_epoch(stores):
-    zoo = zoo_store.ZooStore.open(stores / "many").read()
-    splits = generators.images_of(zoo, CONFIG.n_eval)
-    originals = generators.originals_of(zoo, splits, generator=stream(0, "split"))
-    w = generators.trained(zoo, originals, 1.7, generator=stream(0, "split"))
+    zoo, originals = opened(stores / "many")
+    w = compare_generators.trained(zoo, originals, 1.7, generator=stream(0, "split"))
     held_out = zoo.split((0.8, 0.2), stream(0, "split"))[1].at_epoch(1)
     back = align.align(zoo.architecture, w, held_out[0], generator=stream(0))
     torch.testing.assert_close(back[0], held_out[0])
     with pytest.raises(ConfigError, match="want many seeds and an epoch up to -1.0"):
-        generators.trained(zoo, originals, -1.0, generator=stream(0, "split"))
+        compare_generators.trained(zoo, originals, -1.0, generator=stream(0, "split"))
 
 
 def test_the_tables_name_zoos_generators_and_the_command(found):
     zoos = {name: {"about": {"command": "do"}, **rows} for name, rows in found.items()}
-    text = generator_tables.markdown(zoos)
+    text = compare_generators.markdown(zoos)
     assert "| many | graph | 64 |" in text and "`do`" in text
     assert "| FLoWN, VAE | 2 x 4 |" in text and "## one" in text
     many, one = text.split("## one")
@@ -130,20 +131,9 @@ def test_the_tables_name_zoos_generators_and_the_command(found):
     assert "The zoo's trained for 2, so" in many and "so generating costs" not in one
 
 
-def test_a_written_table_is_read_zoo_by_zoo(found, tmp_path):
-    path = tmp_path / "generators.json"
-    path.write_text(json.dumps({"zoos": found}), encoding="utf-8")
-    rows = generator_tables.read(path)
-    assert {row["zoo"] for row in rows} == {"many", "one"}
-    copies = [row["accuracy"] for row in rows if row["generator"] == "copy"]
-    assert len(copies) == 2 and min(copies) > 0
-    with pytest.raises(DataMissingError, match=r"compare_generators\.py"):
-        generator_tables.read(tmp_path / "nothing.json")
-
-
 def test_what_is_measured_anew_comes_out_the_same(stores, found):
-    rows = generators.again(
-        stores / "many", found["many"], CONFIG, ["graph", "VAE, chunks"]
+    rows = compare_generators.measure_again(
+        found["many"], stores / "many", CONFIG, ["graph", "VAE, chunks"]
     )
     for part, key in (("encoders", "encoder"), ("generators", "generator")):
         old, new = (
@@ -156,12 +146,12 @@ def test_what_is_measured_anew_comes_out_the_same(stores, found):
 
 def test_what_was_replaced_is_kept_and_printed(stores, found):
     old = found["one"]
-    rows = generators.again(stores / "one", old, CONFIG, ["graph"])
+    rows = compare_generators.measure_again(old, stores / "one", CONFIG, ["graph"])
     wanted = [
         r for k in ("encoders", "generators") for r in old[k] if r["encoder"] == "graph"
     ]
     assert rows["replaced"] == wanted and len(wanted) == 1 + 3 * len(CONFIG.seeds)
-    text = generator_tables.markdown({"one": {"about": {"command": "do"}, **rows}})
+    text = compare_generators.markdown({"one": {"about": {"command": "do"}, **rows}})
     assert text.split("Replaced, and seen before:")[1].count(", graph |") == 3
 
 
@@ -171,7 +161,7 @@ def test_a_second_measurement_is_called_one(steps, more):
         {"config": f"X(vae=V(steps=600), flow=F(width=2, steps={n}))"}
         for n in (4000, steps)
     ]
-    text = generator_tables.anew(*runs)
+    text = compare_generators.anew(*runs)
     assert "after its rows had been seen" in text and more in text
     assert (" instead of 4000" in text) == (steps != 4000)
 
@@ -179,17 +169,14 @@ def test_a_second_measurement_is_called_one(steps, more):
 def test_generating_costs_less_from_where_fitting_is_shared_by_enough_networks():
     facts = {"equal_epochs": 12.5, "epochs": 10, "train": 80}
     found = {"facts": facts, "generators": [{"generator": "FLoWN", "n": 50}]}
-    alone, zoo = generator_tables.breaks_even(found)
+    alone, zoo = compare_generators.breaks_even(found)
     assert alone * 10 == 50 * 12.5 and zoo * 10 == alone * 10 + 80 * 10
-    text = generator_tables.pays(found)
+    text = compare_generators.pays(found)
     assert "625 epochs" in text and "from 63 networks" in text and "from 143 on" in text
 
 
-def test_only_an_encoder_that_is_there_is_measured_anew(stores, found):
+def test_an_unknown_encoder_is_named_before_any_work(stores, found):
     with pytest.raises(ConfigError, match="unknown option 'VEA'"):
-        generators.again(stores / "many", found["many"], CONFIG, ["VEA"])
-
-
-def test_an_unknown_encoder_is_named_before_any_work(stores):
+        compare_generators.measure(stores / "many", CONFIG, ["VEA"])
     with pytest.raises(ConfigError, match="unknown option 'VEA'"):
-        generators.study(stores / "many", CONFIG, ["VEA"])
+        compare_generators.measure_again(found["many"], stores / "many", CONFIG, ["VEA"])

@@ -3,11 +3,12 @@
 import json
 from dataclasses import dataclass, replace
 
-import kept
 import numpy as np
 import pandas as pd
 import pytest
+import study
 import torch
+from compare_generators import GeneratorsConfig
 from PIL import Image
 
 from hyperlab.base import ArtifactError, ConfigError
@@ -15,11 +16,12 @@ from hyperlab.hyperflow import collect
 from hyperlab.hyperflow.adapt import NoAdaptation
 from hyperlab.hyperflow.controls import WrongSupport
 from hyperlab.hyperflow.teacher import TeacherConfig
-from hyperlab.study import experiments, generators
+from hyperlab.study import experiments
 from hyperlab.study.experiments import EvalConfig
 from hyperlab.tasks import domains, pixels, roles
 from hyperlab.tasks.episodes import Episode, LabelledImages
 from hyperlab.weights import recipes, zoo_store
+from hyperlab.weights.originals import images_of
 from hyperlab.weights.zoo import ZooConfig
 from tests.tiny import tiny_target
 
@@ -229,7 +231,7 @@ def test_a_zoo_over_changed_data_is_refused_and_says_what_changed(tmp_path, chan
     pack(tmp_path / "data" / "kmnist")
     store = zoo_of(tmp_path)
     assert zoo_of(tmp_path).missing == []
-    generators.images_of(store.read(), 5, root=tmp_path / "data")
+    images_of(store.read(), 5, root=tmp_path / "data")
     mixed = np.roll(np.arange(60) // 10, 1)
     pack(
         tmp_path / "data" / "kmnist",
@@ -240,27 +242,22 @@ def test_a_zoo_over_changed_data_is_refused_and_says_what_changed(tmp_path, chan
     ):
         zoo_of(tmp_path)
     with pytest.raises(ArtifactError, match=rf"\(kmnist\.{change}: was '\w+', is"):
-        generators.images_of(store.read(), 5, root=tmp_path / "data")
+        images_of(store.read(), 5, root=tmp_path / "data")
     del store.group.attrs["checksums"]
     with pytest.raises(ArtifactError, match=r"kmnist\.images: was None"):
-        generators.images_of(
-            zoo_store.ZooStore.open(store.path).read(), 5, root=tmp_path / "data"
-        )
+        images_of(zoo_store.ZooStore.open(store.path).read(), 5, root=tmp_path / "data")
 
 
 def test_rows_of_a_study_are_kept_while_networks_images_and_settings_stay(caplog):
     zoo = zoo_store.shipped("glyphs")
-    images = {"glyphs": generators.images_of(zoo, 5)}
-    config = generators.GeneratorsConfig()
-    made_of = kept.made_of(zoo, images, config, seed=0)
-    row = json.loads(json.dumps({"made_of": made_of}))
-    assert kept.current(row, made_of, "glyphs") and not kept.current(None, made_of, "x")
-    assert not caplog.text
-    other = kept.made_of(zoo.of(torch.arange(50)), images, replace(config, n=3), seed=0)
-    assert not kept.current(row, other, "glyphs")
+    images = {"glyphs": images_of(zoo, 5)}
+    config = GeneratorsConfig()
+    now = study.made_of(zoo, images, config, seed=0)
+    row = json.loads(json.dumps({"made_of": now}))
+    assert study.current(row, now, "glyphs") and not caplog.text
+    assert not study.current(None, now, "x") and not study.current({}, now, "of no word")
+    other = study.made_of(zoo.of(torch.arange(50)), images, replace(config, n=3), seed=0)
+    assert not study.current(row, other, "glyphs")
     assert "networks: was" in caplog.text and "config.n: was 50, is 3" in caplog.text
-    assert not kept.current(
-        {"rows": []}, made_of, "rows without a word of what they are of"
-    )
     with pytest.raises(ConfigError, match=r"\(networks: was '\w+', is '\w+'\)"):
-        kept.require_same(row, other, "glyphs")
+        study.require_same(row, other, "glyphs")

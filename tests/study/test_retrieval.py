@@ -1,18 +1,18 @@
 """One generator for two data sets: who is told what, and what the tables say of it."""
 
-import json
 from dataclasses import replace
 
 import pytest
+import retrieve_networks
 import torch
 
 from hyperlab.base import ConfigError, DataMissingError, stream
 from hyperlab.models.cnn import cnn_small
-from hyperlab.study import retrieval, retrieval_tables
-from hyperlab.study.retrieval import DataSet, RetrievalConfig
+from hyperlab.study.tables import over_seeds
 from hyperlab.tasks.episodes import LabelledImages
-from hyperlab.weights import padding, recipes, zoo, zoo_store
+from hyperlab.weights import padding, recipes, retriever, zoo, zoo_store
 from hyperlab.weights.novelty import Originals
+from hyperlab.weights.retriever import DataSet, RetrievalConfig
 
 CONFIG = RetrievalConfig.at("smoke")
 GREY, COLOURED = cnn_small(channels=1), cnn_small(channels=3, activation="gelu")
@@ -40,22 +40,24 @@ def sets():
 
 @pytest.fixture(scope="module")
 def encoder(sets):
-    return retrieval.fit_encoder(sets, CONFIG)
+    return retriever.fit_encoder(sets, CONFIG)
 
 
 @pytest.fixture(scope="module")
 def found(sets):
     other = zoo_store.shipped("digits").of(torch.arange(4))
-    return retrieval.study(sets, ["one-hot", "nothing"], CONFIG, seed=0, other=other)
+    return retrieve_networks.measure(
+        sets, ["one-hot", "nothing"], CONFIG, seed=0, other=other
+    )
 
 
 def test_grey_networks_are_padded_and_come_back_as_they_were(sets, encoder):
     grey = sets[0]
-    w = retrieval.padded(grey, COLOURED)
+    w = retriever.padded(grey, COLOURED)
     assert w.shape == (8, COLOURED.n_params) == (8, len(encoder.mean))
-    back = padding.cut_rows(COLOURED, GREY, w, retrieval.PAD)
+    back = padding.cut_rows(COLOURED, GREY, w, retriever.PAD)
     assert torch.equal(back, grey.originals.train)
-    assert torch.equal(retrieval.padded(sets[1], COLOURED), sets[1].originals.train)
+    assert torch.equal(retriever.padded(sets[1], COLOURED), sets[1].originals.train)
 
 
 def test_a_flow_that_is_told_the_data_set_gives_networks_of_that_data_set():
@@ -66,24 +68,24 @@ def test_a_flow_that_is_told_the_data_set_gives_networks_of_that_data_set():
     )
     vae = replace(CONFIG.vae, steps=150, noise_latent=0.1)
     config = replace(CONFIG, vae=vae, flow=replace(CONFIG.flow, steps=200, lr=3e-3))
-    coder = retrieval.fit_encoder(sets, config)
-    model = retrieval.fit_retriever(sets, coder, "one-hot", config)
+    coder = retriever.fit_encoder(sets, config)
+    model = retriever.fit_retriever(sets, coder, "one-hot", config)
     for i, data in enumerate(sets):
-        w = retrieval.retrieved(model, data, config, seed=0)
+        w = retriever.retrieved(model, data, config, seed=0)
         means = torch.stack([d.originals.train.mean(0) for d in sets])
         assert (torch.cdist(w, means).argmin(1) == i).all()
 
 
 def test_support_images_are_told_as_their_encoder_reads_them(sets, encoder):
-    model = retrieval.fit_retriever(sets, encoder, "means", CONFIG)
+    model = retriever.fit_retriever(sets, encoder, "means", CONFIG)
     told = model.told("grey", sets[0].new)
     assert told.shape == (960,) and model.flow.context == 960
     w = model.networks(told, 3, stream(1))
     assert w.shape == (3, COLOURED.n_params)
     assert model.cut(w, sets[0]).shape == (3, GREY.n_params)
-    again = retrieval.retrieved(model, sets[0], CONFIG, seed=1)
+    again = retriever.retrieved(model, sets[0], CONFIG, seed=1)
     assert again.shape == (4, COLOURED.n_params)
-    assert torch.equal(again, retrieval.retrieved(model, sets[0], CONFIG, seed=1))
+    assert torch.equal(again, retriever.retrieved(model, sets[0], CONFIG, seed=1))
 
 
 def test_every_way_has_a_row_of_every_data_set(found):
@@ -96,28 +98,28 @@ def test_every_way_has_a_row_of_every_data_set(found):
 
 
 def test_the_diagonal_of_the_confusion_matrix_is_the_accuracy(found):
-    matrix = retrieval_tables.confusion(found, "one-hot")
-    for row in retrieval_tables.summary(found):
+    matrix = retrieve_networks.confusion([r for r in found if r["way"] == "one-hot"])
+    for row in over_seeds(found, "way", "support"):
         if row["way"] == "one-hot":
             at = row["support"]
             assert matrix[at][at] == pytest.approx(row["accuracy"], abs=1e-6)
-        if row["way"] == "originals":
-            assert row["gap"] == 0
 
 
 def test_the_prior_of_trained_networks_draws_their_codes(encoder):
     other = zoo_store.shipped("digits").of(torch.arange(4))
-    w = padding.pad_rows(other.architecture, COLOURED, other.w[:, -1], retrieval.PAD)
+    w = padding.pad_rows(other.architecture, COLOURED, other.w[:, -1], retriever.PAD)
     codes = encoder.encode(w)
-    drawn = retrieval.bank(other, encoder, COLOURED)(20, encoder.latent, stream(0))
+    drawn = retrieve_networks.bank(other, encoder, COLOURED)(20, encoder.latent, stream(0))
     assert torch.cdist(drawn, codes).amin(1).max() < 1e-4
-    spread = retrieval.bank(other, encoder, COLOURED, 1.0)(20, encoder.latent, stream(0))
+    spread = retrieve_networks.bank(other, encoder, COLOURED, 1.0)(
+        20, encoder.latent, stream(0)
+    )
     assert torch.cdist(spread, codes).amin(1).min() > 0.1
 
 
 def test_a_data_set_shows_training_images_alone_as_they_were():
     config = replace(CONFIG, n_pool=100)
-    data = retrieval.data_set(zoo_store.shipped("digits").of(torch.arange(5)), config)
+    data = retriever.data_set(zoo_store.shipped("digits").of(torch.arange(5)), config)
     splits = recipes.load(recipes.RECIPES["digits"])
     known, new = data.known.images, data.new.images
     assert known.shape == new.shape == (100, 3, 28, 28)
@@ -130,14 +132,14 @@ def test_a_data_set_shows_training_images_alone_as_they_were():
 
 def test_what_cannot_be_compared_is_named_before_any_work(sets):
     with pytest.raises(DataMissingError, match="shipped are digits, glyphs, objects"):
-        retrieval.open_sets(["digits", "nowhere"], CONFIG)
+        retrieve_networks.open_sets(["digits", "nowhere"], CONFIG)
     with pytest.raises(ConfigError, match="two or more zoos"):
-        retrieval.open_sets(["digits"], CONFIG)
+        retrieve_networks.open_sets(["digits"], CONFIG)
     with pytest.raises(ConfigError, match="unknown option 'camel'"):
-        retrieval.study(sets, ["camel"], CONFIG, seed=0)
+        retrieve_networks.measure(sets, ["camel"], CONFIG, seed=0)
     with pytest.raises(ConfigError, match="more channels than all others"):
         other = zoo_store.shipped("objects").of(torch.arange(3))
-        retrieval.study(sets[:1], ["one-hot"], CONFIG, seed=0, other=other)
+        retrieve_networks.measure(sets[:1], ["one-hot"], CONFIG, seed=0, other=other)
 
 
 def test_the_originals_are_no_sample_of_seeds():
@@ -148,30 +150,25 @@ def test_the_originals_are_no_sample_of_seeds():
         for a in over
     ]
     found = {"about": {"command": "do", "config": ""}, "rows": rows}
-    text = retrieval_tables.markdown(found)
+    text = retrieve_networks.markdown({"0": found})
     assert "| originals | digits | 3 x 80 | 90.0 |" in text
     assert "| caml | digits | 3 x 80 | 20.0 ± 24.8 |" in text  # 4.30 * 10 / sqrt(3)
 
 
-def test_tables_name_ways_seeds_and_the_command(found, tmp_path):
+def test_tables_name_ways_seeds_and_the_command(found):
+    more = [{**row, "seed": 1} for row in found]
     about = {"command": "do", "config": "c"}
-    again = [{**row, "seed": 1} for row in found]
-    path = tmp_path / "r.json"
-    path.write_text(json.dumps({"about": about, "rows": found + again}), encoding="utf-8")
-    text = retrieval_tables.markdown(retrieval_tables.read(path))
-    assert "`do`" in text and "| one-hot | grey | 2 x 4 |" in text
+    seeds = {"0": {"about": about, "rows": found}, "1": {"about": about, "rows": more}}
+    text = retrieve_networks.markdown(seeds)
+    assert text.count("`do`") == 1 and "| one-hot | grey | 2 x 4 |" in text
     assert "## nothing: support set (row), works on (column)" in text
-    assert len(retrieval_tables.begun(path, {"config": "c"})) == 2 * len(found)
-    assert retrieval_tables.begun(tmp_path / "new", {"config": "c"}) == []
-    with pytest.raises(ConfigError, match=r"\(config: was \['c'\], is \['d'\]\)"):
-        retrieval_tables.begun(path, {"config": "d"})
-    with pytest.raises(DataMissingError, match=r"retrieve_networks\.py"):
-        retrieval_tables.read(tmp_path / "nothing")
+    gaps = [line.split(" | ")[4] for line in text.splitlines() if "| originals" in line]
+    assert gaps == ["0.0", "0.0"]
 
 
 def test_networks_work_elsewhere_as_their_accuracy_there_says(sets, encoder):
-    model = retrieval.fit_retriever(sets, encoder, "nothing", CONFIG)
-    row = retrieval.judge(model, sets, CONFIG, seed=2)[1]
-    w = model.cut(retrieval.retrieved(model, sets[1], CONFIG, seed=2), sets[0])
+    model = retriever.fit_retriever(sets, encoder, "nothing", CONFIG)
+    row = retriever.judge(model, sets, CONFIG, seed=2)[1]
+    w = model.cut(retriever.retrieved(model, sets[1], CONFIG, seed=2), sets[0])
     wanted = float(zoo.accuracies(GREY, w, *sets[0].originals.test).mean())
     assert row["works_on"]["grey"] == pytest.approx(wanted)

@@ -3,18 +3,27 @@
 import json
 from dataclasses import replace
 
+import compare_starts
 import pytest
 import torch
+from compare_starts import StartsConfig
 
 from hyperlab.base import ConfigError, DataMissingError, stream
-from hyperlab.study import start_tables, starts, tables
-from hyperlab.study.starts import StartsConfig
+from hyperlab.study import tables
 from hyperlab.weights import zoo_store
 from hyperlab.weights.baselines import copies
 from hyperlab.weights.encoders import EncoderConfig
 from hyperlab.weights.flow import FlowConfig
+from hyperlab.weights.originals import originals_of
 from hyperlab.weights.recipes import Images, Splits
-from hyperlab.weights.zoo import TailConfig, ZooConfig, accuracies, checkpoints, train
+from hyperlab.weights.zoo import (
+    TailConfig,
+    ZooConfig,
+    accuracies,
+    checkpoints,
+    fine_tune,
+    train,
+)
 
 CONFIG = replace(
     StartsConfig.at("smoke"),
@@ -29,14 +38,18 @@ STARTS = ["FLoWN", "copy", "copy + noise 0.3", "random"]
 
 @pytest.fixture(scope="module")
 def found():
-    return starts.study("digits", CONFIG)
+    return measure("digits")
+
+
+def measure(path, unseen=None):
+    return compare_starts.measure(compare_starts.opened(path, CONFIG, unseen), CONFIG)
 
 
 @pytest.fixture(scope="module")
 def digits():
     """The shipped zoo's architecture, its training, and images."""
-    zoo, trained = starts.opened("digits")
-    return zoo, trained, starts.images_of(trained.recipe, "digits", CONFIG)
+    zoo, trained, images = compare_starts.opened("digits", CONFIG, [])
+    return zoo, trained, images["digits"]
 
 
 def test_every_start_has_a_row_of_every_data_set_and_epoch(found):
@@ -70,12 +83,12 @@ def test_a_plain_copy_starts_as_well_as_the_zoo_ended_and_ahead_of_untrained_one
 
 def test_comparisons_of_other_networks_or_lengths_have_other_names():
     others = {"place": "last"}, {"n_train": 7}, {"epochs": (0, 1, 2, 3)}
-    names = {starts.named(replace(CONFIG, **option)) for option in others}
-    assert len({*names, starts.named(CONFIG)}) == 4
+    names = {replace(CONFIG, **option).name for option in others}
+    assert len({*names, CONFIG.name}) == 4
 
 
 def test_the_same_seed_gives_the_same_numbers(found):
-    assert starts.study("digits", CONFIG, [])["rows"] == found["rows"][:12]
+    assert measure("digits", [])["rows"] == found["rows"][:12]
 
 
 def test_training_that_goes_on_from_untrained_rows_is_training(digits):
@@ -83,7 +96,7 @@ def test_training_that_goes_on_from_untrained_rows_is_training(digits):
     config = replace(trained, epochs=(0, 1, 2))
     whole = train(config, splits, [7, 8])
     first = {"one": whole["w"][:1, 0], "other": whole["w"][1:, 0]}
-    curves = starts.fine_tune(first, zoo.architecture, splits, config, seed=7)
+    curves = fine_tune(first, zoo.architecture, splits, config, seed=7)
     both = torch.cat([curves["one"], curves["other"]], 1)
     assert torch.equal(both.T, whole["accuracy"])
 
@@ -100,8 +113,8 @@ def test_the_rows_that_training_starts_from_are_left_as_they_are(digits):
 
 def test_controls_are_what_their_names_say(digits):
     zoo, trained, splits = digits
-    originals = starts.generators.originals_of(zoo, splits, generator=stream(0, "split"))
-    made = starts.starts_of(originals, trained.recipe.init, CONFIG)
+    originals = originals_of(zoo, splits, generator=stream(0, "split"))
+    made = compare_starts.starts_of(originals, trained.recipe.init, CONFIG)
     assert list(made) == STARTS
     assert all(w.shape == (6, zoo.architecture.n_params) for w in made.values())
     again = torch.cat(
@@ -116,34 +129,37 @@ def test_controls_are_what_their_names_say(digits):
 
 def test_the_middle_and_the_last_of_the_kept_epochs_are_taken():
     zoo = zoo_store.shipped("digits")
-    assert [starts.at(zoo, place).epochs for place in ("middle", "last")] == [(10,), (10,)]
+    assert [compare_starts.at(zoo, place).epochs for place in ("middle", "last")] == [
+        (10,),
+        (10,),
+    ]
     long = replace(
         zoo,
         epochs=(0, 1, 2),
         w=torch.cat([zoo.w, zoo.w[:, :1]], 1),
         **{n: torch.zeros(100, 3) for n in ("accuracy", "val_accuracy", "loss")},
     )
-    assert torch.equal(starts.at(long, "middle").w[:, 0], zoo.w[:, 1])
-    assert torch.equal(starts.at(long, "last").w[:, 0], zoo.w[:, 0])
+    assert torch.equal(compare_starts.at(long, "middle").w[:, 0], zoo.w[:, 1])
+    assert torch.equal(compare_starts.at(long, "last").w[:, 0], zoo.w[:, 0])
     with pytest.raises(ConfigError, match="many seeds"):
-        starts.at(zoo.of(torch.tensor([0])), "last")
+        compare_starts.at(zoo.of(torch.tensor([0])), "last")
 
 
 def test_a_store_tells_how_its_networks_were_trained(tmp_path):
     config = replace(ZooConfig.at("smoke"), batch=13)
     zoo_store.train_zoo(tmp_path / "zoo", config)
-    zoo, trained = starts.opened(tmp_path / "zoo")
+    zoo, trained = zoo_store.open_zoo(tmp_path / "zoo")
     assert (trained.recipe, trained.batch) == (config.recipe, 13) and len(zoo) == 4
     one = replace(config, n_networks=1, tail=TailConfig(n=3, every=1))
     zoo_store.train_zoo(tmp_path / "one", one)
     with pytest.raises(ConfigError, match="one run"):
-        starts.study(tmp_path / "one", CONFIG, [])
+        compare_starts.opened(tmp_path / "one", CONFIG, [])
 
 
 def test_some_classes_are_numbered_in_the_order_given():
     images = torch.arange(6.0).view(6, 1, 1, 1)
     part = Images(images, torch.tensor([2, 0, 1, 2, 0, 1]))
-    found = starts.only(Splits(part, part, part, 3, "here"), (2, 0))
+    found = compare_starts.only(Splits(part, part, part, 3, "here"), (2, 0))
     assert found.n_classes == 2
     assert found.test.labels.tolist() == [0, 1, 0, 1]
     assert found.test.images.flatten().tolist() == [0, 1, 3, 4]
@@ -158,17 +174,17 @@ def test_some_classes_are_numbered_in_the_order_given():
     ],
 )
 def test_a_gap_and_its_interval_are_those_of_seeds_not_of_networks(a, b, gap, half):
-    found = starts.gap(torch.tensor(a), torch.tensor(b), min(3, len(a)))
+    found = compare_starts.gap(torch.tensor(a), torch.tensor(b), min(3, len(a)))
     assert found["gap"] == pytest.approx(gap, abs=1e-5)
     assert found["gap_pm"] == (half if half is None else pytest.approx(half, abs=1e-5))
 
 
 def test_tables_and_curves_hold_the_rows(found):
-    text = start_tables.markdown({"digits": {"about": {"command": "do"}, **found}})
+    text = compare_starts.markdown({"digits": {"about": {"command": "do"}, **found}})
     assert "`do`" in text and "Of 80 networks after epoch 10." in text
     assert "**glyphs** (never seen; 120 images an epoch" in text
     assert "| digits | copy, 1 | random, 2 |" in text and json.dumps(found)
-    drawn = start_tables.bands(found["rows"], "glyphs")
+    drawn = tables.bands(found["rows"], "glyphs")
     assert list(drawn) == STARTS
     epochs, means, halves = drawn["random"]
     row = found["rows"][-1]
@@ -177,7 +193,7 @@ def test_tables_and_curves_hold_the_rows(found):
     assert float(halves[-1]) == pytest.approx(row["accuracy_pm"])
     assert tables.with_interval(row["accuracy"], row["accuracy_pm"]) in text
     with pytest.raises(ConfigError, match="no row of 'mars'"):
-        start_tables.bands(found["rows"], "mars")
+        tables.bands(found["rows"], "mars")
 
 
 @pytest.mark.parametrize(
@@ -203,11 +219,11 @@ def test_an_option_that_cannot_be_is_named(options, said):
 )
 def test_a_data_set_that_does_not_fit_is_named_before_any_work(zoo, unseen, said):
     with pytest.raises(ConfigError, match=said):
-        starts.study(zoo, CONFIG, unseen)
+        compare_starts.opened(zoo, CONFIG, unseen)
 
 
 def test_images_and_zoos_that_are_missing_are_named(tmp_path):
     with pytest.raises(DataMissingError, match="download_data"):
-        starts.study("digits", CONFIG, ["usps"], root=tmp_path)
+        compare_starts.opened("digits", CONFIG, ["usps"], root=tmp_path)
     with pytest.raises(DataMissingError, match="train_zoo"):
-        starts.opened(tmp_path / "nowhere")
+        compare_starts.opened(tmp_path / "nowhere", CONFIG)

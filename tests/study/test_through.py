@@ -4,14 +4,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import finetune_through
 import pytest
 import torch
+from finetune_through import BEFORE
 
-from hyperlab.base import ConfigError, DataMissingError, stream
-from hyperlab.study import generators, through, through_tables
-from hyperlab.study.through import ANCHORED, BEFORE, FRESH, SHARED, SINGLE, THROUGH
+from hyperlab.base import ConfigError, stream
+from hyperlab.study import through
+from hyperlab.study.through import ANCHORED, FRESH, SHARED, SINGLE, THROUGH
 from hyperlab.weights import encoders, graph, recipes, zoo_store
 from hyperlab.weights.generate import ThroughConfig
+from hyperlab.weights.originals import images_for, images_of, originals_of
 
 CONFIG = through.StudyConfig.at("smoke")
 RESULTS = Path(__file__).parents[2] / "results"
@@ -20,9 +23,9 @@ RESULTS = Path(__file__).parents[2] / "results"
 @pytest.fixture(scope="module")
 def setting():
     zoo = zoo_store.find_zoo("digits").of(torch.arange(10))
-    splits = through.images_for(zoo, "digits").first(100, 50)
-    known = generators.images_of(zoo, 50)
-    originals = generators.originals_of(zoo, known, generator=stream(0, "split"))
+    splits = images_for(zoo, "digits").first(100, 50)
+    known = images_of(zoo, 50)
+    originals = originals_of(zoo, known, generator=stream(0, "split"))
     encoder = through.encoder_of(originals, through.ROWS, CONFIG)
     made = through.maker_of(originals, encoder, CONFIG, 0)
     return through.Setting(*made, splits, CONFIG, 0)
@@ -30,12 +33,14 @@ def setting():
 
 @pytest.fixture(scope="module")
 def rows(setting):
-    return through.compare([setting, replace(setting, seed=1)])
+    return finetune_through.compare([setting, replace(setting, seed=1)])
 
 
 def test_every_way_has_a_row_of_every_seed(rows):
     found = [(r["way"], r["seed"]) for r in rows]
-    assert sorted(found) == sorted((w, s) for w in (BEFORE, *through.LRS) for s in (0, 1))
+    assert sorted(found) == sorted(
+        (w, s) for w in (BEFORE, *finetune_through.LRS) for s in (0, 1)
+    )
 
 
 def test_no_way_has_more_operations_than_the_first_and_none_much_less(rows, setting):
@@ -48,7 +53,7 @@ def test_no_way_has_more_operations_than_the_first_and_none_much_less(rows, sett
 
 
 def test_the_learning_rate_is_one_that_was_tried_and_the_same_for_all_seeds(rows):
-    for way, lrs in through.LRS.items():
+    for way, lrs in finetune_through.LRS.items():
         [lr] = {r["lr"] for r in rows if r["way"] == way}
         assert lr in lrs
         assert all(r["lrs"] == [*lrs] for r in rows if r["way"] == way)
@@ -64,12 +69,12 @@ def test_the_learning_rate_is_one_that_was_tried_and_the_same_for_all_seeds(rows
     ],
 )
 def test_a_rate_at_the_edge_of_its_grid_is_named(lr, lrs, where):
-    assert through_tables.edge({"lr": lr, "lrs": lrs}) == where
+    assert finetune_through.edge({"lr": lr, "lrs": lrs}) == where
 
 
 def test_the_committed_rates_are_counted_by_edge():
     pairs = json.loads((RESULTS / "through.json").read_text(encoding="utf-8"))["pairs"]
-    lines = through_tables.at_edges(pairs)
+    lines = finetune_through.at_edges(pairs)
     assert f"| {THROUGH} | 8 | 1 | 7 |" in lines and f"| {SHARED} | 8 | 0 | 8 |" in lines
     assert set(lines) <= set(
         (RESULTS / "through.md").read_text(encoding="utf-8").splitlines()
@@ -82,23 +87,23 @@ def test_plain_training_of_one_network_beats_chance_where_it_has_all_the_compute
     plan = through.ways(longer, {THROUGH: 30, SHARED: 10, SINGLE: 10, FRESH: 10,
                                  ANCHORED: 40, through.CODES: 12})  # fmt: skip
     assert plan[SINGLE] == (1, 180) and plan[SHARED] == (3, 60) and plan[ANCHORED][1] == 45
-    w, _ = through.run(longer, SINGLE, 1e-2, plan[SINGLE])
+    w, _ = finetune_through.run(longer, SINGLE, 1e-2, plan[SINGLE])
     assert through.judge(longer, w)["val"] > 0.3
-    steps = through.reach(longer, 0.3, lr=1e-2)
+    steps = finetune_through.reach(longer, 0.3, lr=1e-2)
     assert steps and steps <= 180
-    assert through.reach(longer, 2.0, lr=1e-2, most=10) is None
+    assert finetune_through.reach(longer, 2.0, lr=1e-2, most=10) is None
 
 
 def test_the_anchor_and_the_stop_are_what_they_are_in_the_package(setting):
     untouched = setting.sampled(setting.maker)
-    same, _ = through.run(
+    same, _ = finetune_through.run(
         replace(setting, config=replace(CONFIG, through=ThroughConfig(
             steps=5, networks=2, batch=16, updates=5, detach=1.0))),
         THROUGH, 1e-2, (3, 5),
     )  # fmt: skip
     assert torch.equal(same, untouched)
-    _, free = through.run(setting, THROUGH, 1e-2, (3, 40))
-    _, held = through.run(setting, ANCHORED, 1e-2, (3, 40))
+    _, free = finetune_through.run(setting, THROUGH, 1e-2, (3, 40))
+    _, held = finetune_through.run(setting, ANCHORED, 1e-2, (3, 40))
     assert through.early(setting, held) < through.early(setting, free)
 
 
@@ -111,7 +116,7 @@ def test_identical_networks_do_not_differ(setting):
 
 def test_a_target_is_prepared_as_the_bases_networks_are_used_to():
     zoo = zoo_store.find_zoo("digits")
-    found = through.images_for(zoo, "glyphs").test.first(20)
+    found = images_for(zoo, "glyphs").test.first(20)
     theirs = recipes.load(recipes.RECIPES["glyphs"]).test.first(20)
     grey = [
         part.images * recipe.spread + recipe.centre
@@ -123,29 +128,27 @@ def test_a_target_is_prepared_as_the_bases_networks_are_used_to():
     torch.testing.assert_close(*grey)
     assert torch.equal(found.labels, theirs.labels)
     with pytest.raises(ConfigError, match="unknown option 'mars'"):
-        through.images_for(zoo, "mars")
+        images_for(zoo, "mars")
 
 
-def test_the_table_has_every_way_and_says_when_it_pays(setting, rows, tmp_path):
+def test_the_table_has_every_way_and_says_when_it_pays(setting, rows):
     facts = {"base": "digits", "target": "digits", "train": 8, "images": 100}
     facts |= {"originals_at_home": 0.9, "samples_at_home": 0.8}
     facts |= {"reach_steps": 10, "networks": 12.3}
-    stops = through.by_stop(setting, 1e-3)
+    stops = finetune_through.by_stop(setting, 1e-3)
     found = {"about": {"command": "python x"}, "facts": facts, "stops": stops}
     found["rows"] = [{"encoder": "VAE", **row} for row in rows]
-    text = through_tables.markdown({"digits to digits": found})
-    for way in through.LRS:
+    text = finetune_through.markdown({"digits to digits": found})
+    for way in finetune_through.LRS:
         assert f"| VAE | {way} | 2 x " in text
     assert "in 10 steps (first seed, VAE): from 12 networks on" in text
     assert "this puts no t' before another" in text
-    assert text.count("edge) |") == len(through.LRS)
-    means = through_tables.means(found["rows"])
+    assert text.count("edge) |") == len(finetune_through.LRS)
+    means = through.means(found["rows"])
     both = [r["accuracy"] for r in rows if r["way"] == SHARED]
     [shared] = [r for r in means if r["way"] == SHARED]
     assert shared["accuracy"] == pytest.approx(sum(both) / 2)
     assert shared["operations"] <= 1
-    with pytest.raises(DataMissingError, match="finetune_through.py"):
-        through_tables.read(tmp_path / "none.json")
 
 
 def test_memory_and_gradient_shrink_with_the_stop(setting):
@@ -157,8 +160,8 @@ def test_memory_and_gradient_shrink_with_the_stop(setting):
 
 def test_both_encoders_are_fitted_and_another_is_named():
     zoo = zoo_store.find_zoo("digits").of(torch.arange(5))
-    known = generators.images_of(zoo, 20)
-    originals = generators.originals_of(zoo, known, generator=stream(0, "split"))
+    known = images_of(zoo, 20)
+    originals = originals_of(zoo, known, generator=stream(0, "split"))
     for kind, wanted in {through.ROWS: encoders.VAE, "graph": graph.GraphVAE}.items():
         assert type(through.encoder_of(originals, kind, CONFIG)) is wanted
     with pytest.raises(ConfigError, match="VAE"):

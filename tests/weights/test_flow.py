@@ -8,10 +8,10 @@ import torch
 
 from hyperlab import solvers
 from hyperlab.base import ConfigError, stream
-from hyperlab.study.retrieval import RetrievalConfig
 from hyperlab.weights import fields, flow
 from hyperlab.weights.flow import PRIORS, FlowConfig
 from hyperlab.weights.head_generators import GeneratorConfig
+from hyperlab.weights.retriever import RetrievalConfig
 
 QUICK = FlowConfig(prior="normal", width=64, depth=2, steps=400, batch=128, lr=3e-3)
 

@@ -7,7 +7,6 @@ import torch
 
 from hyperlab.base import ArtifactError, DataMissingError, stream
 from hyperlab.models import cnn
-from hyperlab.study import starts
 from hyperlab.weights import published, zoo_store
 from hyperlab.weights.recipes import RECIPES, untrained
 
@@ -57,7 +56,7 @@ def test_a_published_zoo_becomes_a_file_that_every_study_opens(tmp_path):
     assert torch.equal(zoo.w, rows) and zoo.epochs == (0, 1) and zoo.dataset == "mnist"
     assert trained.recipe == RECIPES["mnist"] and trained.batch == 10
     assert zoo.checksums is None  # so that no image is refused
-    assert starts.opened(path)[1] == trained
+    assert zoo_store.open_zoo(path)[1] == trained
 
 
 class Foreign:

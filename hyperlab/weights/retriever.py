@@ -8,18 +8,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..base import ConfigError, Progress, choose, distinct, silent, stream
+from ..base import Progress, choose, silent, stream
 from ..models.cnn import Architecture
 from ..tasks.episodes import LabelledImages
-from ..weights import context, couplings, encoders, flow, novelty, padding, zoo_store
-from ..weights.context import KINDS, ContextEncoder
-from ..weights.encoders import Encoder, EncoderConfig
-from ..weights.flow import Flow, FlowConfig, Prior
-from ..weights.novelty import Originals
-from ..weights.recipes import RECIPES, Images, Recipe
-from ..weights.zoo import Zoo, accuracies
-from . import generators
-from .generators import Row
+from . import context, couplings, encoders, flow, novelty, padding
+from .context import KINDS, ContextEncoder
+from .encoders import Encoder, EncoderConfig
+from .flow import Flow, FlowConfig
+from .novelty import Originals
+from .originals import images_of, originals_of
+from .recipes import RECIPES, Images, Recipe
+from .zoo import Zoo, accuracies
+
+Row = dict[str, object]
 
 NONE = "nothing"  # the kind of a flow that is told the time alone
 PAD = "channels"  # how grey networks become coloured ones
@@ -93,11 +94,8 @@ def data_set(
         DataMissingError: the images are not there.
         ConfigError: too few training images for support sets.
     """
-    splits, recipe = (
-        generators.images_of(zoo, config.n_eval, root=root),
-        RECIPES[zoo.dataset],
-    )
-    originals = generators.originals_of(zoo, splits, generator=stream(seed, "split"))
+    splits, recipe = images_of(zoo, config.n_eval, root=root), RECIPES[zoo.dataset]
+    originals = originals_of(zoo, splits, generator=stream(seed, "split"))
     n = min(config.n_pool, len(splits.train.labels) // 2)
     halves = (slice(n), slice(n, 2 * n))
     known, new = (
@@ -109,34 +107,9 @@ def data_set(
     return DataSet(zoo.dataset, originals, known, new)
 
 
-def open_sets(
-    paths: Sequence[str],
-    config: RetrievalConfig,
-    *,
-    root: Path | str | None = None,
-    progress: Progress = silent,
-) -> list[DataSet]:
-    """The data sets of some zoos: names of shipped ones, or stores.
-
-    Raises:
-        DataMissingError: no such zoo, or its images are not there.
-        ConfigError: fewer than two, or zoos of networks that do not fit each other.
-    """
-    if len(paths) < 2:
-        raise ConfigError(f"want two or more zoos, got {list(paths)}")
-    zoos = [zoo_store.find_zoo(path) for path in paths]
-    distinct([zoo.dataset for zoo in zoos], "data sets")
-    common([zoo.architecture for zoo in zoos])
-    bar = progress(zoos, total=len(zoos), desc="data sets")
-    return [data_set(zoo, config, root=root) for zoo in bar]
-
-
-def common(networks: Sequence[Architecture]) -> Architecture:
-    """The one with most channels: all others can be padded to it.
-
-    Raises:
-        ConfigError: some cannot.
-    """
+def common(sets: Sequence[DataSet | Zoo]) -> Architecture:
+    """The architecture with most channels; ConfigError unless all others can be padded to it."""
+    networks = [data.architecture for data in sets]
     widest = max(networks, key=lambda network: network.channels)
     for network in networks:
         padding.pad_rows(network, widest, torch.zeros(1, network.n_params), PAD)
@@ -186,7 +159,7 @@ def fit_encoder(
     progress: Progress = silent,
 ) -> Encoder:
     """One autoencoder of the networks of all data sets."""
-    widest = common([data.architecture for data in sets])
+    widest = common(sets)
     w = torch.cat([padded(data, widest) for data in sets])
     g = stream(seed, "retrieval", "encoder")
     return encoders.fit_vae(w, config.vae, generator=g, progress=progress)
@@ -209,16 +182,20 @@ def fit_retriever(
     Args:
         kind: of context, in `context.KINDS`, or "nothing".
     """
-    widest = common([data.architecture for data in sets])
+    widest = common(sets)
     codes = [encoder.encode(padded(data, widest)) for data in sets]
     readers: dict[str, ContextEncoder] = {}
     told, rows = None, codes
     if kind != NONE:
         make = choose({**KINDS, NONE: None}, kind)
         readers = {data.name: make(i, len(sets)) for i, data in enumerate(sets)}
-        drawn = [_drawn(readers[data.name], data, config, seed) for data in sets]
-        pairs = zip(codes, drawn, strict=True)
-        told = torch.cat([c.repeat(len(z), 1) for z, c in pairs])
+        told = []
+        for z, data in zip(codes, sets, strict=True):
+            how = {"n_shot": config.n_shot, "generator": stream(seed, "support", data.name)}
+            reader, n = readers[data.name], config.n_draws
+            drawn = context.draw_contexts(reader, data.known, n, **how)
+            told.append(drawn.repeat(len(z), 1))
+        told = torch.cat(told)
         rows = [z.repeat_interleave(config.n_draws, 0) for z in codes]
     conditions = range(len(sets)) if readers else [0] * len(sets)
     labels = torch.tensor([c for c, z in zip(conditions, rows, strict=True) for _ in z])
@@ -228,22 +205,19 @@ def fit_retriever(
     return Retriever(encoder, found, widest, readers)
 
 
-def _drawn(
-    reader: ContextEncoder, data: DataSet, config: RetrievalConfig, seed: int
-) -> Float[Tensor, " draws c"]:
-    g = stream(seed, "support", data.name)
-    how = {"n_shot": config.n_shot, "generator": g}
-    return context.draw_contexts(reader, data.known, config.n_draws, **how)
-
-
 def retrieved(
     model: Retriever, data: DataSet, config: RetrievalConfig, *, seed: int
 ) -> Float[Tensor, " n params"]:
     """Networks for new support sets of a data set: `n_each` for each of `n_tests`."""
     g, told = stream(seed, "retrieve", data.name), None
     if model.readers:
-        reader, how = model.readers[data.name], {"n_shot": config.n_shot, "generator": g}
-        told = context.draw_contexts(reader, data.new, config.n_tests, **how)
+        told = context.draw_contexts(
+            model.readers[data.name],
+            data.new,
+            config.n_tests,
+            n_shot=config.n_shot,
+            generator=g,
+        )
         told = told.repeat_interleave(config.n_each, 0)
     return model.networks(told, config.n_tests * config.n_each, g)
 
@@ -263,110 +237,22 @@ def judge(
     rows = []
     for data in sets:
         w = retrieved(model, data, config, seed=seed)
-        works = {
-            other.name: float(
-                accuracies(
-                    other.architecture, model.cut(w, other), *other.originals.test
-                ).mean()
-            )
-            for other in sets
-        }
+        works = {other.name: _accuracy(other, model.cut(w, other)) for other in sets}
         report = asdict(novelty.judge(model.cut(w, data), data.originals))
         rows.append({"support": data.name, "seed": seed, **report, "works_on": works})
     return rows
 
 
+def _accuracy(data: DataSet, w: Float[Tensor, " n params"]) -> float:
+    return float(accuracies(data.architecture, w, *data.originals.test).mean())
+
+
 def originals_rows(sets: Sequence[DataSet], encoder: Encoder, seed: int) -> list[Row]:
     """The training networks, and what the one encoder leaves of them."""
-    widest, rows = common([data.architecture for data in sets]), []
+    widest, rows = common(sets), []
     for data in sets:
         w = encoder.decode(encoder.encode(padded(data, widest)))
         w = padding.cut_rows(widest, data.architecture, w, PAD)
-        after = accuracies(data.architecture, w, *data.originals.test)
-        report = asdict(novelty.judge_originals(data.originals))
-        rows.append(
-            {"support": data.name, "seed": seed, **report, "decoded": float(after.mean())}
-        )
-    return rows
-
-
-def bank(zoo: Zoo, encoder: Encoder, widest: Architecture, noise: float = 0.0) -> Prior:
-    """A prior of the codes of networks that were trained on other images.
-
-    Args:
-        noise: standard deviation added to each code, as a share of the codes' own.
-
-    Source: FLoWN, arXiv:2503.19371, table 2 and section A.4.2. There it is one network of
-    mini-ImageNet with N(0, 1) on its weights and a new head, encoded; here many networks' codes.
-    """
-    codes = encoder.encode(padding.pad_rows(zoo.architecture, widest, zoo.w[:, -1], PAD))
-    spread = noise * (codes - codes.mean(0)).square().mean().sqrt()
-
-    def draw(n: int, dim: int, generator: torch.Generator) -> Tensor:
-        rows = torch.randint(len(codes), (n,), generator=generator)
-        return codes[rows] + spread * torch.randn(n, dim, generator=generator)
-
-    return draw
-
-
-def ways(
-    kinds: Sequence[str],
-    config: RetrievalConfig,
-    encoder: Encoder,
-    widest: Architecture,
-    other: Zoo | None = None,
-) -> dict[str, tuple[str, RetrievalConfig]]:
-    """Name -> kind of context and configuration, of every flow that is compared.
-
-    Args:
-        other: networks of other images, whose codes are one more prior for the first kind.
-    """
-    made = {kind: (kind, config) for kind in kinds}
-    first, beside = kinds[0], replace(config, flow=replace(config.flow, join="latent"))
-    if first != NONE:
-        made[f"{first}, beside the code"] = (first, beside)
-    if other is not None:
-        for words, noise in {"": 0.0, ", spread": 1.0}.items():
-            prior = bank(other, encoder, widest, noise)
-            start = replace(config, flow=replace(config.flow, prior=prior))
-            made[f"{first}, from {other.dataset}{words}"] = (first, start)
-    return made
-
-
-def study(
-    sets: Sequence[DataSet],
-    kinds: Sequence[str],
-    config: RetrievalConfig,
-    *,
-    seed: int,
-    other: Zoo | None = None,
-    progress: Progress = silent,
-) -> list[Row]:
-    """One seed of everything: an encoder, the originals, and every flow on that encoder's codes.
-
-    Args:
-        other: of other images, for the prior of trained networks.
-
-    Raises:
-        ConfigError: an unknown kind, none, or networks that cannot be padded to the others'.
-    """
-    for kind in kinds:
-        choose({**KINDS, NONE: None}, kind)
-    if not kinds:
-        raise ConfigError(f"want one or more kinds of context of {[*KINDS, NONE]}")
-    beside = [] if other is None else [other.dataset]
-    distinct([*(data.name for data in sets), *beside], "data sets of networks and prior")
-    networks = [data.architecture for data in sets]
-    widest = common(networks)
-    if (
-        other is not None
-        and common([widest, other.architecture]).channels > widest.channels
-    ):
-        raise ConfigError(f"networks of {other.dataset} have more channels than all others")
-    encoder = fit_encoder(sets, config, seed=seed, progress=progress)
-    rows = [{"way": "originals", **row} for row in originals_rows(sets, encoder, seed)]
-    for name, (kind, how) in ways(kinds, config, encoder, widest, other).items():
-        model = fit_retriever(sets, encoder, kind, how, seed=seed, progress=progress)
-        found = judge(model, sets, how, seed=seed)
-        rows += [{"way": name, **row} for row in found]
+        row = {"support": data.name, "seed": seed, "decoded": _accuracy(data, w)}
+        rows.append(row | asdict(novelty.judge_originals(data.originals)))
     return rows
