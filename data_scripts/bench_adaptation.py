@@ -1,20 +1,19 @@
 """Cost of adapting to one task: HyperFlow against bias-tuning; write one JSON file."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.base import whole_file
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
-from hyperlab.study import cost, timing
+from hyperlab.study import cost
 from hyperlab.tasks import domains, episodes
 
 import torch
 import typer
 
 import script
+import study
 
 SHOTS = {"smoke": (1,), "laptop": (5, 20), "paper": (5, 20, 50)}
 OUT = Path("results/bench_adaptation.json")
@@ -49,12 +48,8 @@ def main(
             "seconds, bias-tuning / HyperFlow": round(tuning.seconds / learned.seconds, 2),
             "flops, bias-tuning / HyperFlow": round(tuning.flops / learned.flops, 2),
         }
-    about = {"command": timing.command(), "repeats": repeats, "seed": seed}
-    facts = {"machine": timing.machine(), "versions": timing.versions(["torch", "timm"])}
-    with whole_file(out) as draft:
-        draft.write_text(
-            json.dumps(about | facts | results, indent=2) + "\n", encoding="utf-8"
-        )
+    about = study.about("torch", "timm", repeats=repeats, seed=seed)
+    study.write(out, about | results)
     print(f"wrote {out}")
 
 

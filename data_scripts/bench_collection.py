@@ -1,7 +1,6 @@
 """Time the recording of fine-tunings against a plain loop over tasks; write one JSON file."""
 
 import copy
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab import executor
-from hyperlab.base import ConfigError, Progress, choose, silent, stream, whole_file
+from hyperlab.base import ConfigError, Progress, choose, silent, stream
 from hyperlab.hyperflow.collect import (
     IMAGES,
     CollectConfig,
@@ -26,7 +25,6 @@ from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.models import targets
 from hyperlab.models.targets import Target, leave_one_out_loss
-from hyperlab.study import timing
 from hyperlab.study.timing import seconds
 from hyperlab.tasks import augment, domains, episodes
 from hyperlab.tasks.episodes import LabelledImages
@@ -38,6 +36,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import script
+import study
 
 Record = tuple[Tensor, Tensor]  # thetas (tasks, knots, params), losses (tasks, knots)
 VIT_S = "vit_small_patch16_224"
@@ -285,12 +284,8 @@ def main(
         plan = replace(CollectConfig.at(scale), n_tasks=8, batch=8, seed=seed)
         store = collect(target, Path(folder) / "store", plan)
         parts = writing_share(target, store, 0)
-    about = {"command": timing.command(), "machine": timing.machine()}
-    about |= {"versions": timing.versions(["torch", "timm"]), "seconds of 8 tasks": parts}
-    with whole_file(out) as draft:
-        draft.write_text(
-            json.dumps(about | {"recording": rows}, indent=2) + "\n", encoding="utf-8"
-        )
+    facts = {"seconds of 8 tasks": parts, "recording": rows}
+    study.write(out, study.about("torch", "timm") | facts)
     print(f"wrote {out}")
 
 

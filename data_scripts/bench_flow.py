@@ -1,6 +1,5 @@
 """Time a flow's step, loss and optimal coupling against torchcfm; write one JSON file."""
 
-import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +13,8 @@ from hyperlab.base import (
     choose,
     silent,
     stream,
-    whole_file,
 )
 from hyperlab.nn import lent
-from hyperlab.study import timing
 from hyperlab.study.timing import seconds
 from hyperlab.weights import flow
 from hyperlab.weights.couplings import optimal
@@ -30,6 +27,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import script
+import study
 
 CALLS = 10  # couplings or losses timed at once
 
@@ -196,17 +194,14 @@ def main(
     generator = stream(seed, "bench", "flow")
     x1 = torch.randn(n, dim, generator=generator)
     rows = compare(x1, config, generator=generator, repeats=repeats, progress=tqdm)
-    record = {
-        "command": timing.command(),
+    sizes = {"points": n, "numbers": dim, "steps": steps, "repeats": repeats}
+    facts = {
         "what": WHAT,
-        "n": {"points": n, "numbers": dim, "steps": steps, "repeats": repeats},
+        "n": sizes,
         "field": {"width": config.width, "depth": config.depth},
-        "machine": timing.machine(),
-        "versions": timing.versions(["torch", "scipy", "torchcfm", "POT"]),
-        "tasks": rows,
     }
-    with whole_file(out) as draft:
-        draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    about = study.about("torch", "scipy", "torchcfm", "POT", **facts)
+    study.write(out, about | {"tasks": rows})
     print(f"wrote {out}")
 
 

@@ -1,14 +1,12 @@
 """Time the cubic interpolant against scipy and torchcde; write one JSON file."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.base import Progress, choose, silent, stream, whole_file
+from hyperlab.base import Progress, choose, silent, stream
 from hyperlab.interpolants import Cubic
-from hyperlab.study import timing
 from hyperlab.study.timing import median_s
 
 import torch
@@ -19,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 import script
+import study
 
 BLOCK = 16  # trajectories read at once; the coefficients of 256 would take 5.8 GB
 
@@ -139,17 +138,10 @@ def main(
     thetas = torch.randn(n, knots, params, generator=generator).cumsum_(1).to(place)
     t = torch.rand(n, generator=generator).to(place)
     rows = compare(thetas, t, repeats=repeats, progress=tqdm)
-    record = {
-        "command": timing.command(),
-        "what": WHAT,
-        "n": {"trajectories": n, "knots": knots, "params": params, "repeats": repeats},
-        "device": str(place),
-        "machine": timing.machine(),
-        "versions": timing.versions(["torch", "scipy", "torchcde"]),
-        "libraries": rows,
-    }
-    with whole_file(out) as draft:
-        draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    sizes = {"trajectories": n, "knots": knots, "params": params, "repeats": repeats}
+    facts = {"what": WHAT, "n": sizes, "device": str(place)}
+    about = study.about("torch", "scipy", "torchcde", **facts)
+    study.write(out, about | {"libraries": rows})
     print(f"wrote {out}")
 
 

@@ -1,6 +1,5 @@
 """Time the training of a zoo's networks side by side and one by one; write one JSON file."""
 
-import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -8,10 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.base import ConfigError, Progress, choose, silent, stream, whole_file
+from hyperlab.base import ConfigError, Progress, choose, silent, stream
 from hyperlab.models.cnn import ACTIVATIONS, Architecture
 from hyperlab.nn import lent
-from hyperlab.study import timing
 from hyperlab.study.timing import seconds
 from hyperlab.weights import zoo
 from hyperlab.weights.recipes import untrained
@@ -25,6 +23,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 import script
+import study
 
 Batches = Sequence[tuple[Tensor, Tensor]]  # images and labels of each step
 
@@ -197,17 +196,10 @@ def main(
     }
     options = {"generator": stream(seed, "bench", "zoo"), "repeats": repeats}
     rows = compare(configs, steps=steps, **options, progress=tqdm)
-    record = {
-        "command": timing.command(),
-        "what": WHAT,
-        "n": {"networks": n, "group": zoos[0].group, "steps": steps, "repeats": repeats},
-        "recipes": {name: asdict(config.recipe) for name, config in configs.items()},
-        "machine": timing.machine(),
-        "versions": timing.versions(["torch"]),
-        "zoos": rows,
-    }
-    with whole_file(out) as draft:
-        draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    sizes = {"networks": n, "group": zoos[0].group, "steps": steps, "repeats": repeats}
+    recipes = {name: asdict(config.recipe) for name, config in configs.items()}
+    about = study.about("torch", what=WHAT, n=sizes, recipes=recipes)
+    study.write(out, about | {"zoos": rows})
     print(f"wrote {out}")
 
 

@@ -1,13 +1,12 @@
 """Record the same paths with products of shorter numbers; write how far their ends lie apart."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.base import choose, stream, whole_file
+from hyperlab.base import choose, stream
 from hyperlab.hyperflow.collect import CollectConfig, draw_tasks
 from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
 from hyperlab.models import targets
@@ -24,6 +23,7 @@ from torch.autograd.function import FunctionCtx
 from tqdm import tqdm
 
 import script
+import study
 
 MANTISSA = {"fp32": 23, "tf32": 10, "bf16": 7}  # bits, without the leading one
 
@@ -123,10 +123,8 @@ def main(
         spread = [round(float(found.quantile(q)), 2) for q in (0.5, 0.9, 1)]
         rows[f"{teacher}, {numbers}"] = spread
     about = {"command": timing.command(), "tasks": len(tasks), "torch": torch.__version__}
-    text = json.dumps(about | {"percent of the path": rows}, indent=1) + "\n"
-    for suffix, part in ((".json", text), (".md", markdown(rows))):
-        with whole_file(out.with_suffix(suffix)) as draft:
-            draft.write_text(part, encoding="utf-8")
+    facts = about | {"percent of the path": rows}
+    study.write(out.with_suffix(".json"), facts, markdown(rows))
     print(f"wrote {out}.json and .md")
 
 
