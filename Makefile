@@ -15,6 +15,8 @@ STAMP := $(VENV)/.installed
 INSTALL := -m pip install --disable-pip-version-check
 NBSTRIP := -m nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill metadata.language_info.version"
 LAB_SETTINGS := JUPYTER_CONFIG_PATH="$(CURDIR)/notebooks/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}"
+BROWSER = { $(PY) -m pytest -n 2 --dist loadgroup -m "browser and not alone" $(TEST_ARGS) || test $$? -eq 5; } && \
+	{ $(PY) -m pytest -m "browser and alone" $(TEST_ARGS) || test $$? -eq 5; }
 SUPERUSER := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Installed again when the folder has moved; made anew when PYTHON= names another version.
@@ -58,7 +60,7 @@ app: $(STAMP)  ## serve the Euler stepper as a page of its own; APP_ARGS= for it
 
 test: lint  ## lint, unit tests and notebooks with a worker a core, then the browser; TEST_ARGS= for pytest
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "not browser" $(TEST_ARGS) || test $$? -eq 5
-	@$(PY) -m pytest -m browser $(TEST_ARGS) || test $$? -eq 5
+	@$(BROWSER)
 
 notebooks: $(STAMP)  ## run the course at scale=smoke, write artifacts/notebooks/index.html
 	@$(PY) data_scripts/run_notebooks.py --scale smoke
@@ -70,7 +72,7 @@ exercises: $(STAMP)  ## write exercises/: the course without its solutions, to w
 	@$(PY) data_scripts/write_exercises.py
 
 browser: $(STAMP)  ## drive the widgets in a real browser
-	@$(PY) -m pytest -m browser $(TEST_ARGS)
+	@$(BROWSER)
 
 bench: $(STAMP)  ## measure speed and memory here, write artifacts/bench_*.json
 	@set -e; for script in data_scripts/bench_*.py; do echo "$$script"; $(PY) "$$script" --out "artifacts/$$(basename $$script .py).json"; done

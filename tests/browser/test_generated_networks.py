@@ -7,7 +7,7 @@ import pytest
 from tests.browser import speed
 from tests.browser.apps import Driven
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
 WHERE = """i => {
   for (const plot of document.querySelectorAll('.js-plotly-plot')) {

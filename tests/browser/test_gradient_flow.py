@@ -5,7 +5,7 @@ import pytest
 from tests.browser import speed
 from tests.browser.apps import Driven
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from tests.browser import speed
 from tests.browser.apps import Driven
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
 NOTEBOOK = "07_step_the_solver.ipynb"
 WHERE = """i => {
