@@ -63,10 +63,9 @@ class SetConfig:
     lr: float = 1e-3  # peak, cosine
 
     def __post_init__(self) -> None:
-        if min(self.depth, self.n_heads, self.hidden, self.steps, self.batch) < 1:
-            raise ConfigError(f"depth, n_heads, hidden, steps and batch >= 1: {self}")
-        if self.n_shot < 1:
-            raise ConfigError(f"want one or more images of a class, got {self.n_shot=}")
+        sizes = (self.depth, self.n_heads, self.hidden, self.steps, self.batch, self.n_shot)
+        if min(sizes) < 1:
+            raise ConfigError(f"depth, n_heads, hidden, steps, batch, n_shot >= 1: {self}")
 
     @classmethod
     def at(cls, scale: str) -> "SetConfig":

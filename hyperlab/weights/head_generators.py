@@ -24,6 +24,8 @@ from .encoders import PCA, Encoder, EncoderConfig, fit_vae
 from .flow import FlowConfig, fit_flow
 from .heads import WAY, BaseConfig, HeadSet, Whitening, tell
 
+AXES = {"row": (0, 1), "head": (1, 2)}  # those of tasks x way x numbers that become one
+
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
@@ -40,7 +42,7 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         choose(KINDS, self.kind)
-        choose({"row": 1, "head": 1}, self.by)
+        choose(AXES, self.by)
         choose({"pca": 1, "vae": 1}, self.encoder)
         if self.flow.coupling != "independent":
             raise ConfigError(
@@ -103,8 +105,8 @@ class HeadGenerator:
     config: GeneratorConfig
     encoder: Encoder  # of rows
     model: Model  # of codes
-    told_mean: Float[Tensor, " c"]
-    told_std: Float[Tensor, " c"]
+    mean: Float[Tensor, " c"]
+    std: Float[Tensor, " c"]
 
     @torch.no_grad()
     def sample(
@@ -120,27 +122,25 @@ class HeadGenerator:
 
         Args:
             support: features as the backbone gives them.
-            about: the support sets of other tasks, told instead; a control.
+            about: the support sets of other tasks, in the place of its own; a control.
         """
-        by_row = self.config.by == "row"
-        told, start = tell(self.whiten(support), self.base)
+        context, start = tell(self.whiten(support), self.base)
         if about is not None:
-            told = tell(self.whiten(about), self.base)[0]
-        told = (told - self.told_mean) / self.told_std
-        c = (told.flatten(0, 1) if by_row else told.flatten(1)).repeat_interleave(n, 0)
+            context = tell(self.whiten(about), self.base)[0]
+        c = ((context - self.mean) / self.std).flatten(*AXES[self.config.by])
+        c = c.repeat_interleave(n, 0)
         z = self.model.sample(len(c), generator=generator, steps=steps, context=c)
         rows = self.encoder.decode(z.reshape(-1, self.encoder.latent))
-        rows = (
-            rows.unflatten(0, (-1, WAY, n)).transpose(1, 2)
-            if by_row
-            else rows.unflatten(0, (-1, n, WAY))
-        )
+        if self.config.by == "row":
+            rows = rows.unflatten(0, (-1, WAY, n)).transpose(1, 2)
+        else:
+            rows = rows.unflatten(0, (-1, n, WAY))
         heads = rows + start[:, None] if self.config.residual else rows
         return heads - heads.mean(2, keepdim=True)
 
 
 def fit_generator(
-    found: HeadSet,
+    base_heads: HeadSet,
     whiten: Whitening,
     base: BaseConfig,
     config: GeneratorConfig,
@@ -148,10 +148,11 @@ def fit_generator(
     generator: torch.Generator,
 ) -> HeadGenerator:
     """Fit the encoder to the rows of base heads, and the model to their codes and contexts."""
-    rows = found.heads - found.start if config.residual else found.heads
+    rows = base_heads.heads - base_heads.start if config.residual else base_heads.heads
     flat = rows.flatten(0, 1)
-    mean, std = found.told.mean((0, 1)), found.told.std((0, 1)).clamp(min=1e-6)
-    told = (found.told - mean) / std
+    context = base_heads.context
+    mean, std = context.mean((0, 1)), context.std((0, 1)).clamp(min=1e-6)
+    context = (context - mean) / std
     if config.encoder == "pca":
         encoder: Encoder = PCA(flat, min(config.latent, flat.shape[1], len(flat) - 1))
     else:
@@ -159,17 +160,17 @@ def fit_generator(
         sizes = EncoderConfig(latent=config.latent, width=256, steps=steps, batch=256)
         encoder = fit_vae(flat, sizes, generator=generator)
     with torch.no_grad():
-        codes = encoder.encode(flat).unflatten(0, told.shape[:2])
+        codes = encoder.encode(flat).unflatten(0, context.shape[:2])
     if config.by == "head":
-        codes, told = in_orders(codes, told, config.orders, generator)
-    pair = (x.flatten(0, 1) if config.by == "row" else x.flatten(1) for x in (codes, told))
+        codes, context = in_orders(codes, context, config.orders, generator)
+    pair = (x.flatten(*AXES[config.by]) for x in (codes, context))
     model = choose(KINDS, config.kind)(*pair, config, generator)
     return HeadGenerator(whiten, base, config, encoder, model, mean, std)
 
 
 def in_orders(
     codes: Float[Tensor, " tasks way k"],
-    told: Float[Tensor, " tasks way c"],
+    context: Float[Tensor, " tasks way c"],
     orders: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
@@ -178,5 +179,5 @@ def in_orders(
     order = keys.argsort(1)[..., None].to(codes.device)
     return tuple(
         x.repeat(orders, 1, 1).gather(1, order.expand(-1, -1, x.shape[2]))
-        for x in (codes, told)
+        for x in (codes, context)
     )

@@ -93,16 +93,12 @@ def read_bank(
         )
     order = torch.randperm(len(classes), generator=generator)[: config.classes].tolist()
     rows = [_draw(classes[k], config.per_class, generator) for k in order]
-    looks = [
-        styles.Style(),
-        *(styles.random_style(generator) for _ in range(config.looks)),
-    ]
+    looks = [styles.random_style(generator) for _ in range(config.looks)]
     features = []
-    for look in looks:
-        parts = torch.cat(rows).split(300)
-        images = (look.apply(domain.batch(part)) for part in parts)
-        found = [target.features(target.theta0, x) for x in images]
-        features.append(torch.cat(found).cpu())
+    for look in (styles.Style(), *looks):
+        images = (look.apply(domain.batch(part)) for part in torch.cat(rows).split(300))
+        parts = [target.features(target.theta0, x) for x in images]
+        features.append(torch.cat(parts).cpu())
     sizes = [len(part) for part in rows]
     return Bank(torch.stack(features), torch.arange(sum(sizes)).split(sizes))
 
@@ -227,12 +223,12 @@ class HeadSet:
     """Tasks as a generator sees them, on whitened features.
 
     Args:
-        told: of every class what the generator is told, see `tell`.
+        context: of every class what the generator knows, see `tell`.
         start: the heads that were fitted to the support sets.
         heads: those that were fitted to many images.
     """
 
-    told: Float[Tensor, " tasks way c"]
+    context: Float[Tensor, " tasks way c"]
     start: Heads
     heads: Heads
 
@@ -242,7 +238,7 @@ def tell(
 ) -> tuple[Float[Tensor, " tasks way c"], Heads]:
     """What a support set says of every class, and the heads fitted to it.
 
-    Told are the class's row of that head, its mean (against the others') and 1 / shots.
+    It is the class's row of that head, its mean (against the others') and 1 / shots.
     """
     start = fit_heads(support, l2=config.l2, steps=config.steps)
     shots = support.new_full((*start.shape[:2], 1), 1 / support.shape[2])

@@ -82,7 +82,6 @@ def untrained(
 
 MNIST = Recipe(dataset="mnist", centre=0.1307, spread=0.3081)
 FASHION = Recipe(dataset="fashion_mnist")
-SVHN = Recipe(dataset="svhn", lr=3e-3, val=13_257 / 73_257)
 CIFAR = Recipe(
     dataset="cifar10",
     activation="gelu",
@@ -95,22 +94,18 @@ CIFAR = Recipe(
 STL = replace(CIFAR, dataset="stl10", activation="tanh", weight_decay=1e-3)
 
 # Source: Schuerholt et al. 2022, Model Zoos (arXiv:2209.14764), the "seed" zoos' configurations.
-PUBLISHED = MappingProxyType(
+RECIPES = MappingProxyType(
     {
         "mnist": MNIST,
         "fashion_mnist": FASHION,
-        "svhn": SVHN,
+        "svhn": Recipe(dataset="svhn", lr=3e-3, val=13_257 / 73_257),
         "usps": replace(MNIST, dataset="usps", weight_decay=1e-3, val=1_291 / 7_291),
         "cifar10": CIFAR,
         "cifar10_medium": replace(CIFAR, architecture="cnn_medium"),
         "stl10": STL,
         "stl10_medium": replace(STL, architecture="cnn_medium"),
         "kmnist": replace(MNIST, dataset="kmnist"),  # FLoWN's, with MNIST's settings
-    }
-)
-# Our own choices, for data sets that have no published zoo.
-OURS = MappingProxyType(
-    {
+        # Our own choices, for data sets that have no published zoo.
         "notmnist": replace(FASHION, dataset="notmnist"),
         "digits": replace(MNIST, dataset="digits"),
         "glyphs": replace(FASHION, dataset="glyphs"),
@@ -118,7 +113,6 @@ OURS = MappingProxyType(
         "textures": replace(CIFAR, dataset="textures"),
     }
 )
-RECIPES = MappingProxyType({**PUBLISHED, **OURS})
 
 
 class Images(NamedTuple):

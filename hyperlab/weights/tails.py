@@ -53,10 +53,10 @@ class HostConfig:
     def at(cls, scale: str) -> "HostConfig":
         """Presets; only "paper" starts from weights that others trained."""
         own = replace(cls(), size=32, pretrained=False, lr=2e-3)
-        few = {"n_train": 400, "n_eval": 60, "batch": 20, "epochs": 3}
-        smoke = replace(own, host="test_resnet", tail=replace(own.tail, n=20), **few)
-        some = {"n_train": 6_000, "n_eval": 1_000, "batch": 64, "epochs": 2}
-        laptop = replace(own, tail=replace(own.tail, n=200), **some)
+        smoke = replace(own, host="test_resnet", tail=replace(own.tail, n=20))
+        smoke = replace(smoke, n_train=400, n_eval=60, batch=20, epochs=3)
+        laptop = replace(own, tail=replace(own.tail, n=200))
+        laptop = replace(laptop, n_train=6_000, n_eval=1_000, batch=64, epochs=2)
         return choose({"smoke": smoke, "laptop": laptop, "paper": cls()}, scale)
 
 

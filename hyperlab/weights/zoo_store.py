@@ -231,10 +231,10 @@ def load_zoo(path: Path | str) -> Zoo:
 def _read(path: Path | str) -> tuple[Zoo, ZooConfig | None]:
     """The zoo of a file, and how its networks were trained."""
     remedy = f"run: {ZooStore.script}, or for a tail: python data_scripts/train_tail.py"
-    return checkpoint.load(path, KIND, _made, remedy)
+    return checkpoint.load(path, KIND, _build, remedy)
 
 
-def _made(file: Checkpoint) -> tuple[Zoo, ZooConfig | None]:
+def _build(file: Checkpoint) -> tuple[Zoo, ZooConfig | None]:
     spec, tensors = file
     zoo = Zoo(
         architecture=_host(file) if "host" in spec else _architecture(spec["network"]),

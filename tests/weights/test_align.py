@@ -134,24 +134,20 @@ def test_canonical_signs_do_not_depend_on_the_signs_before(net):
     once = align.canonical_signs(net, w)
     new = align.random_relabelling(net, len(w), stream(2))
     signed = align.Relabelling(unchanged(net, len(w)).orders, new.signs)
-    other = align.relabel(net, w, signed)
-    torch.testing.assert_close(align.canonical_signs(net, other), once)
-    torch.testing.assert_close(align.canonical_signs(net, once), once)
+    for other in (align.relabel(net, w, signed), once):
+        torch.testing.assert_close(align.canonical_signs(net, other), once)
     assert (net.unflatten(once)["fc1.bias"] > 0).all()
     torch.testing.assert_close(net.logits(once, x), net.logits(w, x), atol=1e-5, rtol=1e-4)
 
 
-def test_without_biases_the_weights_decide_the_canonical_signs():
+def test_without_biases_the_weights_decide_and_without_tanh_there_are_no_signs():
     state = SMALL.unflatten(some(SMALL))
     silent = {k: v * 0 if k.endswith("bias") else v for k, v in state.items()}
     found = SMALL.unflatten(align.canonical_signs(SMALL, SMALL.flatten(silent)))
     assert (found["conv3.weight"].flatten(2).sum(2) > 0).all()
     assert (found["fc1.weight"].sum(2) > 0).all()
-
-
-def test_no_activation_but_tanh_has_signs_to_make_canonical():
-    net = cnn.cnn_small(activation="gelu")
-    assert torch.equal(align.canonical_signs(net, some(net)), some(net))
+    gelu = cnn.cnn_small(activation="gelu")
+    assert torch.equal(align.canonical_signs(gelu, some(gelu)), some(gelu))
 
 
 @pytest.mark.usefixtures("unchecked_shapes")

@@ -46,19 +46,15 @@ def test_the_coupling_within_conditions_mixes_none():
     for label in range(3):
         rows = labels == label
         assert torch.equal(found[rows].sort(0).values, x0[rows].sort(0).values)
-    assert cost(couplings.optimal(x0, x1), x1) < cost(found, x1) < cost(x0, x1)
+    costs = [cost(x, x1) for x in (couplings.optimal(x0, x1), found, x0)]
+    assert costs == sorted(costs) and len({*costs}) == 3
     with pytest.raises(ConfigError, match="label of every point"):
         couplings.optimal_within(x0, x1, None)
 
 
-def test_the_independent_coupling_leaves_every_start_where_it_is_and_costs_more():
-    x0, x1 = points(50), points(50, seed=1)
-    assert torch.equal(couplings.independent(x0, x1), x0)
-    assert cost(couplings.optimal(x0, x1), x1) < cost(x0, x1)
-
-
 def test_each_coupling_keeps_all_starts_where_torchcfms_loses_some():
     x0, x1, labels = points(50), points(50, seed=1), torch.arange(50) % 4
+    assert torch.equal(couplings.independent(x0, x1), x0)
     for couple in couplings.COUPLINGS.values():
         assert len(couple(x0, x1, labels).unique(dim=0)) == 50
     transport = pytest.importorskip("torchcfm.optimal_transport")

@@ -24,9 +24,8 @@ def features(tasks=3, n=7, seed=0):
 def bank(seed=0, n_classes=8, n=9):
     x = features(1, n_classes * n, seed)[0].flatten(0, 1)[: n_classes * n]
     members = torch.arange(n_classes * n).split(n)
-    x = x + torch.randn(n_classes, 1, DIM, generator=stream(seed, "bank")).expand(
-        -1, n, -1
-    ).flatten(0, 1)
+    centres = torch.randn(n_classes, DIM, generator=stream(seed, "bank"))
+    x = x + centres.repeat_interleave(n, 0)
     return heads.Bank(torch.stack([x, -x]), members)
 
 
@@ -123,9 +122,8 @@ def planted(tasks=400):
 )
 def test_a_generator_finds_the_planted_heads(kind, by, most):
     x, whiten, found = planted()
-    config = generators.GeneratorConfig(
-        kind=kind, by=by, flow=QUICK, latent=DIM + 1, orders=2
-    )
+    sizes = {"latent": DIM + 1, "orders": 2}
+    config = generators.GeneratorConfig(kind=kind, by=by, flow=QUICK, **sizes)
     made = generators.fit_generator(
         found, whiten, BASE, config, generator=stream(0, kind, by)
     )
@@ -136,20 +134,24 @@ def test_a_generator_finds_the_planted_heads(kind, by, most):
     assert error < most
 
 
+def generator_of(x, whiten, found, config):
+    return generators.fit_generator(found, whiten, BASE, config, generator=stream(0, "g"))
+
+
+RIDGE = generators.GeneratorConfig(kind="ridge", latent=DIM)
+
+
 def test_rows_follow_their_classes():
-    x, whiten, found = planted(50)
-    config = generators.GeneratorConfig(kind="ridge", latent=DIM)
-    made = generators.fit_generator(found, whiten, BASE, config, generator=stream(0, "g"))
+    x, *known = planted(50)
+    made = generator_of(x, *known, RIDGE)
     order, how = [3, 0, 4, 1, 2], {"generator": stream(0, "sample")}
     straight, turned = (made.sample(part[:4], 1, **how) for part in (x, x[:, order]))
     torch.testing.assert_close(straight[:, :, order], turned, rtol=0, atol=1e-3)
 
 
 def test_what_is_told_of_another_task_changes_the_heads():
-    x, whiten, found = planted(50)
-    config = generators.GeneratorConfig(kind="ridge", latent=DIM)
-    made = generators.fit_generator(found, whiten, BASE, config, generator=stream(0, "g"))
-    how = {"generator": stream(0, "sample")}
+    x, *known = planted(50)
+    made, how = generator_of(x, *known, RIDGE), {"generator": stream(0, "sample")}
     right, wrong = (made.sample(x[:4], 1, about=a, **how) for a in (None, x[4:8]))
     same = made.sample(x[:4], 1, about=x[:4], **how)
     torch.testing.assert_close(right, same)
@@ -157,11 +159,12 @@ def test_what_is_told_of_another_task_changes_the_heads():
 
 
 def test_a_variational_autoencoder_may_write_the_rows():
-    x, whiten, found = planted(60)
+    x, *known = planted(60)
     few = FlowConfig(steps=20, width=16, depth=1)
     config = generators.GeneratorConfig(encoder="vae", latent=3, flow=few)
-    made = generators.fit_generator(found, whiten, BASE, config, generator=stream(0, "g"))
-    drawn = made.sample(x[:2], 3, steps=2, generator=stream(0, "s"))
+    drawn = generator_of(x, *known, config).sample(
+        x[:2], 3, steps=2, generator=stream(0, "s")
+    )
     assert drawn.shape == (2, 3, 5, DIM + 1) and drawn.isfinite().all()
 
 
@@ -180,7 +183,7 @@ def test_learned_heads_have_both_ends_for_every_number_of_shots():
     whiten = heads.Whitening.fit(features(20))
     found = heads.learn_heads(banks, whiten, config, generator=stream(0, "l"))
     assert found.heads.shape == found.start.shape == (6, 5, DIM + 1)
-    assert found.told[:, 0, -1].tolist() == pytest.approx([1, 1, 1, 1 / 3, 1 / 3, 1 / 3])
+    assert found.context[:, 0, -1].tolist() == pytest.approx([1, 1, 1, 1 / 3, 1 / 3, 1 / 3])
 
 
 def test_settings_that_cannot_be_are_refused():
