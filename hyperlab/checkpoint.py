@@ -7,6 +7,7 @@ JSON, and beside these the words of `about`, how it came to be.
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from textwrap import shorten
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -61,7 +62,7 @@ def load(path: Path | str, kind: str, make: Callable[[Checkpoint], T], remedy: s
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return make(Checkpoint(json.loads(meta["spec"]), tensors))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        why = " ".join(str(error).split())  # torch's go over many lines
+        why = shorten(str(error), 400)  # torch's go over many lines
         raise ArtifactError(f"{path} is no whole {kind} ({why}); {remedy}") from error
 
 

@@ -126,10 +126,11 @@ def _death(codes: Sequence[int]) -> ArtifactError | ConfigError:
                 "put the job and its classes into a .py file and import them, or take workers=1"
             )
         guarded = "__main__" in Path(script).read_text(encoding="utf-8", errors="replace")
-        above = "workers cannot begin, the error that they printed stands above; workers=1 "
-        return ConfigError(
-            above + "does the same in this process" if guarded else UNGUARDED
+        printed = (
+            "workers cannot begin, the error that they printed stands above; workers=1 does the "
+            "same in this process"
         )
+        return ConfigError(printed if guarded else UNGUARDED)
     stopped = -signal.SIGTERM  # the pool ends the others by it
     number = min(codes, key=lambda code: (code in (0, stopped), code), default=0)
     name = signal.Signals(-number).name if number else "itself"
@@ -181,16 +182,12 @@ def _on_cluster(
     job: Job, items: Sequence[Item], shared: Shared, scheduler: str
 ) -> Iterator[Result]:
     try:
-        from distributed import (  # an extra: it takes a second to import
-            Client,
-            KilledWorker,
-        )
+        from distributed import Client, KilledWorker  # an extra, a second to import
         from distributed import as_completed as completed
         from distributed.protocol.pickle import dumps  # of what __main__ defines, too
     except ImportError as error:
-        raise ConfigError(
-            "a cluster needs dask; run: pip install 'hyperlab[cluster]'"
-        ) from error
+        words = "a cluster needs dask; run: pip install 'hyperlab[cluster]'"
+        raise ConfigError(words) from error
     try:
         client = Client(scheduler, timeout=WAIT_S, set_as_default=False)
     except (OSError, ValueError) as error:

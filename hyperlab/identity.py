@@ -21,25 +21,9 @@ from torch import Tensor, nn
 PLAIN = (str, bytes, int, float, bool, type(None))
 NUMBERS = (Tensor, np.ndarray, np.generic)
 Known = dict[int, int]  # id of a thing -> its number, 0 while that is being found
-WRAPPERS = (
-    functools.partial,
-    functools.cached_property,
-    type(functools.cache(len)),
-    types.MethodType,
-    classmethod,
-    property,
-    staticmethod,
-)
-WRAPPED = (
-    "func",
-    "args",
-    "keywords",
-    "__func__",
-    "__self__",
-    "fget",
-    "fset",
-    "__wrapped__",
-)
+CACHES = functools.cached_property, type(functools.cache(len))
+WRAPPERS = functools.partial, *CACHES, types.MethodType, classmethod, property, staticmethod
+WRAPPED = "func", "args", "keywords", "__func__", "__self__", "fget", "fset", "__wrapped__"
 
 
 def checksum(*things: object) -> str:
@@ -64,9 +48,9 @@ def files(path: Path | str) -> list[tuple[str, int, int, int]]:
         found += [Path(folder, name) for name in names]
     stats = [(p, p.stat()) for p in found or [path] if p.is_file()]
     home = path if path.is_dir() else path.parent
-    times = [(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for _, s in stats]
     return sorted(
-        (str(p.relative_to(home)), *t) for (p, _), t in zip(stats, times, strict=True)
+        (str(p.relative_to(home)), s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+        for p, s in stats
     )
 
 
@@ -126,8 +110,8 @@ def _of_object(thing: object, crc: int, known: Known) -> int:
     if isinstance(thing, WRAPPERS):
         return _crc([getattr(thing, name, None) for name in WRAPPED], crc, known)
     if isinstance(thing, types.CodeType):
-        said = [thing.co_code, thing.co_names, thing.co_consts, thing.co_exceptiontable]
-        return _crc(said, crc, known)
+        parts = [thing.co_code, thing.co_names, thing.co_consts, thing.co_exceptiontable]
+        return _crc(parts, crc, known)
     if _of_reader(type(thing)):
         crc = _crc(type(thing), crc, known)
     if isinstance(thing, nn.Module):
@@ -174,10 +158,9 @@ def _members(body: Mapping[str, object]) -> dict[str, object]:
 
 def _read(code: types.CodeType, scope: Mapping[str, object]) -> dict[str, object]:
     """The globals that a function and those inside it read; of modules the names alone."""
-    loads = (
-        x for x in dis.get_instructions(code) if x.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    )
-    read = {x.argval: _countable(scope[x.argval]) for x in loads if x.argval in scope}
+    steps = dis.get_instructions(code)
+    names = {x.argval for x in steps if x.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    read = {name: _countable(scope[name]) for name in names & scope.keys()}
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
             read |= _read(inner, scope)

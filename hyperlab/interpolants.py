@@ -58,20 +58,16 @@ class Interpolant:
         """The velocity d theta/dt, in units of theta per unit of t."""
         return self._weights(t)[1] @ self.thetas
 
-    def evaluate_each(self, t: Float[Tensor, " batch"]) -> Float[Tensor, " batch params"]:
-        """theta_i(t_i): one time for each of a batch of trajectories."""
-        return _each(self._weights(t)[0][:, None], self.thetas).squeeze(1)
-
-    def derivative_each(self, t: Float[Tensor, " batch"]) -> Float[Tensor, " batch params"]:
-        """The velocity of each of a batch of trajectories at its own time."""
-        return _each(self._weights(t)[1][:, None], self.thetas).squeeze(1)
-
     def both_each(
         self, t: Float[Tensor, " batch"]
     ) -> tuple[Float[Tensor, " batch params"], Float[Tensor, " batch params"]]:
-        """Value and velocity of each, reading the records once: what a trainer draws."""
-        both = torch.stack(self._weights(t), dim=1)
-        return _each(both, self.thetas).unbind(1)
+        """theta_i(t_i) and the velocity there, one time for each of a batch of trajectories."""
+        if self.thetas.ndim != 3 or len(self.thetas) != len(t):
+            raise ConfigError(
+                f"one time per trajectory: got {len(t)} times for thetas of shape "
+                f"{tuple(self.thetas.shape)}; want batch x knots x params"
+            )
+        return torch.bmm(torch.stack(self._weights(t), dim=1), self.thetas).unbind(1)
 
     def _weights(self, t: Tensor) -> Weights:
         values, slopes = self.weights(self.times, t)
@@ -172,12 +168,3 @@ def _locate(knots: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     t, h = t.to(knots), knots.diff()
     k = torch.bucketize(t + ROUNDING, knots[1:-1].contiguous(), right=True)
     return k, ((t - knots[k]) / h[k])[:, None], h[k][:, None]
-
-
-def _each(weights: Tensor, thetas: Tensor) -> Tensor:
-    if thetas.ndim != 3 or len(thetas) != len(weights):
-        raise ConfigError(
-            f"one time per trajectory: got {len(weights)} times for thetas of shape "
-            f"{tuple(thetas.shape)}; want batch x knots x params"
-        )
-    return torch.bmm(weights, thetas)

@@ -96,9 +96,8 @@ class ConditionedBlock(nn.Module):
         present: Bool[Tensor, " batch others"],
         condition: Float[Tensor, " batch width"],
     ) -> Float[Tensor, " batch tokens width"]:
-        s1, b1, g1, s2, b2, g2, s3, b3, g3 = self.modulation(condition)[:, None].chunk(
-            9, -1
-        )
+        parts = self.modulation(condition)[:, None].chunk(9, -1)
+        s1, b1, g1, s2, b2, g2, s3, b3, g3 = parts
         y = (1 + s1) * self.norm(x) + b1
         x = x + g1 * self.self_attention(y, y)
         x = x + g2 * self.cross_attention((1 + s2) * self.norm(x) + b2, memory, present)
@@ -155,20 +154,21 @@ def fit(
         validate: of the network that would be returned now, in evaluation mode.
     """
     average = copy.deepcopy(net) if descent.ema else net
-    rates = {"lr": descent.lr, "weight_decay": descent.weight_decay}
-    optimiser = torch.optim.AdamW(net.parameters(), **rates, fused=descent.fused)
+    optimiser = torch.optim.AdamW(
+        net.parameters(), descent.lr, weight_decay=descent.weight_decay, fused=descent.fused
+    )
     losses, validation = [], {}
     every = max(1, descent.steps // 10)
     for step in progress(range(descent.steps), total=descent.steps, desc=desc):
         factor = cosine_warmup(step, warmup=descent.warmup, total=descent.steps)
         for group in optimiser.param_groups:
             group["lr"] = descent.lr * factor
-        found = loss()
+        value = loss()
         optimiser.zero_grad()
-        found.backward()
+        value.backward()
         nn.utils.clip_grad_norm_(net.parameters(), descent.clip)
         optimiser.step()
-        losses.append(found.detach())
+        losses.append(value.detach())
         if descent.ema:
             ema_update(average, net, min(descent.ema, (1 + step) / (10 + step)))
         if validate and (step + 1) % every == 0:

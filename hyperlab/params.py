@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -12,28 +13,11 @@ from torch.func import functional_call
 
 from .base import ConfigError
 
-Thirds = tuple[
-    int, ...
-]  # which thirds of a joint query-key-value tensor move: 0 q, 1 k, 2 v
+Thirds = tuple[int, ...]  # of a joint query-key-value tensor that move: 0 q, 1 k, 2 v
 Predicate = Callable[[str], bool | Thirds]
 # A projection inside an attention, by the name that it has there -> what it gives.
-PROJECTIONS = {
-    name: re.sub("w|_proj", "", name)
-    for name in (
-        "qkv",
-        "q",
-        "k",
-        "v",
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "wq",
-        "wk",
-        "wv",
-        "kv",
-        "qk",
-    )
-}
+_NAMES = ["qkv", "q", "k", "v", "q_proj", "k_proj", "v_proj", "wq", "wk", "wv", "kv", "qk"]
+PROJECTIONS = {name: re.sub("w|_proj", "", name) for name in _NAMES}
 # Attentions whose joint projection gives all queries, then all keys, then all values. Others may
 # go head by head (MaxViT, TinyViT), and then a third of the numbers is no query, key or value.
 JOINT = frozenset(
@@ -181,8 +165,8 @@ class ParamSubset:
         kept = {name: match(ParamName.of(model, name)) for name in parameters}
         base = {name: parameters[name] for name, part in kept.items() if part}
         if not base:
-            some = list(parameters)[:4]
-            raise ConfigError(f"the subset selects no parameter; names look like {some}")
+            first = list(parameters)[:4]
+            raise ConfigError(f"the subset selects no parameter; names look like {first}")
         thirds = {name: part for name, part in kept.items() if isinstance(part, tuple)}
         for name in thirds:
             _require_thirds(ParamName.of(model, name))
@@ -195,9 +179,7 @@ class ParamSubset:
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many numbers of each tensor move."""
-        return tuple(
-            self._moving(name, tensor).numel() for name, tensor in self.base.items()
-        )
+        return tuple(self._moving(name, x).numel() for name, x in self.base.items())
 
     @property
     def n_params(self) -> int:
@@ -208,23 +190,18 @@ class ParamSubset:
         return torch.cat([self._moving(name, state[name]) for name in self.names], -1)
 
     def unflatten(self, theta: Float[Tensor, "*batch params"]) -> dict[str, Tensor]:
-        """Name -> whole tensor; the leading axes of `theta` stand in front of each shape.
-
-        Raises:
-            ConfigError: if `theta` has another length than this subset.
-        """
+        """Name -> whole tensor; the leading axes of `theta` stand in front of each shape."""
         if theta.shape[-1] != self.n_params:
             raise ConfigError(
                 f"theta has {theta.shape[-1]} numbers; this subset has {self.n_params} "
                 f"in {len(self.names)} tensors"
             )
-        parts = theta.split(self.sizes, dim=-1)
-        return {
-            name: self._whole(name, part)
-            for name, part in zip(self.names, parts, strict=True)
-        }
+        pairs = zip(self.names, theta.split(self.sizes, dim=-1), strict=True)
+        return {name: self._whole(name, part) for name, part in pairs}
 
-    def call(self, model: nn.Module, theta: Float[Tensor, " params"], x: Tensor) -> Tensor:
+    def call(
+        self, model: nn.Module, theta: Float[Tensor, "*rows params"], x: Tensor
+    ) -> Tensor:
         """Run `model` on `x` with this subset replaced by `theta`; `model` stays as it was."""
         return functional_call(model, self.unflatten(theta), (x,))
 
@@ -239,9 +216,8 @@ class ParamSubset:
         base, batch = self.base[name].to(part), part.shape[:-1]
         if name not in self.thirds:
             return part.reshape((*batch, *base.shape))
-        moving = dict(
-            zip(self.thirds[name], part.chunk(len(self.thirds[name]), -1), strict=True)
-        )
+        thirds = self.thirds[name]
+        moving = dict(zip(thirds, part.chunk(len(thirds), -1), strict=True))
         frozen = [chunk.reshape(-1).expand(*batch, -1) for chunk in base.chunk(3)]
         whole = torch.cat([moving.get(i, frozen[i]) for i in range(3)], dim=-1)
         return whole.reshape(*batch, *base.shape)
@@ -291,17 +267,16 @@ def with_lora(
             it, so that its factors would do nothing.
     """
     model = copy.deepcopy(model)
-    found = {
-        n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and match(n)
-    }
-    if not found:
+    linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    layers = {name: layer for name, layer in linear.items() if match(name)}
+    if not layers:
         raise ConfigError("with_lora found no linear layer whose name satisfies match")
-    if trial is not None and (idle := found.keys() - _called(model, found, trial)):
+    if trial is not None and (idle := layers.keys() - _called(model, layers, trial)):
         raise ConfigError(
             f"low-rank factors would do nothing in {sorted(idle)[:3]}: the network takes the "
             "weights of these layers without calling them; take another subset or network"
         )
-    for layer in found.values():
+    for layer in layers.values():
         noise = torch.randn(rank, layer.in_features, generator=generator)
         layer.lora_a = nn.Parameter(noise.to(layer.weight) / layer.in_features**0.5)
         layer.lora_b = nn.Parameter(layer.weight.new_zeros(layer.out_features, rank))
@@ -314,11 +289,9 @@ def with_lora(
 def _called(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> set[str]:
     """Names of the layers whose forward runs when the model does."""
     called: set[str] = set()
-    hooks = [
-        layer.register_forward_hook(lambda *_, name=name: called.add(name))
-        for name, layer in layers.items()
-    ]
-    model(x)
-    for hook in hooks:
-        hook.remove()
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hook = layer.register_forward_hook(lambda *_, name=name: called.add(name))
+            hooks.callback(hook.remove)
+        model(x)
     return called

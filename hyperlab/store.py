@@ -76,18 +76,15 @@ class Store:
             sizes: length of every dimension.
             batch: rows in a chunk.
             about: configuration, seed, what was used; kept with the data.
-
-        Raises:
-            ArtifactError: there is something else at `path`, or it cannot be written to.
         """
         path = expanded(path)
         try:
-            if _names(path) and not cls._half_made(path):
+            if _names(path) and not cls._is_begun(path):
                 store = cls.open(path)
                 store.require(about)
                 return store
             with storage():
-                group = cls._made(path, sizes, batch)
+                group = cls._arrays(path, sizes, batch)
                 group.attrs.update({"format": FORMAT, "batch": batch, **about})
         except (OSError, ImportError) as error:
             raise ArtifactError(
@@ -96,7 +93,7 @@ class Store:
         return cls(path, group)
 
     @classmethod
-    def _made(cls, path: Path | str, sizes: Mapping[str, int], batch: int) -> zarr.Group:
+    def _arrays(cls, path: Path | str, sizes: Mapping[str, int], batch: int) -> zarr.Group:
         """All arrays, empty. What is there already stays: a second process may be as far."""
         try:
             group = zarr.open_group(str(path), mode="a")
@@ -118,7 +115,7 @@ class Store:
         return group
 
     @classmethod
-    def _half_made(cls, path: Path | str) -> bool:
+    def _is_begun(cls, path: Path | str) -> bool:
         """Whether somebody began to make a store there: our arrays, but not a word about them."""
         try:
             with storage():
@@ -130,23 +127,17 @@ class Store:
 
     @classmethod
     def open(cls: type[Kind], path: Path | str) -> Kind:
-        """A store that is there.
-
-        Raises:
-            DataMissingError: nothing at `path`.
-            ArtifactError: what is there is another kind of store or none, or lacks a part.
-        """
+        """A store that is there."""
         path = expanded(path)
         try:
-            if not _names(path):
-                raise DataMissingError(f"no {cls.kind} at {path}; run: {cls.script}")
+            there = _names(path)
             with storage():
-                group = zarr.open_group(str(path), mode="r+")
-                lacking = {*cls.columns, "mark"} - set(group.array_keys())
-        except DataMissingError:
-            raise
+                group = zarr.open_group(str(path), mode="r+") if there else None
+                lacking = {*cls.columns, "mark"} - set(group.array_keys() if there else ())
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise ArtifactError(f"{path} is no readable store ({error})") from error
+        if not there:
+            raise DataMissingError(f"no {cls.kind} at {path}; run: {cls.script}")
         if lacking or group.attrs.get("format") != FORMAT:
             raise ArtifactError(
                 f"{path} is no whole store of {cls.kind}: it lacks {sorted(lacking)} and has "
@@ -156,8 +147,8 @@ class Store:
 
     def require(self, about: Mapping[str, object]) -> None:
         """Raise ArtifactError unless the store was made with exactly this configuration."""
-        made = {key: self.group.attrs.get(key) for key in about}
-        if differ := differences(made, about):
+        kept = {key: self.group.attrs.get(key) for key in about}
+        if differ := differences(kept, about):
             raise ArtifactError(
                 f"{self.path} was made with other settings ({'; '.join(differ)}); "
                 "choose another folder or the same configuration"
@@ -184,15 +175,9 @@ class Store:
         return sum(self.group[name].nbytes for name in self.columns)
 
     def write(self, batch: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write one batch, its mark last.
-
-        Raises:
-            ArtifactError: the store cannot be written to; what was whole before still is.
-        """
-        cast = {
-            name: np.ascontiguousarray(arrays[name], dtype=column.dtype)
-            for name, column in self.columns.items()
-        }
+        """Write one batch, its mark last."""
+        columns = self.columns.items()
+        cast = {n: np.ascontiguousarray(arrays[n], dtype=c.dtype) for n, c in columns}
         try:
             with storage():
                 self._open["mark"][batch] = 0
@@ -206,11 +191,7 @@ class Store:
             ) from error
 
     def batch(self, batch: int) -> dict[str, np.ndarray]:
-        """The rows of one batch, every array of them.
-
-        Raises:
-            ArtifactError: the batch is missing, or its numbers differ from its mark.
-        """
+        """The rows of one batch, every array of them."""
         rows = self.rows(batch)
         try:
             with storage():
@@ -224,8 +205,7 @@ class Store:
 
     def damaged(self, *, progress: Progress = silent) -> list[int]:
         """Batches whose numbers differ from their mark, or cannot be read at all."""
-        there = self.there
-        broken = []
+        there, broken = self.there, []
         for batch in progress(there, total=len(there), desc=f"checking {self.kind}"):
             try:
                 self.batch(batch)

@@ -24,21 +24,12 @@ def test_of_two_settings_only_what_differs_is_said(was, now, differ):
     assert base.differences(was, now) == differ
 
 
-def test_a_stream_depends_on_its_name_alone():
-    before = torch.rand(3, generator=base.stream(0, "a", 1))
-    torch.rand(9, generator=base.stream(0, "b"))
-    assert torch.equal(before, torch.rand(3, generator=base.stream(0, "a", 1)))
-
-
-@pytest.mark.parametrize("other", [(1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a")])
-def test_streams_of_other_names_differ(other):
-    ours = torch.rand(3, generator=base.stream(0, "a", 1))
-    assert not torch.equal(ours, torch.rand(3, generator=base.stream(*other)))
-
-
-def test_a_stream_leaves_the_global_generator_alone():
-    state = torch.get_rng_state()
-    torch.rand(3, generator=base.stream(0, "a"))
+def test_a_stream_depends_on_its_name_alone_and_leaves_the_global_one_alone():
+    draw = lambda *name: torch.rand(3, generator=base.stream(*name))
+    state, before = torch.get_rng_state(), draw(0, "a", 1)
+    for other in [(1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a")]:
+        assert not torch.equal(before, draw(*other))
+    assert torch.equal(before, draw(0, "a", 1))
     assert torch.equal(state, torch.get_rng_state())
 
 

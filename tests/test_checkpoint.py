@@ -114,8 +114,6 @@ def content(path):
 
 def tensors_of(network):
     """All numbers by name."""
-    if isinstance(network, dict):
-        return network
     if isinstance(network, nn.Module):
         return network.state_dict()
     host = getattr(network.architecture, "model", nn.Module())
@@ -140,8 +138,6 @@ def test_a_saved_network_comes_back(saved, kind):
 def test_saving_it_again_changes_nothing(saved, kind, tmp_path):
     case, again = CASES[kind], tmp_path / saved[kind].name
     found = case.load(saved[kind])
-    if kind == "backbone":
-        return
     case.save(found, again)
     (spec, tensors), (spec_again, tensors_again) = map(content, (saved[kind], again))
     assert spec_again == spec and tensors_again.keys() == tensors.keys()

@@ -145,6 +145,7 @@ def test_importing_the_package_takes_less_than_a_third_of_a_second():
 
 def test_solvers_load_without_the_heavy_packages():
     heavy = ["plotly", "timm", "umap", "ipywidgets", "xarray", "zarr", "torchvision"]
+    heavy += ["torchdiffeq", "scipy"]
     code = (
         f"import sys; from hyperlab import solvers; print(*set({heavy}) & set(sys.modules))"
     )

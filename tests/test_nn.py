@@ -47,10 +47,9 @@ def test_absent_memory_cannot_be_seen():
 
 def test_attention_is_that_of_torch():
     ours, theirs = Attention(8, 2), nn.MultiheadAttention(8, 2, batch_first=True)
-    weight = torch.cat([ours.q.weight, ours.kv.weight])
     state = {
-        "in_proj_weight": weight,
-        "in_proj_bias": torch.cat([ours.q.bias, ours.kv.bias]),
+        f"in_proj_{part}": torch.cat([getattr(ours.q, part), getattr(ours.kv, part)])
+        for part in ("weight", "bias")
     }
     state |= {"out_proj.weight": ours.out.weight, "out_proj.bias": ours.out.bias}
     theirs.load_state_dict(state)
@@ -58,16 +57,12 @@ def test_attention_is_that_of_torch():
     torch.testing.assert_close(ours(x, memory), theirs(x, memory, memory)[0])
 
 
-def test_a_new_conditioned_block_changes_nothing():
+def test_a_new_conditioned_block_changes_nothing_and_learns_from_its_first_step():
     block = ConditionedBlock(8, 2, dropout=0.0)
     x, memory, present = randn(3, 4, 8), randn(3, 5, 8, name="memory"), torch.ones(3, 5) > 0
-    assert torch.equal(block(x, memory, present, randn(3, 8, name="condition")), x)
-
-
-def test_a_conditioned_block_learns_from_its_first_step():
-    block = ConditionedBlock(8, 2, dropout=0.0)
-    x, memory, present = randn(3, 4, 8), randn(3, 5, 8, name="memory"), torch.ones(3, 5) > 0
-    block(x, memory, present, randn(3, 8, name="condition")).square().mean().backward()
+    y = block(x, memory, present, randn(3, 8, name="condition"))
+    assert torch.equal(y, x)
+    y.square().mean().backward()
     assert block.modulation.weight.grad.abs().sum() > 0
 
 

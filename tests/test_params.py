@@ -1,10 +1,9 @@
-"""Parameter subsets, on the paper's backbone (random weights, small images) and on LoRA."""
+"""Parameter subsets, on a model with every kind of name, and LoRA."""
 
 import pytest
 import torch
 from timm import create_model
 from torch import nn
-from torch.func import functional_call
 
 from hyperlab import params
 from hyperlab.base import ConfigError, stream
@@ -21,59 +20,21 @@ PREDICATES = [
 
 
 @pytest.fixture(scope="module")
-def vit_small():
-    """ViT-S/16 with attention sharp enough for its biases to matter (random weights)."""
-    model = create_model("vit_small_patch16_224", pretrained=False, img_size=64)
-    for i, block in enumerate(model.blocks):
-        noise = torch.randn(1152, 384, generator=stream(0, "weights", i))
-        block.attn.qkv.weight.data = noise / 384**0.5
-    return model.eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="module")
 def small():
     """A model with every kind of name that a subset looks for."""
-    attn = nn.Module()
+    attn = nn.Module()  # of a kind that gives queries, keys and values in this order
     attn.qkv = nn.Linear(4, 12)
-    block = nn.Module()
-    block.attn, block.norm1 = attn, nn.LayerNorm(4)
-    model = nn.Module()
-    model.blocks, model.norm = nn.ModuleList([block]), nn.LayerNorm(4)
-    model.head = nn.Linear(4, 4)
-    return model
+    block = nn.ModuleDict({"attn": attn, "norm1": nn.LayerNorm(4)})
+    parts = {"blocks": nn.ModuleList([block]), "norm": nn.LayerNorm(4)}
+    return nn.ModuleDict(parts | {"head": nn.Linear(4, 4)})
 
 
-def noisy(subset, third, size, seed=0):
-    """The subset's pre-trained numbers with noise on one third of every tensor."""
-    state = {}
-    for i, (name, bias) in enumerate(subset.base.items()):
-        noise = size * torch.randn(len(bias) // 3, generator=stream(seed, "noise", i))
-        state[name] = bias.clone()
-        state[name].chunk(3)[third].add_(noise)
-    return subset.flatten(state)
-
-
-def test_vit_small_has_13824_qkv_biases_in_12_tensors(vit_small):
-    subset = ParamSubset.select(vit_small, params.qkv_biases)
+def test_vit_small_has_13824_qkv_biases_9216_of_queries_and_values():
+    with torch.device("meta"):  # shapes without numbers
+        model = create_model("vit_small_patch16_224", pretrained=False)
+    subset = ParamSubset.select(model, params.qkv_biases)
     assert (subset.n_params, len(subset.names), set(subset.sizes)) == (13_824, 12, {1152})
-
-
-def test_9216_of_them_belong_to_queries_and_values(vit_small):
-    assert ParamSubset.select(vit_small, params.qv_biases).n_params == 9_216
-
-
-def test_noise_on_key_biases_changes_nothing_and_on_values_it_does(vit_small):
-    subset = ParamSubset.select(vit_small, params.qkv_biases)
-    images = torch.rand(2, 3, 64, 64, generator=stream(0, "images"))
-
-    def change(third):
-        theta = noisy(subset, third, size=1.0)
-        moved = functional_call(vit_small, subset.unflatten(theta), (images,))
-        plain = vit_small(images)
-        return float((moved - plain).norm() / plain.norm())
-
-    assert change(third=1) <= 1e-4
-    assert change(third=2) > 0.1
+    assert ParamSubset.select(model, params.qv_biases).n_params == 9_216
 
 
 @pytest.mark.parametrize("match", PREDICATES, ids=lambda match: match.__name__)
@@ -84,19 +45,18 @@ def test_unflattened_numbers_flatten_to_themselves(small, match, batch):
     whole = subset.unflatten(theta)
     for name, tensor in whole.items():
         assert tensor.shape == (*batch, *subset.base[name].shape)
-    for row in torch.cartesian_prod(*map(torch.arange, batch)) if batch else [()]:
-        place = tuple(torch.as_tensor(row).reshape(-1).tolist())
-        one = {name: tensor[place] for name, tensor in whole.items()}
-        assert torch.equal(subset.flatten(one), theta[place])
+    assert torch.equal(subset.flatten(whole), theta)
+    last = (-1,) * len(batch)
+    one = {name: tensor[last] for name, tensor in whole.items()}
+    assert torch.equal(subset.flatten(one), theta[last])
 
 
 def test_thirds_that_do_not_move_keep_their_numbers(small):
     subset = ParamSubset.select(small, params.qv_biases)
     whole = subset.unflatten(torch.zeros(2, subset.n_params))["blocks.0.attn.qkv.bias"]
     q, k, v = whole.chunk(3, -1)
-    assert not q.any()
-    assert not v.any()
-    assert torch.equal(k[1], small.blocks[0].attn.qkv.bias.chunk(3)[1])
+    assert not q.any() and not v.any()
+    assert torch.equal(k[1], small["blocks"][0]["attn"].qkv.bias.chunk(3)[1])
 
 
 def test_qv_and_qkv_subsets_mean_the_same_model(small):

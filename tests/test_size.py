@@ -9,17 +9,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CEILINGS = {  # lines of Python today, and where they are to be
-    "hyperlab/*": (1_957, 1_300),
+    "hyperlab/*": (1_878, 1_300),
     "hyperlab/tasks/**/*": (4_281, 2_900),
-    "hyperlab/models/*": (1_480, 1_000),
-    "hyperlab/hyperflow/*": (2_398, 2_200),
+    "hyperlab/models/*": (1_403, 1_000),
+    "hyperlab/hyperflow/*": (2_193, 2_200),
     "hyperlab/weights/*": (4_374, 3_500),
     "hyperlab/study/*": (2_138, 1_000),
     "hyperlab/views/*": (939, 750),
     "hyperlab/apps/*": (3_834, 2_900),
     "hyperlab/exercises/*": (640, 500),
     "data_scripts/**/*": (7_404, 4_500),
-    "tests/**/*": (22_398, 12_500),
+    "tests/**/*": (22_066, 12_500),
 }
 
 

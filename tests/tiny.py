@@ -8,9 +8,11 @@ from torch import nn
 
 from hyperlab import params
 from hyperlab.base import stream
+from hyperlab.hyperflow.context import encode, pad
 from hyperlab.hyperflow.drift import DriftNetwork, Shape
 from hyperlab.hyperflow.jacobian import LearnedJacobian
-from hyperlab.models import targets
+from hyperlab.hyperflow.trajectories import Trajectories
+from hyperlab.models import belonging, targets
 from hyperlab.models.targets import Target
 from hyperlab.params import ParamSubset
 from hyperlab.tasks import roles
@@ -76,6 +78,22 @@ def tiny_net(target, *, seed=None):
     return net
 
 
+def recorded(target, n=3):
+    """Trajectories of `n` tasks, a domain each; task i moved everything by i + 1."""
+    theta0 = target.theta0.expand(n, 1, -1)
+    delta = torch.arange(1.0, n + 1)[:, None, None].expand_as(theta0)
+    return Trajectories(
+        torch.cat([theta0, theta0 + delta / 2, theta0 + delta], 1),
+        torch.zeros(n, 3),
+        pad([encode(target, support(seed=i)) for i in range(n)]),
+        torch.arange(n),
+        tuple("abc"[:n]),
+        torch.zeros(n, dtype=torch.bool),
+        target.model.num_features,
+        belonging.described(target),
+    )
+
+
 def noise_domain(name, counts):
     """A domain of noise with so many images in each class."""
     pixels = torch.randint(0, 256, (sum(counts), 1, 16, 16), generator=stream(0, name))
@@ -106,7 +124,7 @@ def files(path):
 
 def modules(network):
     """One network written with torch's own layers, and the names of its row's parts in it."""
-    act = {"tanh": nn.Tanh, "gelu": nn.GELU}[network.activation]
+    act = {"tanh": nn.Tanh, "gelu": nn.GELU, "relu": nn.ReLU}[network.activation]
     parts, places = [], []
     for layer in network.layers:
         if not layer.kernel and layer.name == "fc1":

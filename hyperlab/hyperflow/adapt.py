@@ -7,8 +7,8 @@ subset that theta belongs to, so that cost audits, tables and figures are writte
     theta = method(view, episode.support)
     view.accuracy(theta, episode)
 
-`classifier(method, view, support)` gives theta and the class means under it; a `Frugal` method has
-means of its own that cost less than another pass over the support images.
+`classifier(method, view, support)` gives theta and the class means under it; a method may have a
+`classifier` of its own, whose means cost less than another pass over the support images.
 """
 
 import math
@@ -39,8 +39,7 @@ class Method(Protocol):
     An unsound support set is refused before any work, by `LabelledImages.require`.
     """
 
-    @property
-    def name(self) -> str: ...
+    name: str
 
     def view(self, target: Target) -> Target: ...
 
@@ -54,20 +53,18 @@ class Classifier(NamedTuple):
     centres: Float[Tensor, " way dim"]
 
 
-@runtime_checkable
-class Frugal(Method, Protocol):
-    """A method that also gives the class means, its own way."""
-
-    def classifier(self, target: Target, support: LabelledImages) -> Classifier: ...
-
-
 def classifier(method: Method, target: Target, support: LabelledImages) -> Classifier:
     """Adapt; the class means are the method's own, or those of all support images at theta."""
-    if isinstance(method, Frugal):
+    if hasattr(method, "classifier"):
         return method.classifier(target, support)
-    theta = method(target, support)
-    with torch.no_grad():
-        return Classifier(theta, target.centres(theta, support))
+    return _means_of_all(target, method(target, support), support)
+
+
+@torch.no_grad()
+def _means_of_all(
+    target: Target, theta: Tensor, support: LabelledImages, chunk: int | None = None
+) -> Classifier:
+    return Classifier(theta, target.centres(theta, support, chunk=chunk))
 
 
 @dataclass(frozen=True)
@@ -104,38 +101,29 @@ class FineTuning:
 
     def view(self, target: Target) -> Target:
         if self.rank:
-            generator = stream(self.seed, "lora")
-            blank = torch.zeros(1, 3, target.image_size, target.image_size)
-            how = {"generator": generator, "trial": target.prepare(blank)}
-            model = params.with_lora(target.model, rank=self.rank, **how)
+            blank = target.prepare(torch.zeros(1, 3, target.image_size, target.image_size))
+            g = stream(self.seed, "lora")
+            model = params.with_lora(target.model, rank=self.rank, generator=g, trial=blank)
             target = replace(target, model=model)
         return target.moving(self.match)
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
-        """theta after the last step.
-
-        Raises:
-            ConfigError: the target moves other parameters than this method.
-        """
         own, wanted = target.subset, target.moving(self.match).subset
         if (own.names, own.thirds) != (wanted.names, wanted.thirds):
             raise ConfigError(
                 f"{self.name!r} moves {wanted.n_params} numbers ({wanted.names[0]}, ...), the "
                 f"target {own.n_params} ({own.names[0]}, ...); call it with method.view(target)"
             )
-        generators = [stream(self.seed, "views")]
-        for theta, _ in fine_tune(
-            target, Supports.join([support]), self.config, generators
-        ):
-            last = theta
+        supports, views = Supports.join([support]), [stream(self.seed, "views")]
+        for thetas, _ in fine_tune(target, supports, self.config, views):
+            last = thetas  # no step before it is kept
         return last[0]
 
 
 def bias_tuning(**config: float | int | str) -> FineTuning:
     """The qkv biases move: what HyperFlow emulates."""
-    return FineTuning(
-        name="bias-tuning", match=params.qkv_biases, config=TeacherConfig(**config)
-    )
+    teacher = TeacherConfig(**config)
+    return FineTuning(name="bias-tuning", match=params.qkv_biases, config=teacher)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,24 +159,19 @@ class HyperFlow:
         return self.path(target, support)[-1]
 
     def classifier(self, target: Target, support: LabelledImages) -> Classifier:
-        """theta(1) and the class means there, by one look at the support set or by two."""
+        """theta(1) and the class means there, by one pass over the support set or by two."""
         self.net.require(target)
         context = encode(target, support, chunk=self.chunk)
         theta = self.follow(target.theta0, context)[-1]
-        with torch.no_grad():
-            if not self.push:
-                return Classifier(theta, target.centres(theta, support, chunk=self.chunk))
-            moved = self.net.features(context, theta)
-            return Classifier(theta, prototypes(moved, support.labels, support.n_way))
+        if not self.push:
+            return _means_of_all(target, theta, support, self.chunk)
+        moved = self.net.features(context, theta)
+        return Classifier(theta, prototypes(moved, support.labels, support.n_way))
 
     def path(
         self, target: Target, support: LabelledImages
     ) -> Float[Tensor, " knots params"]:
-        """theta before the first and after every solver step.
-
-        Raises:
-            ConfigError: the network was trained for another backbone or subset.
-        """
+        """theta before the first and after every solver step."""
         self.net.require(target)
         return self.follow(target.theta0, encode(target, support, chunk=self.chunk))
 
@@ -202,17 +185,26 @@ class HyperFlow:
                 f"{len(theta0)}: load the target with the subset it was trained for"
             )
         drift = self.net.given(context)
+
+        def f(t: Tensor, theta: Tensor) -> Tensor:
+            return self.length * drift(t, theta)
+
         with one_thread() if context.labels.numel() <= SMALL else nullcontext():
-            return solvers.solve(
-                lambda t, theta: self.length * drift(t, theta),
-                theta0,
-                steps=self.steps,
-                method=self.method,
-            )
+            return solvers.solve(f, theta0, steps=self.steps, method=self.method)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewerImages:
+class Wrapper:
+    """What changes another method's input or output; it moves the same parameters."""
+
+    method: Method
+
+    def view(self, target: Target) -> Target:
+        return self.method.view(target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewerImages(Wrapper):
     """Another method, shown some of the support images, evenly over the classes.
 
     Args:
@@ -222,7 +214,6 @@ class FewerImages:
             from the shown ones, as the method does.
     """
 
-    method: Method
     name: str
     share: float = 1.0
     max_images: int | None = None
@@ -237,9 +228,6 @@ class FewerImages:
                 "or a bound max_images"
             )
 
-    def view(self, target: Target) -> Target:
-        return self.method.view(target)
-
     def shown(self, support: LabelledImages) -> LabelledImages:
         """The images that the method sees: one of each class or more, so of one shot all."""
         support.require()
@@ -252,6 +240,4 @@ class FewerImages:
     def classifier(self, target: Target, support: LabelledImages) -> Classifier:
         if not self.means_of_all:
             return classifier(self.method, target, self.shown(support))
-        theta = self(target, support)
-        with torch.no_grad():
-            return Classifier(theta, target.centres(theta, support))
+        return _means_of_all(target, self(target, support), support)

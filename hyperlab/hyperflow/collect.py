@@ -66,12 +66,10 @@ class CollectConfig:
 
     @classmethod
     def at(cls, scale: str) -> "CollectConfig":
-        smoke = cls(
-            n_tasks=16, batch=4, protocol="5-way 5-shot", teacher=TeacherConfig(steps=4)
-        )
+        short = {"protocol": "5-way 5-shot", "teacher": TeacherConfig(steps=4)}
+        smoke, laptop = cls(n_tasks=16, batch=4, **short), cls(n_tasks=200)
         return choose(
-            {"smoke": smoke, "laptop": cls(n_tasks=200), "paper": cls(n_tasks=40_000)},
-            scale,
+            {"smoke": smoke, "laptop": laptop, "paper": cls(n_tasks=40_000)}, scale
         )
 
 
@@ -89,21 +87,22 @@ def draw_domain(
 ) -> tuple[int, Domain]:
     """The domain of one batch: in turn for held-out roles, at random by weight for training.
 
-    A procedural family gets a look of its own (script, palette, background) for every batch.
+    A procedural family gets a script, palette and background of its own for every batch.
     """
     sources = roles.present(config.role, root=root)
-    how = {"root": root, "size": config.size}
-    if config.role != "trajectories":
-        place = batch % len(sources)
-        return place, roles.opened(sources[place], config.role, **how)
-    weights = torch.tensor([s.weight for s in sources])
-    generator = stream(config.seed, config.role, "domain", batch)
-    place = int(torch.multinomial(weights, 1, generator=generator))
-    if not sources[place].procedural:
-        return place, roles.opened(sources[place], config.role, **how)
-    look = 1 + config.seed * 1_000_000 + batch
-    how["drawing"] = roles.Drawing(n_classes=24, n_per_class=40, seed=look)
-    return place, roles.open_source(sources[place], config.role, **how)
+    training = config.role == "trajectories"
+    if training:
+        weights = torch.tensor([s.weight for s in sources])
+        generator = stream(config.seed, config.role, "domain", batch)
+        index = int(torch.multinomial(weights, 1, generator=generator))
+    else:
+        index = batch % len(sources)
+    options = {"root": root, "size": config.size}
+    if not (training and sources[index].procedural):
+        return index, roles.opened(sources[index], config.role, **options)
+    seed = 1 + config.seed * 1_000_000 + batch
+    drawing = roles.Drawing(n_classes=24, n_per_class=40, seed=seed)
+    return index, roles.open_source(sources[index], config.role, drawing=drawing, **options)
 
 
 def draw_tasks(
@@ -160,13 +159,13 @@ def fine_tuned(
 
     Args:
         names: of each task's random stream.
-
-    Raises:
-        ConfigError: one task alone does not fit.
     """
     limit = choose(IMAGES, target.device.type)
-    groups = list(passes([len(support.labels) for support in supports], limit))
-    parts = [_at_once(target, supports[g], config, names[g]) for g in groups]
+    groups = passes([len(support.labels) for support in supports], limit)
+    return _joined([_at_once(target, supports[g], config, names[g]) for g in groups])
+
+
+def _joined(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     thetas, losses = (torch.cat(column) for column in zip(*parts, strict=True))
     return thetas, losses
 
@@ -215,17 +214,11 @@ def _at_once(
                 f"fine-tuning on {len(supports[0].labels)} images does not fit into the "
                 "accelerator's memory; take smaller images or another protocol"
             ) from error
-    LOG.warning(
-        "out of memory with %d tasks at once: half of them at a time", len(supports)
-    )
+    n = len(supports)
+    LOG.warning("out of memory with %d tasks at once: half of them at a time", n)
     torch.cuda.empty_cache()
-    half = len(supports) // 2
-    halves = [
-        _at_once(target, supports[rows], config, names[rows])
-        for rows in (slice(half), slice(half, None))
-    ]
-    thetas, losses = (torch.cat(column) for column in zip(*halves, strict=True))
-    return thetas, losses
+    halves = slice(n // 2), slice(n // 2, None)
+    return _joined([_at_once(target, supports[g], config, names[g]) for g in halves])
 
 
 def collect(
@@ -239,15 +232,8 @@ def collect(
 ) -> TrajectoryStore:
     """Record `config.n_tasks` trajectories into the store at `path`, or what it still lacks.
 
-    Damaged batches count as missing. Several runs may fill one store.
-
-    Args:
-        executor: who does it; the numbers are the same.
-
-    Raises:
-        ArtifactError: the store was made with another configuration, target or data, or
-            cannot be written to; or workers died.
-        ConfigError: a task does not fit into memory, or there is no such cluster.
+    Damaged batches count as missing. Several runs may fill one store. Whatever executor does it,
+    the numbers are the same.
     """
     store = create(target, path, config, root=root)
     store.sweep()
@@ -257,8 +243,8 @@ def collect(
     done = executor.each(job, batches, target)
     bar = progress(done, total=len(batches), desc=f"collecting ({config.role})")
     diverged = 0
-    for found in bar:
-        diverged += found
+    for n in bar:
+        diverged += n
         tell(bar, diverged=diverged)
     return store
 
@@ -270,7 +256,7 @@ def create(
     *,
     root: Path | str | None = None,
 ) -> TrajectoryStore:
-    """The empty store of a collection, or the one that somebody has begun."""
+    """The empty store of a collection, or the one that is begun already."""
     about = {
         "config": dataclasses.asdict(config),
         **backbone(target),
@@ -279,8 +265,9 @@ def create(
         "token_size": token_size(target),
         "version": __version__,
     }
-    counts = {"task": config.n_tasks, "knot": config.teacher.steps + 1}
-    sizes = {**record_sizes(target), **counts, "image": config.max_support}
+    inputs, dim = target.context_sizes
+    sizes = {"task": config.n_tasks, "knot": config.teacher.steps + 1, "input": inputs}
+    sizes |= {"dim": dim, "param": target.subset.n_params, "image": config.max_support}
     return TrajectoryStore.create(path, sizes, batch=config.batch, about=about)
 
 
@@ -288,11 +275,12 @@ def domains_of(
     config: CollectConfig, *, root: Path | str | None = None
 ) -> dict[str, object]:
     """The domains that a collection draws from, and checksums of their images and labels."""
-    sources = roles.present(config.role, root=root)
-    how = {"root": root, "size": config.size}
-    found = {s.name: roles.checksums(s, config.role, **how) for s in sources}
-    parts = {part: {n: x[part] for n, x in found.items()} for part in ("images", "labels")}
-    return {"domains": list(found), **parts}
+    sums = {
+        source.name: roles.checksums(source, config.role, root=root, size=config.size)
+        for source in roles.present(config.role, root=root)
+    }
+    parts = {part: {n: x[part] for n, x in sums.items()} for part in ("images", "labels")}
+    return {"domains": list(sums), **parts}
 
 
 def require_domains(store: TrajectoryStore, *, root: Path | str | None = None) -> None:
@@ -303,12 +291,7 @@ def require_domains(store: TrajectoryStore, *, root: Path | str | None = None) -
 
 
 def reopen(path: Path | str, target: Target) -> TrajectoryStore:
-    """A store that is there, for the target that was fine-tuned for it and no other.
-
-    Raises:
-        DataMissingError: nothing at `path`.
-        ArtifactError: it is of another backbone or subset, or no whole store.
-    """
+    """A store that is there, for the target that was fine-tuned for it and no other."""
     store = TrajectoryStore.open(path)
     store.require(backbone(target))
     return store
@@ -316,8 +299,8 @@ def reopen(path: Path | str, target: Target) -> TrajectoryStore:
 
 def config_of(store: TrajectoryStore) -> CollectConfig:
     """The configuration that a store was made with."""
-    told = dict(store.group.attrs["config"])
-    return CollectConfig(**{**told, "teacher": TeacherConfig(**told["teacher"])})
+    fields = dict(store.group.attrs["config"])
+    return CollectConfig(**{**fields, "teacher": TeacherConfig(**fields["teacher"])})
 
 
 def _fill(
@@ -326,7 +309,7 @@ def _fill(
     """Draw, fine-tune and write one batch; how many of its tasks diverged.
 
     Args:
-        own: whether to use the accelerator of the machine that this runs on, if it has one.
+        own: on the accelerator of the machine that this runs on, if it has one.
     """
     target = target.to(default_device()) if own else target
     store = TrajectoryStore.open(path)
@@ -339,46 +322,31 @@ def _fill(
 def tasks_of(
     store: TrajectoryStore, batch: int, *, root: Path | str | None = None
 ) -> list[DrawnTask]:
-    """The tasks of one batch of a store, from the images that it was begun with.
-
-    Raises:
-        ArtifactError: other images, labels or domains are there now.
-    """
+    """The tasks of one batch of a store, from the images that it was begun with."""
     config = config_of(store)
     sources = roles.present(config.role, root=root)
     store.require({"domains": [source.name for source in sources]})
     tasks = list(draw_tasks(config, batch, root=root))
     source = sources[tasks[0].source]
-    found = roles.checksums(source, config.role, root=root, size=config.size)
-    was = {part: store.group.attrs.get(part) or {} for part in found}
-    store.require({p: {**was[p], source.name: found[p]} for p in found})
+    sums = roles.checksums(source, config.role, root=root, size=config.size)
+    kept = {part: store.group.attrs.get(part) or {} for part in sums}
+    store.require({part: {**kept[part], source.name: sums[part]} for part in sums})
     return tasks
 
 
 def redrawn(
     store: TrajectoryStore, *, root: Path | str | None = None
 ) -> Iterator[tuple[LabelledImages, Float[Tensor, " knots params"]]]:
-    """The support set and the path of every task of a store; the images are drawn again.
-
-    Raises:
-        ArtifactError: other data lie under `root` than when the store was made.
-    """
-    config = config_of(store)
+    """The support set and the path of every task of a store; the images are drawn again."""
     require_domains(store, root=root)
-    diverged, missing = store.group["diverged"][:], set(store.missing)
-    for batch in range(-(-config.n_tasks // config.batch)):
-        if batch not in missing:
-            first = batch * config.batch
-            thetas = store.group["thetas"][first : first + config.batch]
-            for i, task in enumerate(tasks_of(store, batch, root=root)):
-                if not diverged[first + i]:
-                    yield task.episode.support, torch.from_numpy(thetas[i])
-
-
-def record_sizes(target: Target) -> dict[str, int]:
-    """Lengths of the store's dimensions that the target decides."""
-    inputs, dim = target.context_sizes
-    return {"param": target.subset.n_params, "input": inputs, "dim": dim}
+    diverged = store.group["diverged"][:]
+    for batch in store.there:
+        rows = store.rows(batch)
+        thetas, lost = store.group["thetas"][rows], diverged[rows]
+        tasks = tasks_of(store, batch, root=root)
+        for task, path, diverges in zip(tasks, thetas, lost, strict=True):
+            if not diverges:
+                yield task.episode.support, torch.from_numpy(path)
 
 
 def token_size(target: Target) -> int:
@@ -391,9 +359,9 @@ def token_size(target: Target) -> int:
 
 def backbone(target: Target) -> dict[str, object]:
     """What a recorded path depends on: weights and subset, and how images go in and come out."""
-    names = [f.name for f in dataclasses.fields(target)]
-    kept = {n: getattr(target, n) for n in names if n not in ("name", "model", "subset")}
-    plain = dataclasses.is_dataclass
-    kept = {n: dataclasses.asdict(x) if plain(x) else x for n, x in kept.items()}
+    own = ("name", "model", "subset")
+    names = [f.name for f in dataclasses.fields(target) if f.name not in own]
+    kept = {name: getattr(target, name) for name in names}
+    kept["inputs"] = dataclasses.asdict(target.inputs)
     kept["network"] = checksum(type(target).__qualname__, settings(target.model))
     return {"target": weights_fingerprint(target), "input": kept}

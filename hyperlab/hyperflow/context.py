@@ -5,8 +5,7 @@ residual r_i = -d(head loss)/d(feature_i) of the prototype head. The head is a f
 softmax), so r_i is a formula of the features; nothing is differentiated through the backbone.
 """
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +17,8 @@ from torch.nn import functional as F
 from ..base import ConfigError
 from ..models.targets import LOGIT_SCALE, Target, prototypes
 from ..tasks.episodes import LabelledImages
+
+Index = int | slice | Tensor | tuple | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +36,11 @@ class Context:
     labels: Int[Tensor, "*batch images"]
 
     def to(self, device: torch.device | str) -> "Context":
-        return type(self)(
-            *(x.to(device) for x in (self.features, self.residual, self.labels))
-        )
+        return Context(*(x.to(device) for x in (self.features, self.residual, self.labels)))
 
-    def rows(self) -> Iterator["Context"]:
-        """Each of several contexts by itself, padding included."""
-        columns = zip(self.features, self.residual, self.labels, strict=True)
-        return itertools.starmap(type(self), columns)
+    def __getitem__(self, rows: Index) -> "Context":
+        """As of tensors: one or some of several contexts, or [None] for a batch of one."""
+        return Context(self.features[rows], self.residual[rows], self.labels[rows])
 
     @property
     def summary(self) -> Float[Tensor, "*batch inputs"]:
@@ -56,9 +54,6 @@ def encode(target: Target, support: LabelledImages, *, chunk: int | None = None)
 
     Args:
         chunk: images in memory at a time; None: all.
-
-    Raises:
-        ConfigError: the support set is unsound, see `LabelledImages.require`.
     """
     return encode_all(target, [support], chunk=chunk)[0]
 
@@ -91,24 +86,18 @@ def assemble(
 
 
 def pad(contexts: Sequence[Context], n_images: int | None = None) -> Context:
-    """Several contexts as one batch, filled up with absent images.
-
-    Raises:
-        ConfigError: a support set has more than `n_images` images.
-    """
+    """Several contexts as one batch, filled up with absent images."""
     longest = max(len(c.labels) for c in contexts)
     n = n_images or longest
     if longest > n:
         raise ConfigError(f"a support set has {longest} images, there is room for {n}")
 
-    def filled(x: Tensor, value: int) -> Tensor:
-        return F.pad(x, (0, 0) * (x.ndim - 1) + (0, n - len(x)), value=value)
+    def filled(name: str, value: int) -> Tensor:
+        parts = [getattr(c, name) for c in contexts]
+        behind = (0, 0) * (parts[0].ndim - 1)
+        return torch.stack([F.pad(x, (*behind, 0, n - len(x)), value=value) for x in parts])
 
-    return Context(
-        torch.stack([filled(c.features, 0) for c in contexts]),
-        torch.stack([filled(c.residual, 0) for c in contexts]),
-        torch.stack([filled(c.labels, -1) for c in contexts]),
-    )
+    return Context(filled("features", 0), filled("residual", 0), filled("labels", -1))
 
 
 def origin(

@@ -18,26 +18,26 @@ from ..base import ConfigError, stream
 from ..models import belonging
 from ..models.targets import Target
 from ..tasks.episodes import LabelledImages
-from .adapt import Method
+from .adapt import Wrapper
 from .context import encode
 from .trajectories import Trajectories
 
 
-@dataclass(frozen=True, kw_only=True)
-class Displacement:
-    """The same step for every task, theta0 + delta: the control that ignores the support set.
+class _OfOneTarget:
+    """What was recorded of a target, `made_for` as `belonging.described` has it; "": not known."""
 
-    Args:
-        made_for: the target of the displacements, see `models.belonging`; "": not known.
-    """
+    def view(self, target: Target) -> Target:
+        belonging.require(target, self.made_for, f"the {self.name}")
+        return target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Displacement(_OfOneTarget):
+    """The same step for every task, theta0 + delta: the control that ignores the support set."""
 
     delta: Float[Tensor, " params"]
     name: str = "mean displacement"
     made_for: str = ""
-
-    def view(self, target: Target) -> Target:
-        belonging.require(target, self.made_for, "this displacement")
-        return target
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
         if len(self.delta) != len(target.theta0):
@@ -51,7 +51,7 @@ class Displacement:
 
 
 @dataclass(frozen=True, eq=False)
-class NearestDomain:
+class NearestDomain(_OfOneTarget):
     """The mean displacement of the training domain that the support set resembles most.
 
     The control that a drift network must beat: a look-up table of domains.
@@ -82,24 +82,22 @@ class NearestDomain:
                 f"the nearest of {len(present)} domains is no choice: record trajectories of "
                 "two or more, or leave the control out"
             )
-        centres = torch.stack([summaries[data.domain == d].mean(0) for d in present])
-        deltas = torch.stack([data.displacement[data.domain == d].mean(0) for d in present])
+        centres, deltas = (
+            torch.stack([x[data.domain == d].mean(0) for d in present])
+            for x in (summaries, data.displacement)
+        )
         spread = summaries.std(0).clamp(min=1e-6)
         return cls(centres, deltas, spread, made_for=data.target)
 
-    def view(self, target: Target) -> Target:
-        belonging.require(target, self.made_for, "this table of domains")
-        return target
-
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
-        here = encode(target, support).summary
-        distance = ((self.centres - here) / self.spread).square().sum(1)
+        summary = encode(target, support).summary
+        distance = ((self.centres - summary) / self.spread).square().sum(1)
         nearest = self.deltas[distance.argmin()]
         return Displacement(delta=nearest, made_for=self.made_for)(target, support)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnDomain:
+class OwnDomain(_OfOneTarget):
     """The mean displacement of other tasks of the very domain, fine-tuned for the purpose.
 
     What there is to gain from knowing the domain and nothing of the task. In a small domain the
@@ -108,17 +106,12 @@ class OwnDomain:
     Args:
         deltas: name of a domain -> mean displacement of some of its other tasks.
         domain: of the task at hand; the evaluation fills it in.
-        made_for: the target of the displacements, see `models.belonging`; "": not known.
     """
 
     deltas: Mapping[str, Float[Tensor, " params"]] = field(repr=False)
     domain: str = ""
     made_for: str = ""
     name: str = "own domain's mean"
-
-    def view(self, target: Target) -> Target:
-        belonging.require(target, self.made_for, "this table of means")
-        return target
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
         if self.domain not in self.deltas:
@@ -130,7 +123,7 @@ class OwnDomain:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrongSupport:
+class WrongSupport(Wrapper):
     """Another method, given the support set of another task, with other classes.
 
     The control that shows whether the support set is used at all. The evaluation fills in the
@@ -140,12 +133,8 @@ class WrongSupport:
         ConfigError: no support set, or one with an image of the task's own.
     """
 
-    method: Method
     support: LabelledImages | None = None
     name: str = "wrong support"
-
-    def view(self, target: Target) -> Target:
-        return self.method.view(target)
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
         support.require()
@@ -160,7 +149,7 @@ class WrongSupport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomDirection:
+class RandomDirection(Wrapper):
     """A random direction as long as another method's displacement, token by token.
 
     The direction depends on the images and the seed alone, so a task always gets the same one.
@@ -172,7 +161,6 @@ class RandomDirection:
         ConfigError: tokens of one number have one direction; or the method moved nothing.
     """
 
-    method: Method
     token_size: int
     seed: int = 0
     name: str = "random direction"
@@ -183,9 +171,6 @@ class RandomDirection:
                 f"a token of {self.token_size} numbers has no other direction"
             )
 
-    def view(self, target: Target) -> Target:
-        return self.method.view(target)
-
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
         moved = self.method(target, support) - target.theta0
         if len(moved) % self.token_size:
@@ -195,18 +180,15 @@ class RandomDirection:
                 f"{self.method.name} moves nothing, and a random direction of length 0 is the "
                 "same point; leave the control out"
             )
-        generator = stream(self.seed, "random direction", _crc(support.images))
+        images = support.images.cpu().contiguous().numpy().tobytes()
+        generator = stream(self.seed, "random direction", zlib.crc32(images))
         noise = torch.randn(len(moved), generator=generator).to(moved)
         tokens, lengths = (x.unflatten(0, (-1, self.token_size)) for x in (noise, moved))
         turned = torch.nn.functional.normalize(tokens, dim=1)
         return target.theta0 + (turned * lengths.norm(dim=1, keepdim=True)).flatten()
 
 
-def _crc(images: Tensor) -> int:
-    return zlib.crc32(images.cpu().contiguous().numpy().tobytes())
-
-
 def n_shared(one: LabelledImages, other: LabelledImages) -> int:
     """How many different images two sets have in common."""
-    found = [{x.cpu().numpy().tobytes() for x in part.images} for part in (one, other)]
-    return len(set.intersection(*found))
+    a, b = ({x.cpu().numpy().tobytes() for x in part.images} for part in (one, other))
+    return len(a & b)

@@ -18,38 +18,27 @@ from ..models import belonging
 from .drift import DriftNetwork
 from .trajectories import Trajectories
 
+BATCH = 64  # tasks that a drift network sees together
+Rows = Float[Tensor, " tasks params"]
+Unit = Float[Tensor, " params"] | None  # 0 leaves a parameter out; None: the network's own
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """Predicted against true vectors of several tasks.
+    """Predicted against true vectors of several tasks; NaN for tokens that do not move."""
 
-    Args:
-        error: relative error of all parameters that move.
-        cosine: between predicted and true, mean over the tasks.
-        token_error: the same of each token; NaN where nothing moves.
-        token_cosine: the same of each token; NaN where nothing moves.
-    """
-
-    error: float
-    cosine: float
+    error: float  # relative, of all parameters that move
+    cosine: float  # between predicted and true, mean over the tasks
     token_error: Float[Tensor, " tokens"]
     token_cosine: Float[Tensor, " tokens"]
 
 
 def compare(
-    predicted: Float[Tensor, " tasks params"],
-    true: Float[Tensor, " tasks params"],
-    unit: Float[Tensor, " params"],
-    *,
-    token_size: int,
+    predicted: Rows, true: Rows, unit: Float[Tensor, " params"], *, token_size: int
 ) -> Fit:
     """Relative error and cosine of predicted vectors, as a whole and token by token.
 
-    Args:
-        unit: of every parameter; 0 leaves a parameter out (the inert key biases).
-
-    Raises:
-        ConfigError: if the parameters cannot be cut into tokens of this size.
+    A unit of 0 leaves a parameter out (the inert key biases).
     """
     if len(unit) % token_size:
         raise ConfigError(f"{len(unit)} parameters are no multiple of {token_size=}")
@@ -78,112 +67,72 @@ def on_path(
     t: float = 0.0,
     *,
     path: str = "cubic",
-    unit: Float[Tensor, " params"] | None = None,
+    unit: Unit = None,
 ) -> Fit:
     """The drift at theta(t) of the recorded path against the path's own velocity.
 
     Args:
         path: the kind of path that the network was trained on.
-        unit: of each parameter, 0 to leave it out; by default the network's own.
     """
     theta, velocity = true_flow(data, t, path=path)
-    predicted = drifts(net, data, theta, t)
-    return _in_units(net, predicted, velocity, unit)
+    return _in_units(net, drifts(net, data, theta, t), velocity, unit)
 
 
 def mean_baseline(
-    train: Trajectories,
-    data: Trajectories,
-    t: float = 0.0,
-    *,
-    path: str = "cubic",
-    unit: Float[Tensor, " params"] | None = None,
+    train: Trajectories, data: Trajectories, t: float = 0.0, *, path: str = "cubic"
 ) -> Fit:
     """What the mean velocity of the training tasks gets: a predictor that sees no task."""
     velocity = true_flow(data, t, path=path)[1]
     mean = true_flow(train, t, path=path)[1].mean(0)
-    unit = train.unit() if unit is None else unit
-    return compare(mean.expand_as(velocity), velocity, unit, token_size=train.token_size)
+    size = train.token_size
+    return compare(mean.expand_as(velocity), velocity, train.unit(), token_size=size)
 
 
 def along_rollouts(
-    net: DriftNetwork,
-    data: Trajectories,
-    *,
-    path: str = "cubic",
-    steps: int = 10,
-    unit: Float[Tensor, " params"] | None = None,
+    net: DriftNetwork, data: Trajectories, *, path: str = "cubic", unit: Unit = None
 ) -> list[Fit]:
     """The drift at each knot of the network's own roll-outs against the path's velocity then."""
-    f, thetas = bound(net, data), rollouts(net, data, steps=steps)
-    times = torch.linspace(0, 1, steps + 1)
+    f, thetas = bound(net, data), rollouts(net, data)
+    times = torch.linspace(0, 1, len(thetas))
     return [
         _in_units(net, f(t, theta), true_flow(data, float(t), path=path)[1], unit)
         for t, theta in zip(times, thetas, strict=True)
     ]
 
 
-def end_points(
-    net: DriftNetwork,
-    data: Trajectories,
-    *,
-    steps: int = 10,
-    unit: Float[Tensor, " params"] | None = None,
-) -> Fit:
+def end_points(net: DriftNetwork, data: Trajectories, *, unit: Unit = None) -> Fit:
     """The whole displacement of the roll-outs against that of fine-tuning."""
-    moved = rollouts(net, data, steps=steps)[-1] - data.thetas[:, 0]
+    moved = rollouts(net, data)[-1] - data.thetas[:, 0]
     return _in_units(net, moved, data.displacement, unit)
 
 
-def _in_units(
-    net: DriftNetwork, predicted: Tensor, true: Tensor, unit: Tensor | None
-) -> Fit:
+def _in_units(net: DriftNetwork, predicted: Tensor, true: Tensor, unit: Unit) -> Fit:
     unit = net.scale if unit is None else unit
     return compare(predicted, true, unit, token_size=net.shape.token_size)
 
 
 def rollouts(
-    net: DriftNetwork, data: Trajectories, *, steps: int = 10, method: str = "chebyshev"
+    net: DriftNetwork, data: Trajectories, *, steps: int = 10
 ) -> Float[Tensor, " knots tasks params"]:
     """d theta/dt = h(theta, t | S) from t = 0 to 1, for every task."""
     f = bound(net, data)
-    return solvers.solve(f, data.thetas[:, 0], steps=steps, method=method)
+    return solvers.solve(f, data.thetas[:, 0], steps=steps, method="chebyshev")
 
 
-def true_flow(
-    data: Trajectories, t: float, *, path: str = "cubic"
-) -> tuple[Float[Tensor, " tasks params"], Float[Tensor, " tasks params"]]:
+def true_flow(data: Trajectories, t: float, *, path: str = "cubic") -> tuple[Rows, Rows]:
     """theta(t) and d theta/dt of every recorded path."""
     curves = choose(interpolants.KINDS, path)(data.times, data.thetas)
     return curves.both_each(data.thetas.new_full((len(data),), t))
 
 
-def drifts(
-    net: DriftNetwork,
-    data: Trajectories,
-    theta: Float[Tensor, " tasks params"],
-    t: float,
-    *,
-    batch: int = 64,
-) -> Float[Tensor, " tasks params"]:
-    """h(theta_i, t | S_i) for every task i, a few tasks at a time."""
-    return bound(net, data, batch=batch)(theta.new_tensor(t), theta)
+def drifts(net: DriftNetwork, data: Trajectories, theta: Rows, t: float) -> Rows:
+    """h(theta_i, t | S_i) for every task i."""
+    return bound(net, data)(theta.new_tensor(t), theta)
 
 
-@torch.no_grad()
-def bound(net: DriftNetwork, data: Trajectories, *, batch: int = 64) -> Velocity:
-    """The velocity f(t, theta) of all tasks at once; every support set is read here, once.
-
-    Raises:
-        ConfigError: the network was trained for another target than the tasks were recorded of.
-    """
+def bound(net: DriftNetwork, data: Trajectories) -> Velocity:
+    """The velocity f(t, theta) of all tasks at once; every support set is read once."""
     belonging.require_same(net.target, data.target, "drift network and trajectories differ")
-    parts = torch.arange(len(data)).split(batch)
-    readings = [(rows, net.read(data.context(rows))) for rows in parts]
-
-    @torch.no_grad()
-    def velocity(t: Tensor, theta: Tensor) -> Tensor:
-        found = [net.step(theta[rows], t.expand(len(rows)), r) for rows, r in readings]
-        return torch.cat(found)
-
-    return velocity
+    parts = torch.arange(len(data)).split(BATCH)
+    flows = [(rows, net.given(data.context(rows))) for rows in parts]
+    return lambda t, theta: torch.cat([f(t, theta[rows]) for rows, f in flows])

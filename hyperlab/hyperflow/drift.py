@@ -5,13 +5,12 @@ paths; here a learned Jacobian, fitted to backpropagated gradients of single ima
 drift, and paths teach its pace and a correction that adds nothing measurable
 (results/guess_alone.md).
 
-The fine-tuning that is to be foretold follows a gradient, so the network begins with a guess at
-that gradient: a learned Jacobian pushes theta - theta0 forward to where the features of the support
-images would be, the formula of the head says where they should go, and the Jacobian pulls that back
-to theta. A transformer over the tokens of theta (for qkv biases: the query, key and value bias of
-each layer) then corrects the guess, looking at class tokens and at the time, but not at theta: a
-recorded theta_t carries the noise of the very step whose velocity is to be foretold, and a network
-that sees it learns to read that noise.
+Fine-tuning follows a gradient, so the network begins with a guess at it: a learned Jacobian pushes
+theta - theta0 forward to where the features of the support images would be, the formula of the head
+says where they should go, and the Jacobian pulls that back to theta. A transformer over the tokens
+of theta (for qkv biases: the query, key and value bias of each layer) then corrects the guess,
+looking at class tokens and at the time, but not at theta: a recorded theta_t carries the noise of
+the very step whose velocity is wanted, and a network that sees it learns to read that noise.
 """
 
 import copy
@@ -25,15 +24,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import checkpoint
-from ..base import (
-    PRETRAINED,
-    ArtifactError,
-    ConfigError,
-    DataMissingError,
-    Velocity,
-    expanded,
-)
+from .. import base, checkpoint
+from ..base import PRETRAINED, ArtifactError, ConfigError, DataMissingError, expanded
 from ..checkpoint import Checkpoint, Spec
 from ..models import belonging
 from ..models.targets import Target
@@ -44,6 +36,7 @@ from .jacobian import Gates, LearnedJacobian
 
 KIND = "drift network"
 SHIPPED = ("linear", "cubic")  # HyperFlow-L and HyperFlow-C
+LOG_SIZE = 3.0  # about the mean logarithm of a support set's size: centres what is read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +72,13 @@ class DriftNetwork(nn.Module):
     """h(theta, t | S) for a batch of tasks; `given(context)` binds one support set.
 
     The pace of the guess and the output layer are zero at first, so an untrained network means no
-    adaptation. Tokens whose scale is zero (the inert key biases) never move. `target` names the
-    backbone and subset that it was trained for, as `models.belonging.described` does; "": unknown.
+    adaptation. Tokens whose scale is zero (the inert key biases) never move.
 
     Source: HyperFlow, arXiv:2504.15323, section 3.2, gives the task (theta, t, S) -> drift but not
     the body. The learned Jacobian is ours; the correction follows DiT (adaLN-Zero).
     """
 
-    target: str = ""
+    target: str = ""  # what it was trained for, as `models.belonging.described` has it
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -98,13 +90,10 @@ class DriftNetwork(nn.Module):
         self.image_in = nn.Linear(2 * shape.jacobian_width, width)
         self.counts = nn.Linear(2, width)
         self.guess_in = nn.Linear(shape.token_size, width)
-        self.place = nn.Parameter(
-            0.02 * torch.randn(tokens, width, generator=torch.Generator().manual_seed(0))
-        )
-        self.blocks = nn.ModuleList(
-            ConditionedBlock(width, shape.n_heads, shape.dropout)
-            for _ in range(shape.depth)
-        )
+        noise = torch.randn(tokens, width, generator=torch.Generator().manual_seed(0))
+        self.place = nn.Parameter(0.02 * noise)
+        blocks = [(width, shape.n_heads, shape.dropout)] * shape.depth
+        self.blocks = nn.ModuleList(ConditionedBlock(*sizes) for sizes in blocks)
         self.out = nn.Parameter(torch.zeros(tokens, width, shape.token_size))
         self.register_buffer("theta0", torch.zeros(shape.n_params))
         self.register_buffer("scale", torch.ones(shape.n_params))
@@ -125,22 +114,29 @@ class DriftNetwork(nn.Module):
         with torch.no_grad():
             gates = self.jacobian.gates(context.features)
             hidden = self.jacobian.hidden(gates, context.residual.float()) / self.image_unit
-        way = int(context.labels.max()) + 1
-        names = torch.arange(way, device=hidden.device)
+        names = torch.arange(int(context.labels.max()) + 1, device=hidden.device)
         one_hot = (context.labels[..., None] == names).float()
         sizes, weights = one_hot.sum(1), one_hot.sum(2)
         present, share = sizes > 0, sizes / sizes.sum(1, keepdim=True)
         images = F.silu(self.image_in(torch.cat([hidden, gates[1]], 2)))
         classes = one_hot.transpose(1, 2) @ images / sizes.clamp(min=1)[..., None]
         pooled = (share[:, None] @ classes)[:, 0]
-        numbers = torch.stack([sizes.sum(1).log(), present.sum(1).float().log()], 1) - 3.0
-        classes = classes + self.counts(torch.stack([sizes.clamp(min=1).log(), share], 2))
-        weights = weights / weights.sum(1, keepdim=True)
-        features = origin(context.features, self.shape.n_residual).float()
-        pooled = pooled + self.counts(numbers)
-        told = gates, features, context.labels, weights, classes, present, pooled
-        reading = Reading(*told, start=self.theta0.expand(len(weights), -1))
-        return reading._replace(start=self.guess(reading.start, reading))
+        counts = (
+            torch.stack([sizes.sum(1).log(), present.sum(1).float().log()], 1) - LOG_SIZE
+        )
+        each = self.counts(torch.stack([sizes.clamp(min=1).log(), share], 2))
+        theta0 = self.theta0.expand(len(weights), -1)
+        reading = Reading(
+            gates=gates,
+            features=origin(context.features, self.shape.n_residual).float(),
+            labels=context.labels,
+            weights=weights / weights.sum(1, keepdim=True),
+            classes=classes + each,
+            present=present,
+            pooled=pooled + self.counts(counts),
+            start=theta0,
+        )
+        return reading._replace(start=self.guess(theta0, reading))
 
     def step(
         self,
@@ -196,20 +192,19 @@ class DriftNetwork(nn.Module):
                 f"{wanted}: use the target it was trained for"
             )
 
-    def given(self, context: Context) -> Velocity:
-        """The plain velocity f(t, theta) of one support set, ready for any solver."""
-        with torch.no_grad():
-            reading = self.read(
-                Context(
-                    context.features[None], context.residual[None], context.labels[None]
-                )
-            )
+    @torch.no_grad()
+    def given(self, context: Context) -> base.Velocity:
+        """The plain velocity f(t, theta) of one support set, or of a batch of them."""
+        alone = context.labels.ndim == 1
+        reading = self.read(context[None] if alone else context)
 
         @torch.no_grad()
         def velocity(
-            t: Tensor, theta: Float[Tensor, " params"]
-        ) -> Float[Tensor, " params"]:
-            return self.step(theta[None], t.reshape(1).to(theta), reading)[0]
+            t: Tensor, theta: Float[Tensor, "*batch params"]
+        ) -> Float[Tensor, "*batch params"]:
+            rows = theta[None] if alone else theta
+            drift = self.step(rows, t.to(theta).expand(len(rows)), reading)
+            return drift[0] if alone else drift
 
         return velocity
 
@@ -222,21 +217,13 @@ def guess_alone(net: DriftNetwork) -> DriftNetwork:
 
 
 def save(
-    net: DriftNetwork,
-    path: Path | str,
-    about: Mapping[str, str],
-    *,
-    shared: str = "",
+    net: DriftNetwork, path: Path | str, about: Mapping[str, str], *, shared: str = ""
 ) -> None:
     """The network in half precision, with its shape and its target.
 
     Args:
         shared: name of the file in the same folder that holds its learned Jacobian (made by
             `jacobian.share`), which is then not written again; without it the file stands alone.
-
-    Raises:
-        DataMissingError: there is no such file.
-        ArtifactError: it holds another Jacobian.
     """
     spec = {"shape": asdict(net.shape), "target": net.target}
     state, inside = checkpoint.halved(net), {}
@@ -248,12 +235,7 @@ def save(
 
 
 def load(name: Path | str = "cubic") -> DriftNetwork:
-    """A drift network from a file, or a shipped one: "linear" or "cubic".
-
-    Raises:
-        DataMissingError: no such file, or not the one beside it that holds its Jacobian.
-        ArtifactError: a file is damaged, is no drift network, or holds another Jacobian.
-    """
+    """A drift network from a file, or a shipped one: "linear" or "cubic"."""
     path = PRETRAINED / f"drift_{name}.safetensors" if name in SHIPPED else name
     path = expanded(Path(path))
 

@@ -37,16 +37,9 @@ class LearnedJacobian(nn.Module):
 
     `pull` multiplies by J^T (feature space -> parameters: backward), `push` by J (parameters ->
     feature space: forward); one set of weights serves both, so they are exact adjoints.
-
-    Args:
-        n_inputs: context features of an image.
-        n_features: numbers of a feature.
-        n_params: moving parameters.
-
-    `target` names what it was learned of, as `models.belonging.described` does; "": unknown.
     """
 
-    target: str = ""
+    target: str = ""  # what it was learned of, as `models.belonging.described` has it
 
     def __init__(self, n_inputs: int, n_features: int, n_params: int, width: int) -> None:
         super().__init__()
@@ -61,9 +54,8 @@ class LearnedJacobian(nn.Module):
 
     def gates(self, x: Float[Tensor, "*batch inputs"]) -> Gates:
         """The diagonals of D_1 and D_2: all that J needs to know of an image."""
-        first = F.silu(
-            self.gate1((x.to(self.input_mean) - self.input_mean) / self.input_std)
-        )
+        x = (x.to(self.input_mean) - self.input_mean) / self.input_std
+        first = F.silu(self.gate1(x))
         return first, F.silu(self.gate2(first))
 
     def pull(
@@ -117,35 +109,26 @@ class JacobianConfig:
 
 
 class Examples(NamedTuple):
-    """What one backward pass of the target tells about the Jacobians of several images.
+    """What backward passes of the target tell about the Jacobians of several images."""
 
-    Args:
-        inputs: context features, at theta0.
-        feature, residual, pulled: f, r and J^T r, at theta0 + delta.
-        delta: where each look was taken, one row per look.
-        look: row of `delta` of each image.
-        target: whose Jacobians they are, see `models.belonging.described`; "": unknown.
-    """
-
-    inputs: Float[Tensor, " n inputs"]
-    feature: Float[Tensor, " n dim"]
-    residual: Float[Tensor, " n dim"]
-    pulled: Float[Tensor, " n params"]
-    delta: Float[Tensor, " looks params"]
-    look: Int[Tensor, " n"]
-    target: str = ""
+    inputs: Float[Tensor, " n inputs"]  # context features, at theta0
+    feature: Float[Tensor, " n dim"]  # f at theta0 + delta, as are
+    residual: Float[Tensor, " n dim"]  # r
+    pulled: Float[Tensor, " n params"]  # and J^T r
+    delta: Float[Tensor, " looks params"]  # of each backward pass
+    look: Int[Tensor, " n"]  # row of `delta` of each image
+    target: str = ""  # as `models.belonging.described` has it; "": unknown
 
 
-def look(
+def examples_at(
     target: Target, support: LabelledImages, theta: Float[Tensor, " params"]
 ) -> Examples:
     """The true J^T r of every image of a support set under theta, by one backward pass."""
     context, theta0 = encode(target, support), target.theta0
     theta = theta.to(theta0)
-    found = pulled_by_autograd(target, theta, support)
-    inputs, *found = (x.half().cpu() for x in (context.features, *found))
-    delta = (theta - theta0)[None].cpu()
-    return Examples(inputs, *found, delta, torch.zeros(len(inputs), dtype=torch.long))
+    columns = context.features, *pulled_by_autograd(target, theta, support)
+    delta, rows = (theta - theta0)[None].cpu(), torch.zeros(len(context.labels)).long()
+    return Examples(*(x.half().cpu() for x in columns), delta, rows)
 
 
 def pulled_by_autograd(
@@ -179,7 +162,7 @@ def gather(
         for k in range(config.looks):
             theta = path[torch.randint(len(path), (), generator=generator)]
             images = augment.view(support.images, generator) if k else support.images
-            part = look(target, replace(support, images=images), theta)
+            part = examples_at(target, replace(support, images=images), theta)
             parts.append(part._replace(look=part.look + len(parts)))
     columns = [torch.cat(column) for column in zip(*(p[:-1] for p in parts), strict=True)]
     return Examples(*columns, target=belonging.described(target))
@@ -212,9 +195,8 @@ def fit_jacobian(
         forward = (pushed - moved[rows].to(device)) / spread
         return backward.square().mean() + forward.square().mean()
 
-    descent = Descent(
-        steps=config.steps, lr=config.lr, warmup=100, weight_decay=0.02, clip=5.0
-    )
+    steps, lr = config.steps, config.lr
+    descent = Descent(steps=steps, lr=lr, warmup=100, weight_decay=0.02, clip=5.0)
     return fit(net, loss, descent, desc="learned Jacobian", progress=progress)[0]
 
 
@@ -232,9 +214,8 @@ def build(
     tokens = tokens * (tokens > 1e-4 * tokens.max())
     net.input_mean.copy_(inputs.mean(0))
     net.input_std.copy_(inputs.std(0).clamp(min=1e-3))
-    net.unit.copy_(
-        tokens.repeat_interleave(token_size) / data.residual[sample].float().std()
-    )
+    spread = data.residual[sample].float().std()
+    net.unit.copy_(tokens.repeat_interleave(token_size) / spread)
     return net
 
 
@@ -244,11 +225,7 @@ def save(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> No
 
 
 def share(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> None:
-    """A half-precision file for all drift networks in its folder, see `drift.save`.
-
-    Raises:
-        ArtifactError: there is another network at `path`, which those may need.
-    """
+    """A half-precision file for all drift networks in its folder, see `drift.save`."""
     if not expanded(Path(path)).exists():
         checkpoint.save(path, KIND, checkpoint.halved(net), {"target": net.target}, about)
     elif digest(load(path)) != digest(net):
@@ -268,22 +245,16 @@ def digest(net: LearnedJacobian) -> str:
 
 
 def load(path: Path | str) -> LearnedJacobian:
-    """A learned Jacobian from a file.
+    """A learned Jacobian from a file."""
 
-    Raises:
-        DataMissingError: no such file.
-        ArtifactError: the file is damaged, or is no learned Jacobian.
-    """
-    return checkpoint.load(
-        path, KIND, _made, "run: python data_scripts/learn_jacobian.py STORE"
-    )
+    def build(found: Checkpoint) -> LearnedJacobian:
+        state = found.tensors
+        width, n_inputs = state["gate1.weight"].shape
+        sizes = n_inputs, state["near.weight"].shape[1], state["far.weight"].shape[0]
+        net = LearnedJacobian(*sizes, width)
+        net.load_state_dict(state)
+        net.target = found.spec["target"]
+        return net.eval()
 
-
-def _made(found: Checkpoint) -> LearnedJacobian:
-    state = found.tensors
-    width, n_inputs = state["gate1.weight"].shape
-    sizes = n_inputs, state["near.weight"].shape[1], state["far.weight"].shape[0]
-    net = LearnedJacobian(*sizes, width)
-    net.load_state_dict(state)
-    net.target = found.spec["target"]
-    return net.eval()
+    remedy = "run: python data_scripts/learn_jacobian.py STORE"
+    return checkpoint.load(path, KIND, build, remedy)

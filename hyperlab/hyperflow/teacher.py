@@ -28,9 +28,7 @@ class TeacherConfig:
     lr: float = 10.0  # learning rate, constant; Adam's would be about 0.03
     optimiser: str = "sgd"  # "sgd", Euler's method on the gradient flow, or "adam"
     views: int = 1  # augmented copies of the support that a step's gradient averages over
-    tf32: bool = (
-        False  # on a GPU: products with 10 bits of mantissa, see results/precision.md
-    )
+    tf32: bool = False  # on a GPU: 10 bits of mantissa, see results/precision.md
 
     def __post_init__(self) -> None:
         choose(RULES, self.optimiser)
@@ -54,11 +52,7 @@ class Supports:
 
     @classmethod
     def join(cls, supports: Sequence[LabelledImages]) -> "Supports":
-        """Several tasks as one batch.
-
-        Raises:
-            ConfigError: a support set is unsound, see `LabelledImages.require`.
-        """
+        """Several tasks as one batch."""
         for support in supports:
             support.require()
         sizes = torch.tensor([len(s.labels) for s in supports])
@@ -99,9 +93,8 @@ def losses(
         supports.n_way.repeat(copies),
         target.logit_scale,
     )
-    sums = each.new_zeros(2, tasks).index_add(
-        1, task, torch.stack([each, each.new_ones(len(each))])
-    )
+    columns = torch.stack([each, torch.ones_like(each)])
+    sums = each.new_zeros(2, tasks).index_add(1, task, columns)
     return sums[0] / sums[1]
 
 

@@ -63,7 +63,7 @@ def fit_drift(
     t = 0 and not trained, and part of the times are exactly 0.
 
     Args:
-        jacobian: of the same target, else ConfigError; it stays as it is.
+        jacobian: of the same target; it stays as it is.
         validate: of the averaged network, asked after every tenth of the training.
 
     Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform); the
@@ -126,26 +126,21 @@ def draw(
 def build(
     data: Trajectories, config: DriftConfig, jacobian: LearnedJacobian
 ) -> DriftNetwork:
-    """An untrained network in the units of `data`, with `jacobian` in it.
-
-    Raises:
-        ConfigError: the Jacobian was learned of another backbone or subset.
-    """
+    """An untrained network in the units of `data`, with `jacobian` in it."""
     what = "trajectories and learned Jacobian do not belong together"
     belonging.require_same(data.target, jacobian.target, what)
     context = data.context(torch.arange(min(len(data), 256)))
-    net = DriftNetwork(
-        Shape(
-            n_params=data.thetas.shape[-1],
-            token_size=data.token_size,
-            n_inputs=context.features.shape[-1],
-            n_residual=context.residual.shape[-1],
-            width=config.width,
-            dropout=config.dropout,
-            jacobian_width=jacobian.near.out_features,
-            feedback=config.path != "linear",
-        )
-    ).to(data.thetas.device)
+    shape = Shape(
+        n_params=data.thetas.shape[-1],
+        token_size=data.token_size,
+        n_inputs=context.features.shape[-1],
+        n_residual=context.residual.shape[-1],
+        width=config.width,
+        dropout=config.dropout,
+        jacobian_width=jacobian.near.out_features,
+        feedback=config.path != "linear",
+    )
+    net = DriftNetwork(shape).to(data.thetas.device)
     net.jacobian.load_state_dict(jacobian.state_dict())
     net.target = net.jacobian.target = data.target
     net.theta0.copy_(data.thetas[0, 0])

@@ -16,6 +16,7 @@ from ..store import Column, Store
 from .context import Context, pad
 
 SAMPLE = 512  # tasks that a stream takes units from
+ROWS = ("thetas", "losses", "contexts", "domain", "styled")  # of which every task has one
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,30 +54,16 @@ class Trajectories:
 
     def context(self, rows: Int[Tensor, " batch"]) -> Context:
         """The padded contexts of some tasks, no longer than the longest of them."""
-        labels = self.contexts.labels[rows]
-        n = int((labels >= 0).sum(1).max())
-        return Context(
-            self.contexts.features[rows, :n],
-            self.contexts.residual[rows, :n],
-            labels[:, :n],
-        )
+        contexts = self.contexts[rows]
+        return contexts[:, : int((contexts.labels >= 0).sum(1).max())]
 
     def to(self, device: torch.device | str) -> "Trajectories":
         """A copy on `device`."""
-        moved = {
-            n: getattr(self, n).to(device)
-            for n in ("thetas", "losses", "contexts", "domain", "styled")
-        }
-        return replace(self, **moved)
+        return replace(self, **{name: getattr(self, name).to(device) for name in ROWS})
 
     def of(self, rows: Int[Tensor, " batch"] | Bool[Tensor, " tasks"]) -> "Trajectories":
         """Some of the tasks."""
-        c = self.contexts
-        contexts = Context(c.features[rows], c.residual[rows], c.labels[rows])
-        taken = {
-            n: getattr(self, n)[rows] for n in ("thetas", "losses", "domain", "styled")
-        }
-        return replace(self, contexts=contexts, **taken)
+        return replace(self, **{name: getattr(self, name)[rows] for name in ROWS})
 
     @property
     def sample(self) -> "Trajectories":
@@ -86,20 +73,19 @@ class Trajectories:
     def batches(self, n: int, generator: torch.Generator) -> Iterator["Trajectories"]:
         """Without end, n random tasks each time."""
         while True:
-            rows = torch.randint(len(self), (n,), generator=generator)
-            yield self.of(rows).trimmed()
+            yield self.trimmed(torch.randint(len(self), (n,), generator=generator))
 
-    def trimmed(self) -> "Trajectories":
-        """The same tasks, their contexts no longer than the longest of them."""
-        return replace(self, contexts=self.context(torch.arange(len(self))))
+    def trimmed(self, rows: Int[Tensor, " batch"]) -> "Trajectories":
+        """Some of the tasks, their contexts no longer than the longest of them."""
+        return replace(self.of(rows), contexts=self.context(rows))
 
     @classmethod
     def join(cls, parts: Sequence["Trajectories"]) -> "Trajectories":
         """The tasks of several, which come from the same store."""
-        named = ("thetas", "losses", "domain", "styled")
-        joined = {n: torch.cat([getattr(p, n) for p in parts]) for n in named}
-        contexts = [row for p in parts for row in p.contexts.rows()]
-        return replace(parts[0], contexts=pad(contexts), **joined)
+        contexts = pad([p.contexts[i] for p in parts for i in range(len(p))])
+        named = [name for name in ROWS if name != "contexts"]
+        joined = {name: torch.cat([getattr(p, name) for p in parts]) for name in named}
+        return replace(parts[0], contexts=contexts, **joined)
 
     def unit(self) -> Float[Tensor, " params"]:
         """The root mean square displacement of each token, 0 where fine-tuning moves nothing.
@@ -112,28 +98,25 @@ class Trajectories:
         return rms.repeat_interleave(self.token_size)
 
 
-COLUMNS = MappingProxyType(
-    {
-        "thetas": Column(("task", "knot", "param"), "f4"),
-        "losses": Column(("task", "knot"), "f4"),
-        "features": Column(("task", "image", "input"), "f2"),
-        "residual": Column(("task", "image", "dim"), "f2"),
-        "labels": Column(("task", "image"), "i2", fill=-1),
-        "domain": Column(("task",), "i2"),
-        "styled": Column(("task",), "?"),
-        "n_way": Column(("task",), "i2"),
-        "n_support": Column(("task",), "i2"),
-        "diverged": Column(("task",), "?"),
-    }
-)
-
-
 class TrajectoryStore(Store):
     """Trajectories on disk."""
 
-    columns = COLUMNS
     kind = "trajectories"
     script = "python data_scripts/collect_trajectories.py"
+    columns = MappingProxyType(
+        {
+            "thetas": Column(("task", "knot", "param"), "f4"),
+            "losses": Column(("task", "knot"), "f4"),
+            "features": Column(("task", "image", "input"), "f2"),
+            "residual": Column(("task", "image", "dim"), "f2"),
+            "labels": Column(("task", "image"), "i2", fill=-1),
+            "domain": Column(("task",), "i2"),
+            "styled": Column(("task",), "?"),
+            "n_way": Column(("task",), "i2"),
+            "n_support": Column(("task",), "i2"),
+            "diverged": Column(("task",), "?"),
+        }
+    )
 
     @property
     def sound(self) -> np.ndarray:
@@ -156,13 +139,13 @@ class TrajectoryStore(Store):
             raise self.broken(broken)
         batches = [self.batch(batch) for batch in self.there]
         if not batches:
-            raise ArtifactError(
-                f"{self.path} holds no complete batch yet; collect some first"
-            )
-        names = list(batches[0])
-        return self.trajectories(
-            {n: np.concatenate([b.pop(n) for b in batches]) for n in names}
-        )
+            raise self.empty()
+        columns = {n: np.concatenate([b.pop(n) for b in batches]) for n in self.columns}
+        return self.trajectories(columns)
+
+    def empty(self) -> ArtifactError:
+        """The error of a store from which nothing can be read yet."""
+        return ArtifactError(f"{self.path} holds no complete batch yet; collect some first")
 
     def trajectories(self, arrays: Mapping[str, np.ndarray]) -> Trajectories:
         """What some batches hold, without the tasks that diverged."""
@@ -171,16 +154,16 @@ class TrajectoryStore(Store):
         def load(name: str) -> Tensor:
             return torch.from_numpy(arrays[name][keep])
 
-        contexts = Context(load("features"), load("residual"), load("labels").long())
+        about = self.group.attrs
         return Trajectories(
             load("thetas"),
             load("losses"),
-            contexts,
+            Context(load("features"), load("residual"), load("labels").long()),
             load("domain").long(),
-            tuple(self.group.attrs["domains"]),
+            tuple(about["domains"]),
             load("styled"),
-            self.group.attrs["token_size"],
-            self.group.attrs.get("made_for", ""),
+            about["token_size"],
+            about.get("made_for", ""),
         )
 
 
@@ -208,9 +191,7 @@ class Stream:
         if self.draws < 1:
             raise ConfigError(f"want at least one draw of a task, got {self.draws}")
         if not len(self):
-            raise ArtifactError(
-                f"{self.store.path} holds no complete batch yet; collect some first"
-            )
+            raise self.store.empty()
 
     def __len__(self) -> int:
         """Tasks that are there and did not diverge."""
@@ -223,10 +204,9 @@ class Stream:
     @cached_property
     def sample(self) -> Trajectories:
         """Random tasks, which units and sizes are taken from."""
-        tasks, found = self._tasks(stream(0, "sample")), []
-        while len(found) < min(SAMPLE, len(self) // 2 + 1, self._pool_size):
-            found.append(next(tasks))
-        return Trajectories.join(found).to(self.device)
+        n = min(SAMPLE, len(self) // 2 + 1, self._pool_size)
+        tasks = itertools.islice(self._tasks(stream(0, "sample")), n)
+        return Trajectories.join(list(tasks)).to(self.device)
 
     def batches(self, n: int, generator: torch.Generator) -> Iterator[Trajectories]:
         """Without end, n random tasks each time."""
@@ -253,7 +233,7 @@ class Stream:
             for i in torch.randperm(len(there), generator=generator).tolist():
                 batch = self.store.trajectories(self.store.batch(int(there[i])))
                 for k in range(len(batch)):
-                    yield batch.of(torch.tensor([k])).trimmed()
+                    yield batch.trimmed(torch.tensor([k]))
 
 
 def spare_a_core() -> None:

@@ -5,14 +5,13 @@ feature maps and a pooled feature.
 """
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from .. import params
@@ -21,7 +20,7 @@ from ..nn import lent
 from ..params import ParamSubset, Predicate
 from . import targets
 from .inputs import Inputs
-from .network import ONE_AT_A_TIME, FlatNetwork
+from .network import ONE_AT_A_TIME, FlatNetwork, for_each
 from .targets import Target
 
 PAIRS = 1_250  # networks x images at once; 50 images of ResNet-18 for 25 networks
@@ -47,13 +46,8 @@ class Backbone(Target):
         return (2 * self.depth + 2) * self.dim, self.dim
 
     def _each(self, thetas: Tensor, images: Tensor) -> Tensor:
-        def one(row: Tensor, image: Tensor) -> Tensor:
-            moved = self.subset.unflatten(row)
-            return functional_call(self.model, moved, (image[None],))[0]
-
-        with ONE_AT_A_TIME, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "There is a performance drop")
-            return torch.vmap(one)(thetas, self.prepare(images))
+        run, one = partial(self.subset.call, self.model), self.prepare(images)[:, None]
+        return for_each(run, thetas, one)[:, 0]
 
     def block_features(
         self, images: Float[Tensor, " n 3 h w"]
@@ -63,11 +57,8 @@ class Backbone(Target):
             last, maps = self.model.forward_intermediates(self.prepare(images))
             features = self.model.forward_head(last)
         means = torch.cat([one.mean((2, 3)) for one in maps], 1)
-        room = 2 * self.depth * self.dim
-        return (
-            F.pad(means, (0, room - means.shape[1])).unflatten(1, (-1, 2, self.dim)),
-            features,
-        )
+        filled = F.pad(means, (0, 2 * self.depth * self.dim - means.shape[1]))
+        return filled.unflatten(1, (-1, 2, self.dim)), features
 
 
 def load(
@@ -105,35 +96,30 @@ def _widths(model: nn.Module, name: str, blank: Tensor) -> tuple[int, int]:
         with torch.no_grad():
             last, maps = model.forward_intermediates(blank)
             pooled, alone = model.forward_head(last), model(blank)
-        width = sum(one.shape[1] for one in maps)
-        whole = all(one.ndim == 4 for one in maps) and torch.allclose(
-            pooled, alone, atol=1e-3, rtol=1e-2
-        )
+        same = torch.allclose(pooled, alone, atol=1e-3, rtol=1e-2)
     except Exception as error:  # a network of timm's may raise anything
         raise ConfigError(
             f"{name} gives no feature maps for images of {blank.shape[-1]} pixels "
             f"({type(error).__name__}: {error}); take a larger size or another network"
         ) from error
-    if not whole or alone.ndim != 2:
+    if not same or alone.ndim != 2 or any(one.ndim != 4 for one in maps):
         raise ConfigError(
             f"{name} says no pooled feature of its feature maps; take another"
         )
-    return alone.shape[1], width
+    return alone.shape[1], sum(one.shape[1] for one in maps)
 
 
 def subsets(model: nn.Module) -> Mapping[str, Predicate]:
     """Name -> which parameters move, for every usual choice that this network has."""
-    found: dict[str, Predicate] = {
+    usual: dict[str, Predicate] = {
         "qkv biases": params.qkv_biases,
         "query and value biases": params.qv_biases,
         "norms": params.norms,
         "all biases": params.all_biases,
         "everything": params.everything,
+        "last two norms": lambda name: name.rpartition(".")[0] in last_norms(model),
     }
-    if sum(map(params.is_norm, model.modules())) > 1:
-        last = set(last_norms(model))
-        found["last two norms"] = lambda name: name.rpartition(".")[0] in last
-    return {what: match for what, match in found.items() if _has(model, match)}
+    return {what: match for what, match in usual.items() if _has(model, match)}
 
 
 def _has(model: nn.Module, match: Predicate) -> bool:
@@ -145,11 +131,7 @@ def _has(model: nn.Module, match: Predicate) -> bool:
 
 
 def last_norms(model: nn.Module, n: int = 2) -> tuple[str, ...]:
-    """Names of the last n normalisation layers with weights of their own, in module order.
-
-    Raises:
-        ConfigError: there are fewer.
-    """
+    """Names of the last n normalisation layers with weights of their own, in module order."""
     names = [name for name, layer in model.named_modules() if params.is_norm(layer)]
     if len(names) < n:
         raise ConfigError(f"want {n} normalisation layers, the network has {names}")
@@ -192,10 +174,7 @@ class Host(FlatNetwork):
         if self.inputs:
             plain = images * self.levels[1] + self.levels[0]
             return self.inputs(plain.expand(-1, 3, -1, -1), self.size, images.device)
-        if images.shape[2:] != (self.size, self.size):
-            size = (self.size, self.size)
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        return images.expand(-1, 3, -1, -1)
+        return Inputs().resized(images, self.size).expand(-1, 3, -1, -1)
 
 
 def build_host(
@@ -212,7 +191,6 @@ def build_host(
     Args:
         size: pixels; None: the network's own.
         pretrained: False gives random weights; True sees images as those were trained to.
-        levels: see `Host`.
 
     Raises:
         ConfigError: there is no such network, or it takes no images of this size.

@@ -18,22 +18,21 @@ _KNOWN: WeakKeyDictionary[Target, tuple[object, str]] = WeakKeyDictionary()
 def weights_fingerprint(target: Target) -> str:
     """Changes with any frozen weight, with the subset that moves and with where it starts."""
     subset, state = target.subset, target.model.state_dict()
-    moving = subset.names, subset.thirds
     own = checksum({name: state[name] for name in subset.names})
     start = [] if checksum(subset.base) == own else [subset.base]  # mostly the model's own
-    return f"{target.name}-{checksum(moving, state, *start)}"
+    return f"{target.name}-{checksum((subset.names, subset.thirds), state, *start)}"
 
 
 def described(target: Target) -> str:
     """Backbone, inputs and subset in words that begin with their fingerprints."""
-    state = [*target.model.state_dict().values(), *target.subset.base.values()]
+    subset = target.subset
+    state = [*target.model.state_dict().values(), *subset.base.values()]
     versions = [(x.data_ptr(), x._version) for x in state]
     if target not in _KNOWN or _KNOWN[target][0] != versions:
-        subset = target.subset
-        what = f"moving {subset.n_params} numbers in {len(subset.names)} tensors"
         inputs = checksum(target.inputs, target.image_size)
+        moving = f"{subset.n_params} numbers in {len(subset.names)} tensors"
         begin = f"{weights_fingerprint(target)}-{inputs}"
-        words = f"{begin}, {what} ({subset.names[0]}, ...)"
+        words = f"{begin}, moving {moving} ({subset.names[0]}, ...)"
         _KNOWN[target] = versions, words
     return _KNOWN[target][1]
 
@@ -47,11 +46,8 @@ def require(target: Target, known: str, what: str, *, theta0: Tensor | None = No
     """
     if target.device.type == "meta":
         return
-    own = target.theta0
-    same = theta0 is None or _equal(own, theta0)
-    if same and known:
-        same = _describes(known, target)
-    if not same:
+    same = theta0 is None or _equal(target.theta0, theta0)
+    if not same or (known and not _describes(known, target)):
         made_for = known or f"a subset of {len(theta0)} numbers that starts elsewhere"
         raise ConfigError(
             f"{what} was made for {made_for}, and the target is {described(target)}: "
@@ -78,27 +74,25 @@ def _describes(known: str, target: Target) -> bool:
     Of a precision that is coarser than single only inputs and subset are compared: what was
     described had other weights.
     """
-    own = described(target)
-    if _mark(own) == _mark(known) or target.theta0.dtype == torch.float32:
-        return _mark(own) == _mark(known)
-    if target.theta0.dtype == torch.float64:
-        return _mark(described(_single(target))) == _mark(known)
-    rest = (re.sub("-[0-9a-f]{8}-", "-", words, count=1) for words in (own, known))
-    return next(rest) == next(rest)
-
-
-def _single(target: Target) -> Target:
-    """A copy in single precision."""
-    base = {name: tensor.float() for name, tensor in target.subset.base.items()}
-    model = copy.deepcopy(target.model).float()
-    return replace(target, model=model, subset=replace(target.subset, base=base))
+    own, dtype = described(target), target.theta0.dtype
+    if _mark(own) == _mark(known):
+        return True
+    if dtype == torch.float64:
+        subset = target.subset
+        base = {name: tensor.float() for name, tensor in subset.base.items()}
+        model = copy.deepcopy(target.model).float()
+        single = replace(target, model=model, subset=replace(subset, base=base))
+        return _mark(described(single)) == _mark(known)
+    own, known = (re.sub("-[0-9a-f]{8}-", "-", x, count=1) for x in (own, known))
+    return dtype != torch.float32 and own == known
 
 
 def _equal(own: Tensor, theta0: Tensor) -> bool:
     """Bit for bit in single precision; of a coarser type's numbers within its rounding."""
     if len(own) != len(theta0):
         return False
-    own, theta0 = own.detach().cpu(), theta0.detach().cpu()
-    if torch.finfo(own.dtype).eps <= torch.finfo(torch.float32).eps:
-        return torch.equal(own.float(), theta0.float())
-    return torch.allclose(own.float(), theta0.float(), rtol=torch.finfo(own.dtype).eps)
+    eps = torch.finfo(own.dtype).eps
+    own, theta0 = (x.detach().cpu().float() for x in (own, theta0))
+    if eps <= torch.finfo(torch.float32).eps:
+        return torch.equal(own, theta0)
+    return torch.allclose(own, theta0, rtol=eps)

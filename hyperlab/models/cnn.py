@@ -25,16 +25,11 @@ ACTIVATIONS = MappingProxyType(
 
 @runtime_checkable
 class Network(Protocol):
-    """Whatever is told by a row of numbers: an `Architecture`, or the norm layers of a host."""
+    """Whatever is a row of numbers: an `Architecture`, or the norm layers of a host."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def n_params(self) -> int: ...
-
-    @property
-    def n_classes(self) -> int: ...
+    name: str
+    n_params: int
+    n_classes: int
 
     def unflatten(self, w: Float[Tensor, "*batch params"]) -> dict[str, Tensor]: ...
 
@@ -102,36 +97,25 @@ class Architecture:
         }
 
     def unflatten(self, w: Float[Tensor, "*batch params"]) -> dict[str, Tensor]:
-        """Name -> tensor; the leading axes of `w` stand in front of each shape.
-
-        Raises:
-            ConfigError: the rows have another length than this network's.
-        """
+        """Name -> tensor; the leading axes of `w` stand in front of each shape."""
         if w.shape[-1] != self.n_params:
             raise ConfigError(
                 f"a {self.name} with {self.channels} channels and {self.n_classes} classes "
                 f"has {self.n_params} weights, got rows of {w.shape[-1]}"
             )
         parts = w.split([prod(shape) for shape in self.shapes.values()], -1)
-        return {
-            name: part.reshape(*w.shape[:-1], *shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
+        pairs = zip(self.shapes.items(), parts, strict=True)
+        return {name: x.reshape(*w.shape[:-1], *shape) for (name, shape), x in pairs}
 
     def flatten(self, state: Mapping[str, Tensor]) -> Float[Tensor, "*batch params"]:
         """The row of a network, or the rows of many, from named tensors."""
-        return torch.cat(
-            [state[name].flatten(-len(shape)) for name, shape in self.shapes.items()], -1
-        )
+        parts = [state[name].flatten(-len(shape)) for name, shape in self.shapes.items()]
+        return torch.cat(parts, -1)
 
     def logits(
         self, w: Float[Tensor, " models params"], images: Float[Tensor, " n c h w"]
     ) -> Float[Tensor, " models n classes"]:
-        """What every network says of the same images.
-
-        Raises:
-            ConfigError: rows of another length, or images of another shape.
-        """
+        """What every network says of the same images."""
         wanted = (self.channels, self.size, self.size)
         if images.shape[1:] != wanted:
             raise ConfigError(f"{self.name} takes {wanted}, got {tuple(images.shape[1:])}")
@@ -161,13 +145,11 @@ def first_convolution(
 
     The channels come last in memory, where pooling is three times as fast.
     """
-    n, k = len(images), weight.shape[-1]
+    k = weight.shape[-1]
     patches = images.unfold(2, k, 1).unfold(3, k, 1).permute(0, 2, 3, 1, 4, 5)
-    h, w = patches.shape[1:3]
-    y = torch.addmm(
-        bias.flatten(), patches.reshape(n * h * w, -1), weight.flatten(0, 1).flatten(1).T
-    )
-    return y.view(n, h, w, -1).permute(0, 3, 1, 2)
+    rows, matrix = patches.flatten(0, 2).flatten(1), weight.flatten(0, 1).flatten(1).T
+    y = torch.addmm(bias.flatten(), rows, matrix)
+    return y.view(*patches.shape[:3], -1).permute(0, 3, 1, 2)
 
 
 def cnn_small(

@@ -23,9 +23,6 @@ class Inputs:
     Args:
         mean, std: of every channel, subtracted from images in [0, 1] and divided by.
         interpolation: one of MODES; what bicubic overshoots is clamped, as in pictures of 8 bits.
-
-    Raises:
-        ConfigError: there is no such interpolation.
     """
 
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -39,8 +36,7 @@ class Inputs:
     @classmethod
     def of(cls, config: Mapping[str, object]) -> "Inputs":
         """Those of timm's data configuration of a network."""
-        mean, std = tuple(config["mean"]), tuple(config["std"])
-        return cls(mean, std, config["interpolation"])
+        return cls(tuple(config["mean"]), tuple(config["std"]), config["interpolation"])
 
     def __call__(
         self, images: Float[Tensor, " n 3 h w"], size: int, device: torch.device
@@ -50,11 +46,11 @@ class Inputs:
         return (images - mean) / std
 
     def resized(
-        self, images: Float[Tensor, " n 3 h w"], size: int
-    ) -> Float[Tensor, " n 3 size size"]:
+        self, images: Float[Tensor, " n c h w"], size: int
+    ) -> Float[Tensor, " n c size size"]:
         """The same images with sides of `size` pixels."""
         if images.shape[-2:] == (size, size):
             return images
-        how = {} if self.interpolation == "nearest" else {"antialias": True}
-        found = F.interpolate(images, (size, size), mode=self.interpolation, **how)
-        return found.clamp(0, 1) if self.interpolation == "bicubic" else found
+        smooth = self.interpolation != "nearest"
+        scaled = F.interpolate(images, size, mode=self.interpolation, antialias=smooth)
+        return scaled.clamp(0, 1) if self.interpolation == "bicubic" else scaled

@@ -2,9 +2,10 @@
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float
@@ -15,12 +16,24 @@ from ..params import ParamSubset
 # functional_call puts a row into the shared module for a moment: a second thread would see it,
 # and put it back as if it were the frozen value.
 ONE_AT_A_TIME = threading.Lock()
-SLOW = ("There is a performance drop", ".*batching rule for aten::as_strided")  # vmap says
+SLOW = "There is a performance drop|.*batching rule for aten::as_strided"  # vmap says
+
+
+def for_each(
+    run: Callable[[Tensor, Tensor], Tensor], rows: Tensor, x: Tensor, axis: int | None = 0
+) -> Tensor:
+    """run(row, x_i) for every row at once, or with axis None run(row, x) of the same x."""
+    mha = torch.backends.mha
+    with ONE_AT_A_TIME, warnings.catch_warnings(), ExitStack() as stack:
+        warnings.filterwarnings("ignore", SLOW)
+        stack.callback(mha.set_fastpath_enabled, mha.get_fastpath_enabled())
+        mha.set_fastpath_enabled(False)  # of torch's attention: it has no derivative
+        return torch.vmap(run, (0, axis))(rows, x)
 
 
 @dataclass(frozen=True, eq=False)
 class FlatNetwork:
-    """A classifier whose moving parameters are told by a row; all else stays as it is.
+    """A classifier whose moving parameters are a row of numbers; all else stays as it is.
 
     Offers what a zoo's architecture does, so that rows are scored, encoded, generated and judged
     alike. `cnn.Architecture` is the same for the zoos' networks, written out to be fast.
@@ -49,15 +62,11 @@ class FlatNetwork:
         return self.flatten(self.subset.base)
 
     def unflatten(self, w: Float[Tensor, "*batch params"]) -> dict[str, Tensor]:
-        """Name -> tensor; the leading axes of `w` stand in front of each shape.
-
-        Raises:
-            ConfigError: the rows have another length than this network's.
-        """
+        """See `ParamSubset.unflatten`."""
         return self.subset.unflatten(w)
 
     def flatten(self, state: Mapping[str, Tensor]) -> Float[Tensor, "*batch params"]:
-        """The row of a network, or the rows of many, from named tensors."""
+        """See `ParamSubset.flatten`."""
         return self.subset.flatten(state)
 
     def see(self, images: Float[Tensor, " n c h w"]) -> Float[Tensor, " n c2 h2 w2"]:
@@ -79,9 +88,6 @@ class FlatNetwork:
             ConfigError: rows of another length, or images that the module does not take.
         """
         self.unflatten(w[:0])
-        run = torch.vmap(lambda row, x: self.subset.call(self.model, row, x), (0, None))
-        with ONE_AT_A_TIME, warnings.catch_warnings():
-            for words in SLOW:
-                warnings.filterwarnings("ignore", words)
-            parts = [run(w, self.see(part)) for part in self.passes(images, len(w))]
-        return torch.cat(parts, 1)
+        run = partial(self.subset.call, self.model)
+        parts = self.passes(images, len(w))
+        return torch.cat([for_each(run, w, self.see(part), None) for part in parts], 1)

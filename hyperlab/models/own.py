@@ -1,10 +1,10 @@
-"""A reader's own `nn.Module` as a network that is told by a row of numbers.
+"""A reader's own `nn.Module` as a network that is a row of numbers.
 
 With that a zoo of it can be trained, all seeds at once, and its networks encoded, generated and
 judged like those of `models.cnn`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -28,8 +28,8 @@ FEW = 5  # images of a trial
 class OwnNetwork(FlatNetwork):
     """The architecture of a module: what all its networks share.
 
-    It runs in evaluation mode, in training as well, so that a row says all there is: dropout does
-    nothing. Frozen parameters (requires_grad False) are no part of a row and stay as they are.
+    It runs in evaluation mode, in training as well, so that a row is the whole network: dropout
+    does nothing. Frozen parameters (requires_grad False) are no part of a row and stay as they are.
     Made by `network`, which tries it out.
 
     Args:
@@ -100,7 +100,7 @@ def network(
         name: the module's class by default.
 
     Raises:
-        ConfigError: it has no parameters, keeps running statistics, is random, does not say
+        ConfigError: it has no parameters, keeps running statistics, is random, does not give
             logits (images x classes), cannot run for many rows at once, `make` gives the same
             weights twice, or two modules with the same row are not the same network (random
             buffers, as of spectral norms and Fourier features).
@@ -111,23 +111,26 @@ def network(
         raise ConfigError(f"make() gave a {type(model).__name__}, want an nn.Module")
     name = name or type(model).__name__
     _require_plain(model, name)
-    model = model.eval()
     shape = (size, size) if isinstance(size, int) else tuple(size)
     images = torch.randn(FEW, channels, *shape, generator=stream(0, "trial", name))
-    said = _alone(model, images, name)
-    found = OwnNetwork(name, model, said.shape[1], make, channels, shape)
-    again = found.module(found.w0)
-    also_said = _alone(again, images, name)
-    if odd := _unlike(*(_besides_rows(m, set(found.shapes)) for m in (model, again))):
-        raise _two_networks(name, odd)
-    _try(found, images, said)
-    if _far(also_said, said):
-        raise _two_networks(name, "something")
-    return found
+    logits = _alone(model.eval(), images, name)
+    net = OwnNetwork(name, model, logits.shape[1], make, channels, shape)
+    again = net.module(net.w0)
+    logits_again = _alone(again, images, name)
+    odd = _unlike(model, again, set(net.shapes))
+    if not odd:
+        _require_rows(net, images, logits)
+    if odd or _far(logits_again, logits):
+        raise ConfigError(
+            f"two {name} with the same row of weights are two networks: {odd or 'something'} is "
+            "drawn anew in each and is no parameter that trains; draw it from a generator with a "
+            "seed of its own, or make it an nn.Parameter"
+        )
+    return net
 
 
-def _try(net: OwnNetwork, images: Tensor, said: Tensor) -> None:
-    """Two rows on the same images: they differ, run together, and say what the module says."""
+def _require_rows(net: OwnNetwork, images: Tensor, logits: Tensor) -> None:
+    """Two rows on the same images: they differ, run together, and give the module's logits."""
     rows = torch.stack([net.w0, net.untrained(stream(0))])
     if torch.equal(*rows):
         raise ConfigError(
@@ -140,40 +143,30 @@ def _try(net: OwnNetwork, images: Tensor, said: Tensor) -> None:
             f"{net.name} cannot run for many rows at once (torch.vmap): {error}; leave out "
             "randomness, .item() and branches on the values of tensors"
         ) from error
-    if _far(together[0], said):
+    if _far(together[0], logits):
         raise ConfigError(
             f"{net.name} says something else alone than among others; is it random?"
         )
 
 
-def _two_networks(name: str, what: object) -> ConfigError:
-    return ConfigError(
-        f"two {name} with the same row of weights are two networks: {what} is drawn anew in each "
-        "and is no parameter that trains; draw it from a generator with a seed of its own, or "
-        "make it an nn.Parameter"
-    )
+def _unlike(one: nn.Module, two: nn.Module, row: set[str]) -> list[str]:
+    """Some buffers, frozen parameters and attributes that no row holds and that are not equal."""
 
-
-def _besides_rows(model: nn.Module, row: set[str]) -> dict[str, Tensor]:
-    """Name -> tensor that no row holds: buffers, frozen parameters, plain attributes."""
-    found = {n: x for n, x in model.named_parameters() if n not in row}
-    found |= dict(model.named_buffers())
-    for place, module in model.named_modules():
-        plain = {k: x for k, x in vars(module).items() if isinstance(x, Tensor)}
-        found |= {f"{place}.{name}".lstrip("."): x for name, x in plain.items()}
-    return found
-
-
-def _unlike(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> list[str]:
-    """Names of some tensors that are not equal in both."""
+    def kept(model: nn.Module) -> dict[str, Tensor]:
+        parts = [
+            (f"{place}.{name}".lstrip("."), x)
+            for place, module in model.named_modules()
+            for group in (vars(module), module._buffers, module._parameters)
+            for name, x in group.items()
+        ]
+        return {n: x for n, x in parts if isinstance(x, Tensor) and n not in row}
 
     def same(x: Tensor, y: Tensor) -> bool:
         return x.shape == y.shape and torch.allclose(x.double(), y.double(), equal_nan=True)
 
-    names = sorted({*one, *two})
-    return [n for n in names if n not in one or n not in two or not same(one[n], two[n])][
-        :3
-    ]
+    a, b = kept(one), kept(two)
+    names = sorted({*a, *b})
+    return [n for n in names if n not in a or n not in b or not same(a[n], b[n])][:3]
 
 
 def _require_plain(model: nn.Module, name: str) -> None:
@@ -199,68 +192,63 @@ def _require_plain(model: nn.Module, name: str) -> None:
 @torch.no_grad()
 def _alone(model: nn.Module, images: Tensor, name: str) -> Tensor:
     try:
-        said = model(images)
+        logits = model(images)
     except Exception as error:  # the reader's code may raise anything
         raise ConfigError(
             f"{name} does not take images of {tuple(images.shape)}: {error}"
         ) from error
-    if not isinstance(said, Tensor) or said.ndim != 2 or len(said) != len(images):
-        shape = tuple(said.shape) if isinstance(said, Tensor) else type(said).__name__
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != len(images):
         raise ConfigError(
             f"{name} gives {shape} for {len(images)} images; want n x classes"
         )
-    return said
+    return logits
 
 
-def _far(found: Tensor, wanted: Tensor) -> bool:
+def _far(one: Tensor, two: Tensor) -> bool:
     """Whether two answers differ by more than rounding."""
-    gap = (found - wanted).abs().max()
-    return not bool(gap <= NEAR * wanted.abs().max().clamp(min=1e-6))
+    gap = (one - two).abs().max()
+    return not bool(gap <= NEAR * two.abs().max().clamp(min=1e-6))
 
 
 def _chain(net: OwnNetwork) -> Iterator[Layer]:
     """The layers, if they are a chain."""
+
+    def refuse(why: str) -> ConfigError:
+        return ConfigError(
+            f"{net.name} cannot be aligned: it is no chain of convolutions and linear layers "
+            f"with biases ({why}); leave its networks as they are"
+        )
+
     layers, width = [], net.channels
     for name, module in net.model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            n_out, n_in = module.weight.shape[:2]
-            kernel = module.weight.shape[2] if module.weight.ndim == 4 else 0
-            layers.append(Layer(name, n_in, n_out, kernel))
+            n_out, n_in, *kernel = module.weight.shape
+            layers.append(Layer(name, n_in, n_out, kernel[0] if kernel else 0))
             if n_in % width or module.bias is None:
-                raise _no_chain(net, f"{name} reads {n_in} numbers and is given {width}")
+                raise refuse(f"{name} reads {n_in} numbers and is given {width}")
             width = n_out
     names = [f"{layer.name}.{part}" for layer in layers for part in ("weight", "bias")]
     if names != list(net.shapes):
         others = sorted(set(net.shapes) ^ set(names))
-        raise _no_chain(net, f"not all its parameters are those of layers: {others[:3]}")
+        raise refuse(f"not all its parameters are those of layers: {others[:3]}")
     for one, after in pairwise(layers):
         if _minds(net, one, after):
-            raise _no_chain(net, f"the order of the channels of {one.name} matters")
+            raise refuse(f"the order of the channels of {one.name} matters")
     yield from layers
-
-
-def _no_chain(net: OwnNetwork, why: str) -> ConfigError:
-    return ConfigError(
-        f"{net.name} cannot be aligned: it is no chain of convolutions and linear layers with "
-        f"biases ({why}); leave its networks as they are"
-    )
 
 
 @torch.no_grad()
 def _minds(net: OwnNetwork, one: Layer, after: Layer) -> bool:
     """Whether an output changes when the channels of a layer are put in another order."""
     g = stream(0, "relabel", one.name)
-    row = net.w0
-    row = row + 0.1 * torch.randn(
-        len(row), generator=g
-    )  # no weight is 0, no bias like another
+    noise = torch.randn(net.n_params, generator=g)
+    row = net.w0 + 0.1 * noise  # no weight is 0, no bias like another
     images = torch.randn(FEW, net.channels, *net.shape, generator=g)
     state, order = net.unflatten(row), torch.randperm(one.n_out, generator=g)
-    moved = dict(state)
-    for part in ("weight", "bias"):
-        moved[f"{one.name}.{part}"] = state[f"{one.name}.{part}"][order]
+    own = {n: state[n][order] for n in (f"{one.name}.weight", f"{one.name}.bias")}
     columns = state[f"{after.name}.weight"]
     apart = columns.reshape(after.n_out, one.n_out, -1)[:, order]
-    moved[f"{after.name}.weight"] = apart.reshape(columns.shape)
-    said = net.logits(torch.stack([row, net.flatten(moved)]), images)
-    return _far(said[1], said[0])
+    moved = {**state, **own, f"{after.name}.weight": apart.reshape(columns.shape)}
+    logits = net.logits(torch.stack([row, net.flatten(moved)]), images)
+    return _far(logits[1], logits[0])

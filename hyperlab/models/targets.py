@@ -9,7 +9,6 @@ import timm
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from .. import checkpoint
@@ -20,8 +19,7 @@ from ..tasks.episodes import Episode, LabelledImages, require_images
 from .head import cosine, largest, leave_one_out_loss, prototypes
 from .inputs import Inputs
 from .network import ONE_AT_A_TIME
-from .rows import RowLayerNorm, RowLinear, row_layers
-from .stem import ConvStem
+from .rows import ConvStem, RowLayerNorm, RowLinear, row_layers
 
 KIND = "backbone"
 SHIPPED = PRETRAINED / "vit_micro.safetensors"
@@ -93,15 +91,9 @@ def _vit(name: str) -> str:
 
 
 def classifier(name: str, n_classes: int, *, size: int, pretrained: bool) -> nn.Module:
-    """Any timm network, frozen, with a linear head of its own for so many classes.
+    """Any timm network for images of `size` pixels, frozen, with a linear head of its own.
 
-    Args:
-        size: of an image, in pixels.
-        pretrained: False gives random weights, drawn from torch's global stream.
-
-    Raises:
-        ConfigError: there is no such network, or it cannot take images of this size.
-        DataMissingError: no weights in the cache and none to be fetched.
+    Without `pretrained` its weights are random, drawn from torch's global stream.
     """
     options = {"img_size": size} if _known(name).get("fixed_input_size") else {}
     model = _from_timm(name, pretrained=pretrained, num_classes=n_classes, **options)
@@ -110,7 +102,7 @@ def classifier(name: str, n_classes: int, *, size: int, pretrained: bool) -> nn.
 
 
 def _known(name: str) -> Mapping[str, object]:
-    """What timm tells about the inputs of a network's weights."""
+    """What timm says about the inputs of a network's weights."""
     try:
         return timm.get_pretrained_cfg(name).to_dict()
     except (RuntimeError, AttributeError) as error:
@@ -226,9 +218,8 @@ class Target:
         return self._each(theta[task], images)
 
     def _run(self, theta: Tensor, images: Tensor) -> Tensor:
-        moved = self.subset.unflatten(theta)
         with ONE_AT_A_TIME:
-            return functional_call(self.model, moved, (self.prepare(images),))
+            return self.subset.call(self.model, theta, self.prepare(images))
 
     def _each(self, thetas: Tensor, images: Tensor) -> Tensor:
         """Features of images with a theta for each of them."""
@@ -284,16 +275,17 @@ class Target:
         """Scaled cosines between `images` and the class means of `support`, both under theta."""
         return self.scores(theta, self.centres(theta, support), images)
 
+    @torch.no_grad()
     def support_loss(
         self, theta: Float[Tensor, " params"], support: LabelledImages
     ) -> float:
         """Leave-one-out loss of the plain support images, without a gradient."""
         support.require()
-        with torch.no_grad():
-            features = self.features(theta, support.images)
+        features = self.features(theta, support.images)
         labels = support.labels.to(features.device)
         return leave_one_out_loss(features, labels, support.n_way, self.logit_scale).item()
 
+    @torch.no_grad()
     def accuracy(
         self,
         theta: Float[Tensor, " params"],
@@ -302,9 +294,8 @@ class Target:
     ) -> float:
         """Share of the queries classified well, in [0, 1]; centres None: the support's means."""
         episode.require()
-        with torch.no_grad():
-            centres = self.centres(theta, episode.support) if centres is None else centres
-            named = largest(self.scores(theta, centres, episode.query.images))
+        centres = self.centres(theta, episode.support) if centres is None else centres
+        named = largest(self.scores(theta, centres, episode.query.images))
         return (named == episode.query.labels.to(named.device)).float().mean().item()
 
 
@@ -331,13 +322,13 @@ def load(
         size, inputs = own_inputs(_vit(name), image_size)
         model = build(name, pretrained=pretrained, img_size=size)
         _require_whole_patches(model, name, size)
-        how = {"image_size": size, "inputs": inputs}
-        return tried(Target(name, model, ParamSubset.select(model, subset), **how))
+        moving = ParamSubset.select(model, subset)
+        return tried(Target(name, model, moving, image_size=size, inputs=inputs))
     model, size = build(name), VIT_MICRO["img_size"]
     if image_size not in (None, size):
         raise ConfigError(f"vit_micro takes images of {size} pixels, got {image_size}")
     if pretrained:
-        model.load_state_dict(read_weights(weights, model))
+        model = read_weights(weights, model)
     return Target(name, model, ParamSubset.select(model, subset), image_size=size)
 
 
@@ -366,20 +357,12 @@ def tried(target: Target) -> Target:
     return target
 
 
-def read_weights(path: Path | str, model: nn.Module) -> dict[str, Tensor]:
-    """The state of `model` from a file.
+def read_weights(path: Path | str, model: nn.Module) -> nn.Module:
+    """`model` with the weights of a file."""
 
-    Raises:
-        DataMissingError: no such file.
-        ArtifactError: the file is damaged or belongs to another model.
-    """
-    expected = {name: tuple(x.shape) for name, x in model.state_dict().items()}
-
-    def make(found: Checkpoint) -> dict[str, Tensor]:
-        shapes = {name: tuple(x.shape) for name, x in found.tensors.items()}
-        if odd := sorted(expected.items() ^ shapes.items())[:3]:
-            raise ValueError(f"it belongs to another model; first differences: {odd}")
-        return found.tensors
+    def fill(found: Checkpoint) -> nn.Module:
+        model.load_state_dict(found.tensors)
+        return model
 
     remedy = "run: python data_scripts/pretrain_backbone.py"
-    return checkpoint.load(path, KIND, make, remedy)
+    return checkpoint.load(path, KIND, fill, remedy)

@@ -1,6 +1,7 @@
 """Every method of adaptation is (target, support) -> theta and leaves the backbone alone."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,47 +9,33 @@ import torch
 from hyperlab import params, solvers
 from hyperlab.base import ConfigError, stream
 from hyperlab.hyperflow import adapt, controls
-from hyperlab.hyperflow.context import encode, pad
+from hyperlab.hyperflow.context import encode
 from hyperlab.hyperflow.teacher import TeacherConfig
-from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.models.targets import Target
 from hyperlab.tasks.episodes import Episode
-from tests.tiny import support, tiny_net, tiny_target
+from tests.tiny import recorded, support, tiny_net, tiny_target
 
 QUICK = TeacherConfig(steps=2)
 TARGET = tiny_target()
 SIZE = TARGET.model.num_features
 
 
-def recorded(target, *, n=3):
-    """Trajectories of `n` tasks, a domain each; task i moved everything by i + 1."""
-    supports = [support(seed=i) for i in range(n)]
-    theta0 = target.theta0.expand(n, 1, -1)
-    delta = torch.arange(1.0, n + 1)[:, None, None].expand_as(theta0)
-    return Trajectories(
-        torch.cat([theta0, theta0 + delta], 1),
-        torch.zeros(n, 2),
-        pad([encode(target, s) for s in supports]),
-        torch.arange(n),
-        tuple("abc"[:n]),
-        torch.zeros(n, dtype=torch.bool),
-        target.model.num_features,
-    )
-
-
 def tuning(name, match, **options):
     return adapt.FineTuning(name=name, match=match, config=QUICK, **options)
 
 
+FLOW = adapt.HyperFlow(net=tiny_net(TARGET, seed=0), steps=2)
 METHODS = [
     adapt.NoAdaptation(),
     adapt.bias_tuning(steps=2),
     tuning("head", params.head),
     tuning("norms", params.norms),
+    tuning("queries and values", params.qv_biases),
+    tuning("all biases", params.all_biases),
     tuning("LoRA", params.lora, rank=2),
     tuning("everything", params.everything),
     controls.Displacement(delta=torch.ones(TARGET.subset.n_params)),
-    adapt.HyperFlow(net=tiny_net(TARGET, seed=0), steps=2),
+    FLOW,
     controls.NearestDomain.fit(recorded(TARGET)),
     controls.OwnDomain(deltas={"a": torch.ones(TARGET.subset.n_params)}, domain="a"),
     controls.RandomDirection(
@@ -61,13 +48,14 @@ every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: met
 
 
 @every_method
-def test_a_method_gives_the_parameters_of_its_own_view_of_the_target(method):
-    task = support()
-    view = method.view(TARGET)
+def test_a_method_gives_the_parameters_of_its_own_view_and_the_same_bits_again(method):
+    task, view = support(), method.view(TARGET)
     theta = method(view, task)
     assert theta.shape == view.theta0.shape and theta.isfinite().all()
     accuracy = view.accuracy(theta, Episode(task, task, "made up", tuple("abc")))
     assert 0 <= accuracy <= 1
+    assert torch.equal(method(view, support()), theta)
+    assert torch.equal(theta, view.theta0) == (method.name == "no adaptation")
 
 
 @every_method
@@ -81,15 +69,9 @@ def test_the_frozen_backbone_stays_bit_identical(method):
     assert torch.equal(theta0, TARGET.theta0)
 
 
-@every_method
-def test_the_same_support_gives_the_same_bits(method):
-    view = method.view(TARGET)
-    assert torch.equal(method(view, support()), method(view, support()))
-
-
 def test_threads_that_share_a_backbone_neither_disturb_each_other_nor_change_it():
     before = {name: p.clone() for name, p in TARGET.model.state_dict().items()}
-    methods, task = [adapt.bias_tuning(steps=4), METHODS[7]], support()
+    methods, task = [adapt.bias_tuning(steps=4), FLOW], support()
     alone = [method(TARGET, task) for method in methods]
     with ThreadPoolExecutor(4) as pool:
         together = [[pool.submit(m, TARGET, task) for m in methods] for _ in range(8)]
@@ -121,13 +103,10 @@ def test_hyperflow_is_the_solver_on_the_bound_network():
     task, net = support(), tiny_net(TARGET, seed=1)
     method = adapt.HyperFlow(net=net, steps=4, method="heun")
     path = method.path(TARGET, task)
-    by_hand = solvers.solve(
-        net.given(encode(TARGET, task)), TARGET.theta0, steps=4, method="heun"
-    )
-    assert path.shape == (5, TARGET.subset.n_params)
-    assert torch.equal(path[0], TARGET.theta0) and torch.equal(
-        path[-1], method(TARGET, task)
-    )
+    drift = net.given(encode(TARGET, task))
+    by_hand = solvers.solve(drift, TARGET.theta0, steps=4, method="heun")
+    assert path.shape == (5, TARGET.subset.n_params) and torch.equal(path[0], TARGET.theta0)
+    assert torch.equal(path[-1], method(TARGET, task))
     torch.testing.assert_close(path, by_hand)
 
 
@@ -172,26 +151,15 @@ def test_displacement_adds_the_same_to_every_task():
         torch.testing.assert_close(found, delta, atol=1e-6, rtol=0)
 
 
-def test_nearest_domain_looks_its_displacement_up():
-    method = controls.NearestDomain.fit(recorded(TARGET))
-    for i in range(3):
+@pytest.mark.parametrize(
+    ("domains", "moves"), [([0, 1, 2], (1.0, 2.0, 3.0)), ([0, 0, 1], (1.5, 1.5, 3.0))]
+)
+def test_nearest_domain_looks_up_the_mean_of_a_domain(domains, moves):
+    data = replace(recorded(TARGET), domain=torch.tensor(domains))
+    method = controls.NearestDomain.fit(data)
+    for i, move in enumerate(moves):
         moved = method(TARGET, support(seed=i)) - TARGET.theta0
-        torch.testing.assert_close(moved, torch.full_like(moved, i + 1.0))
-
-
-def test_nearest_domain_averages_over_the_tasks_of_a_domain():
-    data = recorded(TARGET)
-    together = Trajectories(
-        data.thetas,
-        data.losses,
-        data.contexts,
-        torch.tensor([0, 0, 1]),
-        ("a", "b"),
-        data.styled,
-        data.token_size,
-    )
-    moved = controls.NearestDomain.fit(together)(TARGET, support()) - TARGET.theta0
-    torch.testing.assert_close(moved, torch.full_like(moved, 1.5))
+        torch.testing.assert_close(moved, torch.full_like(moved, move))
 
 
 class LinearTarget(Target):
@@ -209,9 +177,8 @@ class LinearTarget(Target):
 
 def test_pushed_class_means_are_the_recomputed_ones_where_features_are_linear(monkeypatch):
     target, net = LinearTarget(**vars(TARGET)), tiny_net(TARGET, seed=1)
-    monkeypatch.setattr(
-        net.jacobian, "push", lambda _, delta: target.answer(delta.flatten())
-    )
+    push = lambda _, delta: target.answer(delta.flatten())
+    monkeypatch.setattr(net.jacobian, "push", push)
     options = {"net": net, "steps": 1, "method": "euler"}
     pushed = adapt.HyperFlow(**options, push=True).classifier(target, support())
     again = adapt.HyperFlow(**options).classifier(target, support())
@@ -230,11 +197,11 @@ def test_a_context_in_chunks_is_the_whole_context():
 
 
 def test_fewer_images_are_what_the_inner_method_sees():
-    task, flow = support(n_shot=4), METHODS[7]
+    task = support(n_shot=4)
     seen = task.at_most(6)
-    own = adapt.FewerImages(method=flow, name="half", share=0.5)
-    both = adapt.FewerImages(method=flow, name="half", max_images=6, means_of_all=True)
-    theta = flow(TARGET, seen)
+    own = adapt.FewerImages(method=FLOW, name="half", share=0.5)
+    both = adapt.FewerImages(method=FLOW, name="half", max_images=6, means_of_all=True)
+    theta = FLOW(TARGET, seen)
     for method, means_of in ((own, seen), (both, task)):
         found = adapt.classifier(method, TARGET, task)
         assert torch.equal(found.theta, theta)
@@ -265,9 +232,8 @@ def test_what_was_made_for_another_target_is_refused_with_both_lengths(method):
 def test_a_theta_of_another_target_is_refused():
     task = support()
     theta = adapt.bias_tuning(steps=1)(TARGET, task)
-    with pytest.raises(
-        ConfigError, match=f"theta has {len(theta)} numbers; this subset has"
-    ):
+    says = f"theta has {len(theta)} numbers; this subset has"
+    with pytest.raises(ConfigError, match=says):
         OTHER.accuracy(theta, Episode(task, task, "made up", tuple("abc")))
 
 

@@ -10,13 +10,11 @@ from hyperlab import params
 from hyperlab.apps.bench import Bench
 from hyperlab.base import PRETRAINED, ConfigError, stream
 from hyperlab.hyperflow import adapt, controls, diagnostics, drift, jacobian, training
-from hyperlab.hyperflow.context import encode, pad
 from hyperlab.hyperflow.jacobian import JacobianConfig
 from hyperlab.hyperflow.training import DriftConfig
-from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.models import belonging, targets
 from hyperlab.study import experiments
-from tests.tiny import noise_domain, support, tiny_jacobian, tiny_net, tiny_target
+from tests.tiny import noise_domain, recorded, support, tiny_jacobian, tiny_net, tiny_target
 
 TARGET = tiny_target()
 
@@ -49,23 +47,6 @@ FOREIGN = {
 each_foreign = pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
 
 
-def recorded(target=TARGET):
-    """Two trajectories of a target, which they name."""
-    contexts = pad([encode(target, support(seed=seed)) for seed in (0, 1)])
-    steps = torch.randn(2, 3, len(target.theta0), generator=stream(0, "steps"))
-    steps[:, 0] = 0
-    return Trajectories(
-        target.theta0 + 0.1 * steps,
-        torch.zeros(2, 3),
-        contexts,
-        torch.tensor([0, 1]),
-        ("sand", "snow"),
-        torch.zeros(2, dtype=torch.bool),
-        target.model.num_features,
-        belonging.described(target),
-    )
-
-
 def net(target=TARGET):
     made = tiny_net(target, seed=0)
     made.target = belonging.described(target)
@@ -77,14 +58,14 @@ MADE = {
     "its control": controls.WrongSupport(
         method=adapt.HyperFlow(net=net()), support=support(seed=9)
     ),
-    "table of domains": controls.NearestDomain.fit(recorded()),
+    "table of domains": controls.NearestDomain.fit(recorded(TARGET)),
     "displacement": controls.Displacement(
-        delta=recorded().displacement[0], made_for=recorded().target
+        delta=recorded(TARGET).displacement[0], made_for=recorded(TARGET).target
     ),
     "own domain's mean": controls.OwnDomain(
-        deltas={"sand": recorded().displacement[0]},
+        deltas={"sand": recorded(TARGET).displacement[0]},
         domain="sand",
-        made_for=recorded().target,
+        made_for=recorded(TARGET).target,
     ),
 }
 
@@ -135,11 +116,11 @@ def test_a_displacement_belongs_to_its_target_in_every_precision(dtype, refused)
 def test_the_shipped_networks_belong_to_the_shipped_backbone(tmp_path):
     micro = targets.load("vit_micro")
     shipped = drift.load("cubic")
-    assert shipped.target == belonging.described(micro)
+    learned = jacobian.load(PRETRAINED / "jacobian.safetensors")
+    for part in (shipped, shipped.jacobian, learned):
+        assert part.target == belonging.described(micro)
     shipped.require(micro)
-    with pytest.raises(
-        ConfigError, match="for vit_micro-.*, .* and the target is vit_micro-"
-    ):
+    with pytest.raises(ConfigError, match="for vit_micro-.*, .* the target is vit_micro-"):
         shipped.require(targets.load("vit_micro", pretrained=False))
     drift.save(shipped, tmp_path / "again.safetensors", {})
     assert drift.load(tmp_path / "again.safetensors").target == shipped.target
@@ -169,7 +150,7 @@ def test_rows_know_where_a_trajectory_starts():
 
 
 def test_a_drift_network_is_fitted_to_trajectories_and_a_jacobian_of_one_target():
-    data, config = recorded(), replace(DriftConfig.at("smoke"), steps=2)
+    data, config = recorded(TARGET), replace(DriftConfig.at("smoke"), steps=2)
     learned = tiny_jacobian(TARGET)
     fitted, _ = training.fit_drift(data, config, learned, generator=stream(0))
     assert fitted.target == fitted.jacobian.target == data.target
@@ -183,19 +164,13 @@ def test_a_drift_network_is_fitted_to_trajectories_and_a_jacobian_of_one_target(
 
 def test_a_jacobian_names_the_target_of_the_images_that_it_learned_from():
     config = JacobianConfig(n_tasks=1, looks=1, steps=1, batch=2, width=8)
-    tasks = [(support(), recorded().thetas[0])]
+    tasks = [(support(), recorded(TARGET).thetas[0])]
     seen = jacobian.gather(TARGET, tasks, config, generator=stream(0))
     size = TARGET.model.num_features
     learned = jacobian.fit_jacobian(seen, config, token_size=size, generator=stream(0))
     assert learned.target == belonging.described(TARGET)
     with pytest.raises(ConfigError, match="do not belong together"):
         training.build(recorded(FOREIGN["other weights"]), DriftConfig.at("smoke"), learned)
-
-
-def test_what_is_shipped_belongs_to_the_shipped_backbone_part_by_part():
-    micro = belonging.described(targets.load("vit_micro"))
-    assert drift.load("cubic").jacobian.target == micro
-    assert jacobian.load(PRETRAINED / "jacobian.safetensors").target == micro
 
 
 def test_a_bench_and_a_table_refuse_before_any_work(monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
+from hyperlab.base import ArtifactError, ConfigError, stream
 from hyperlab.executor import Executor
 from hyperlab.hyperflow import collect
 from hyperlab.hyperflow.collect import CollectConfig
@@ -25,6 +25,9 @@ CONFIG = CollectConfig(
     batch=2,
     teacher=TeacherConfig(steps=2, views=1),
 )
+
+
+VALUES = torch.tensor([1, 0, 1]).repeat_interleave(32).repeat(2).bool()  # not the keys
 
 
 @pytest.fixture(autouse=True)
@@ -94,9 +97,8 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_pat
 
 def test_the_order_of_the_batches_does_not_matter(whole, tmp_path):
     for k in (1, 0):
-        collect.collect(
-            tiny_target(), tmp_path / "back", CONFIG, executor=Executor(share=(k, 2))
-        )
+        half = Executor(share=(k, 2))
+        collect.collect(tiny_target(), tmp_path / "back", CONFIG, executor=half)
     assert files(tmp_path / "back") == files(whole.path)
 
 
@@ -114,14 +116,9 @@ def test_damaged_batches_are_made_anew_and_no_others(whole):
     assert files(whole.path) == before
 
 
-def test_a_finished_store_is_left_alone(whole):
+def test_a_finished_store_is_left_alone_and_refuses_another_target(whole):
     before = files(whole.path)
     collect.collect(tiny_target(), whole.path, CONFIG, progress=killed_after(0))
-    assert files(whole.path) == before
-
-
-def test_a_store_of_another_target_is_refused(whole):
-    before = files(whole.path)
     with pytest.raises(ArtifactError, match="target: was 'tiny-"):
         collect.collect(tiny_target(seed=1), whole.path, CONFIG)
     assert files(whole.path) == before
@@ -148,11 +145,8 @@ def test_the_store_holds_what_fine_tuning_alone_gives(whole):
     views = stream(CONFIG.seed, CONFIG.role, "views", 1)
     joined = Supports.join([task.episode.support])
     steps = list(fine_tune(target, joined, CONFIG.teacher, [views]))
-    values = (
-        torch.tensor([True, False, True]).repeat_interleave(32).repeat(2)
-    )  # not the keys
-    alone = torch.cat([theta for theta, _ in steps])[:, values]
-    torch.testing.assert_close(whole.read().thetas[1][:, values], alone, rtol=0, atol=1e-4)
+    alone = torch.cat([theta for theta, _ in steps])[:, VALUES]
+    torch.testing.assert_close(whole.read().thetas[1][:, VALUES], alone, rtol=0, atol=1e-4)
 
 
 def test_a_task_that_diverges_is_marked_and_left_out(tmp_path, monkeypatch):
@@ -193,11 +187,6 @@ def test_what_cannot_be_collected_is_refused(wrong):
         replace(CONFIG, **wrong)
 
 
-def test_a_store_that_is_not_there_names_the_script(tmp_path):
-    with pytest.raises(DataMissingError, match="collect_trajectories"):
-        collect.TrajectoryStore.open(tmp_path / "nothing")
-
-
 def test_where_memory_is_short_half_of_the_tasks_go_at_a_time(
     tmp_path, whole, monkeypatch, caplog
 ):
@@ -213,9 +202,8 @@ def test_where_memory_is_short_half_of_the_tasks_go_at_a_time(
     store = collect.collect(tiny_target(), tmp_path / "store", CONFIG)
     assert asked == [2, 1, 1, 2, 1, 1, 1]
     assert "out of memory with 2 tasks at once" in caplog.text
-    values = torch.tensor([1, 0, 1]).repeat_interleave(32).repeat(2).bool()  # not the keys
-    found, told = store.read().thetas[..., values], whole.read().thetas[..., values]
-    torch.testing.assert_close(found, told, rtol=0, atol=1e-4)
+    found, wanted = (s.read().thetas[..., VALUES] for s in (store, whole))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
 
 
 def test_a_task_that_does_not_fit_at_all_is_named(tmp_path, monkeypatch):

@@ -49,6 +49,11 @@ class Oracle(DriftNetwork):
         return self.rule(theta, t[:, None])
 
 
+def untrained():
+    jacobian = LearnedJacobian(8, 2, PARAMS, 4)
+    return training.build(data(), DriftConfig(width=16), jacobian).eval()
+
+
 def test_error_and_cosine_of_known_vectors():
     v, unit = normal(TASKS, PARAMS), torch.ones(PARAMS)
     for p, error, cosine in ((v, 0, 1), (0 * v, 1, 0), (v / 2, 0.5, 1), (-v, 2, -1)):
@@ -77,26 +82,21 @@ def test_tokens_must_fit():
 
 @pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
 def test_an_untrained_network_has_error_one_on_every_path(t):
-    net = training.build(
-        data(), DriftConfig(width=16), LearnedJacobian(8, 2, PARAMS, 4)
-    ).eval()
+    net = untrained()
     for path in ("linear", "piecewise", "cubic"):
         assert diagnostics.on_path(net, data(), t, path=path).error == pytest.approx(1)
-    assert torch.equal(
-        diagnostics.rollouts(net, data(), steps=2), torch.zeros(3, TASKS, PARAMS)
-    )
+    still = diagnostics.rollouts(net, data(), steps=2)
+    assert torch.equal(still, torch.zeros(3, TASKS, PARAMS))
 
 
 def test_on_the_linear_path_the_point_alone_gives_the_answer_away():
     """(theta_t - theta_0) / t needs no support set, and fails where there is no t."""
     runs = data()
     leak = Oracle(lambda theta, t: theta / t.clamp(min=1e-6), runs.unit())
-    errors = [
-        diagnostics.on_path(leak, runs, t, path="linear").error for t in (0.0, 0.1, 1.0)
-    ]
-    assert errors == pytest.approx([1, 0, 0], abs=1e-4)
-    along = diagnostics.along_rollouts(leak, runs, path="linear", steps=4)
-    assert [fit.error for fit in along] == pytest.approx([1] * 5)
+    fits = [diagnostics.on_path(leak, runs, t, path="linear") for t in (0.0, 0.1, 1.0)]
+    assert [fit.error for fit in fits] == pytest.approx([1, 0, 0], abs=1e-4)
+    along = diagnostics.along_rollouts(leak, runs, path="linear")
+    assert [fit.error for fit in along] == pytest.approx([1] * 11)
     assert diagnostics.end_points(leak, runs).error == pytest.approx(1)
 
 
@@ -114,23 +114,18 @@ def test_the_mean_of_the_same_tasks_is_the_best_constant():
 def test_the_true_displacement_followed_along_ends_where_fine_tuning_ends():
     runs = data()
     straight = Oracle(lambda theta, t: runs.displacement, runs.unit())
-    fit = diagnostics.end_points(straight, runs, steps=3)
+    fit = diagnostics.end_points(straight, runs)
     assert (fit.error, fit.cosine) == pytest.approx((0, 1), abs=1e-5)
 
 
-def test_the_size_of_a_batch_does_not_matter():
-    runs, net = (
-        data(),
-        training.build(
-            data(), DriftConfig(width=16), LearnedJacobian(8, 2, PARAMS, 4)
-        ).eval(),
-    )
+def test_the_size_of_a_batch_does_not_matter(monkeypatch):
+    runs, net = data(), untrained()
     torch.nn.init.normal_(net.out, generator=stream(0, "out"))
     theta = normal(TASKS, PARAMS)
     whole = diagnostics.drifts(net, runs, theta, 0.2)
-    torch.testing.assert_close(
-        diagnostics.drifts(net, runs, theta, 0.2, batch=4), whole, atol=1e-5, rtol=1e-4
-    )
+    monkeypatch.setattr(diagnostics, "BATCH", 4)
+    parts = diagnostics.drifts(net, runs, theta, 0.2)
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-4)
 
 
 def test_what_the_given_unit_leaves_out_does_not_count():
@@ -143,7 +138,6 @@ def test_what_the_given_unit_leaves_out_does_not_count():
     for fit in (
         diagnostics.end_points(knows, runs, unit=unit),
         diagnostics.on_path(knows, runs, 0.5, path="linear", unit=unit),
-        *diagnostics.along_rollouts(knows, runs, path="linear", steps=2, unit=unit),
+        *diagnostics.along_rollouts(knows, runs, path="linear", unit=unit),
     ):
         assert fit.error == pytest.approx(0, abs=1e-5) and fit.token_error[0].isnan()
-    assert diagnostics.mean_baseline(runs, runs, unit=unit).token_error[0].isnan()

@@ -52,18 +52,19 @@ def test_the_order_of_images_and_of_classes_does_not_matter(net, n_way, n_shot):
     plain = context(n_way, n_shot)
     order = torch.randperm(n_way * n_shot, generator=stream(0, "images"))
     classes = torch.randperm(n_way, generator=stream(0, "classes"))
-    shuffled = Context(plain.features[order], plain.residual[order], plain.labels[order])
     renamed = Context(plain.features, plain.residual, classes[plain.labels])
     expected = net.given(plain)(T[0], moved())
     assert expected.abs().max() > 1e-3
-    for other in (shuffled, renamed):
+    for other in (plain[order], renamed):
         torch.testing.assert_close(net.given(other)(T[0], moved()), expected)
 
 
 def test_tasks_of_any_way_and_shot_share_a_batch_and_padding_does_not_matter(net):
     alone = [context(*sizes, seed=i) for i, sizes in enumerate(WAYS)]
     theta = torch.stack([moved(i) for i in range(len(WAYS))])
-    together = net(theta, T.expand(len(WAYS)), pad(alone, n_images=20))
+    padded = pad(alone, n_images=20)
+    together = net(theta, T.expand(len(WAYS)), padded)
+    torch.testing.assert_close(net.given(padded)(T[0], theta), together)
     for c, row, expected in zip(alone, theta, together, strict=True):
         torch.testing.assert_close(net.given(c)(T[0], row), expected, atol=1e-5, rtol=1e-4)
 
@@ -174,26 +175,13 @@ def test_a_network_without_the_file_of_its_jacobian_says_which_is_missing(net, p
         drift.save(net, path, {}, shared=SHARED)
 
 
-def of_another_network(shared):
-    jacobian.save(JACOBIAN, shared, {})
-
-
-def cut_short(shared):
-    shared.write_bytes(shared.read_bytes()[:-10])
-
-
-@pytest.mark.parametrize(
-    ("damage", "says"),
-    [
-        (of_another_network, "another learned Jacobian than"),
-        (cut_short, "no whole learned"),
-    ],
-)
-def test_the_file_of_another_or_half_a_jacobian_is_refused(pair, damage, says):
+def test_the_file_of_another_or_half_a_jacobian_is_refused(pair):
     path, shared = pair
-    damage(shared)
-    with pytest.raises(ArtifactError, match=f"no whole drift network.*{says}"):
-        drift.load(path)
+    jacobian.save(JACOBIAN, shared, {})
+    for says in ("another learned Jacobian than", "no whole learned"):
+        with pytest.raises(ArtifactError, match=f"no whole drift network.*{says}"):
+            drift.load(path)
+        shared.write_bytes(shared.read_bytes()[:-10])
 
 
 def test_a_name_outside_the_folder_is_refused(net, tmp_path):
@@ -222,9 +210,7 @@ def known_problem(n=40):
         for a, c in zip(signs, contexts, strict=True)
     ]
     w = 0.1 + torch.rand(TARGET.subset.n_params, generator=stream(0, "w"))
-    s = torch.linspace(0, 1, 6).square()[
-        :, None
-    ]  # fast at the end: linear and cubic differ
+    s = torch.linspace(0, 1, 6)[:, None].square()  # fast at the end: linear, cubic differ
     thetas = TARGET.theta0 + s * w * signs[:, None, None]
     flags = torch.zeros(n, dtype=torch.bool)
     return Trajectories(
@@ -281,8 +267,9 @@ def test_what_is_drawn_are_the_paths_own_points_and_velocities(kind):
     config = DriftConfig(path=kind, at_start=0.5)
     t, theta, v = training.draw(data.thetas, data.times, config, stream(0, "draw"))
     path = interpolants.KINDS[kind](data.times, data.thetas)
-    torch.testing.assert_close(theta, path.evaluate_each(t))
-    torch.testing.assert_close(v, path.derivative_each(t))
+    rows = torch.arange(len(t))
+    torch.testing.assert_close(theta, path.evaluate(t)[rows, rows])
+    torch.testing.assert_close(v, path.derivative(t)[rows, rows])
     assert 0 < (t == 0).sum() < len(t)
 
 

@@ -61,14 +61,11 @@ def test_the_residual_is_the_gradient_of_the_head_by_autograd(sizes):
 
 
 def test_residuals_of_padded_tasks_are_those_of_each_task_alone():
-    alone = [
-        encode(TARGET, support(*sizes, seed=i)) for i, sizes in enumerate([(2, 1), (4, 3)])
-    ]
+    sizes = enumerate([(2, 1), (4, 3)])
+    alone = [encode(TARGET, support(*size, seed=i)) for i, size in sizes]
     batch = pad(alone, n_images=15)
     features = batch.features[..., -2 * DIM : -DIM]
-    features = (
-        features + (batch.labels < 0)[..., None]
-    )  # what padding holds must not matter
+    features = features + (batch.labels < 0)[..., None]  # padding must not matter
     together = head_residual(features, batch.labels)
     for row, context in zip(together, alone, strict=True):
         n = len(context.labels)
@@ -109,8 +106,8 @@ def test_it_learns_the_jacobians_of_images_it_never_saw():
 
 def test_the_inert_keys_stay_still():
     config = JacobianConfig(steps=1, batch=8, width=8)
-    how = {"token_size": DIM, "generator": stream(0, "fit")}
-    net = jacobian.fit_jacobian(seen(range(2)), config, **how)
+    g = stream(0, "fit")
+    net = jacobian.fit_jacobian(seen(range(2)), config, token_size=DIM, generator=g)
     queries, keys, values = net.unit.view(-1, 3, DIM).unbind(1)
     assert keys.abs().max() == 0 < min(queries.min(), values.min())
 

@@ -113,11 +113,8 @@ def test_a_task_that_explodes_does_not_harm_its_neighbours():
 
 def test_every_trajectory_begins_at_the_pretrained_parameters():
     target = tiny_target()
-    theta, loss = next(
-        fine_tune(
-            target, Supports.join([support()] * 2), TeacherConfig(), [views_of(0)] * 2
-        )
-    )
+    pair, views = Supports.join([support()] * 2), [views_of(0)] * 2
+    theta, loss = next(fine_tune(target, pair, TeacherConfig(), views))
     assert torch.equal(theta, target.theta0.expand(2, -1))
     assert loss.shape == (2,)
 
@@ -153,14 +150,10 @@ def test_an_unknown_optimiser_is_answered_with_those_there_are():
         TeacherConfig(optimiser="adamw")
 
 
-def test_images_that_are_not_numbers_are_refused():
-    task = support()
-    task.images[1, 0, 3, 3] = float("nan")
+def test_unsound_support_sets_are_refused():
+    spoilt, empty = support(), replace(support(), n_way=4)
+    spoilt.images[1, 0, 3, 3] = float("nan")
     with pytest.raises(ConfigError, match="1 of 6 support images hold NaN"):
-        Supports.join([support(), task])
-
-
-def test_a_class_without_an_image_is_refused():
-    task = replace(support(), n_way=4)
+        Supports.join([support(), spoilt])
     with pytest.raises(ConfigError, match=r"each of 0 ... 3, got \[2, 2, 2, 0\] images"):
-        Supports.join([task])
+        Supports.join([empty])

@@ -1,6 +1,7 @@
 """The store: whole batches or none, nothing foreign, nothing damaged."""
 
 import os
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,8 @@ import torch
 import zarr
 
 from hyperlab.base import ArtifactError, DataMissingError
-from hyperlab.hyperflow.trajectories import COLUMNS, TrajectoryStore
+from hyperlab.hyperflow.trajectories import Stream, TrajectoryStore
+from tests.tiny import files
 
 SIZES = {"task": 5, "knot": 3, "param": 4, "image": 6, "input": 7, "dim": 2}
 ABOUT = {"config": {"lr": 0.1}, "domains": ["a", "b"], "token_size": 2}
@@ -24,7 +26,7 @@ def arrays(batch):
     n = min(BATCH, SIZES["task"] - batch * BATCH)
     found = {
         name: rng.normal(size=(n, *(SIZES[d] for d in column.dims[1:])))
-        for name, column in COLUMNS.items()
+        for name, column in TrajectoryStore.columns.items()
     }
     labels = np.tile([0, 0, 1, 1, -1, -1], (n, 1))
     numbers = {"domain": np.full(n, batch % 2), "n_way": np.full(n, 2)}
@@ -47,21 +49,16 @@ def store(tmp_path):
 
 def chunk(store, name, batch):
     """The file of one array's chunk."""
-    (path,) = (
-        p for p in (Path(store.path) / name / "c" / str(batch)).rglob("0") if p.is_file()
-    )
-    return path
+    folder = Path(store.path) / name / "c" / str(batch)
+    return next(path for path in folder.rglob("0") if path.is_file())
 
 
 def test_what_is_written_is_what_is_read(store):
     data = store.read()
     expected = np.concatenate([arrays(batch)["thetas"] for batch in range(3)])
     np.testing.assert_array_equal(data.thetas.numpy(), expected.astype("f4"))
-    assert (len(data), data.domains, data.domain.tolist()) == (
-        5,
-        ("a", "b"),
-        [0, 0, 1, 1, 0],
-    )
+    assert len(data) == 5
+    assert (data.domains, data.domain.tolist()) == (("a", "b"), [0, 0, 1, 1, 0])
     assert data.times.tolist() == [0, 0.5, 1]
     torch.testing.assert_close(data.displacement, data.thetas[:, 2] - data.thetas[:, 0])
 
@@ -82,8 +79,10 @@ def test_a_store_of_whole_batches_lacks_the_others(tmp_path):
 
 
 def test_an_empty_store_says_that_it_holds_nothing_yet(tmp_path):
-    with pytest.raises(ArtifactError, match="no complete batch yet"):
-        new(tmp_path / "store").read()
+    store = new(tmp_path / "store")
+    for read in (store.read, lambda: Stream(store)):
+        with pytest.raises(ArtifactError, match="no complete batch yet"):
+            read()
 
 
 def test_tasks_that_diverged_are_marked_and_left_out(tmp_path):
@@ -123,33 +122,63 @@ def test_no_store_names_the_script(tmp_path):
         TrajectoryStore.open(tmp_path / "nothing")
 
 
-def test_a_foreign_folder_is_refused_and_left_as_it_was(tmp_path):
-    (tmp_path / "holiday.jpg").write_bytes(b"...")
-    with pytest.raises(ArtifactError, match="no readable store"):
-        new(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["holiday.jpg"]
+def a_foreign_folder(path):
+    (path / "other").mkdir()
+    (path / "other" / "holiday.jpg").write_bytes(b"...")
+    return path / "other"
 
 
-def test_a_foreign_zarr_group_is_refused(tmp_path):
-    zarr.open_group(str(tmp_path / "other"), mode="w").create_array(
-        "x", shape=1, dtype="f4"
-    )
-    with pytest.raises(ArtifactError, match="no whole store of trajectories: it lacks"):
-        TrajectoryStore.open(tmp_path / "other")
+def a_foreign_group(path):
+    group = zarr.open_group(str(path / "other"), mode="w")
+    group.create_array("x", shape=1, dtype="f4")
+    return path / "other"
 
 
-def test_a_store_that_lacks_an_array_is_refused(store):
-    for path in sorted((Path(store.path) / "losses").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    with pytest.raises(ArtifactError, match=r"lacks \['losses'\]"):
-        TrajectoryStore.open(store.path)
+def without_an_array(path):
+    shutil.rmtree(path / "losses")
+    return path
 
 
-def test_a_store_with_a_truncated_header_is_refused(store):
-    header = Path(store.path) / "zarr.json"
-    header.write_bytes(header.read_bytes()[:40])
-    with pytest.raises(ArtifactError, match="no readable store"):
-        TrajectoryStore.open(store.path)
+def with_a_truncated_header(path):
+    (path / "zarr.json").write_bytes((path / "zarr.json").read_bytes()[:40])
+    return path
+
+
+REFUSED = {
+    a_foreign_folder: "no readable store",
+    a_foreign_group: "no whole store of trajectories: it lacks",
+    without_an_array: r"lacks \['losses'\]",
+    with_a_truncated_header: "no readable store",
+}
+
+
+@pytest.mark.parametrize(("spoil", "says"), REFUSED.items(), ids=lambda x: str(x)[:30])
+def test_what_is_no_whole_store_is_refused_and_left_as_it_was(store, spoil, says):
+    path = spoil(Path(store.path))
+    before = files(path)
+    for way in (TrajectoryStore.open, new):
+        with pytest.raises(ArtifactError, match=says):
+            way(path)
+    assert files(path) == before
+
+
+def a_file(path):
+    path.write_text("a file, not a folder", encoding="utf-8")
+
+
+def a_read_only_folder(path):
+    path.mkdir(mode=0o500)
+
+
+ROOT = not hasattr(os, "geteuid") or os.geteuid() == 0  # may write everywhere
+READ_ONLY = pytest.param(a_read_only_folder, marks=pytest.mark.skipif(ROOT, reason="root"))
+
+
+@pytest.mark.parametrize("make", [a_file, READ_ONLY])
+def test_a_place_that_cannot_hold_a_store_is_refused(tmp_path, make):
+    make(tmp_path / "place")
+    with pytest.raises(ArtifactError, match="choose a folder you may write to"):
+        new(tmp_path / "place" / "store")
 
 
 def test_another_configuration_is_refused_with_both_named(store):
@@ -159,21 +188,6 @@ def test_another_configuration_is_refused_with_both_named(store):
 
 def test_the_same_configuration_opens_what_is_there(store):
     assert new(store.path).missing == []
-
-
-def test_a_place_that_cannot_hold_a_store_is_refused(tmp_path):
-    (tmp_path / "file").write_text("a file, not a folder", encoding="utf-8")
-    with pytest.raises(ArtifactError, match="choose a folder you may write to"):
-        new(tmp_path / "file" / "store")
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write"
-)
-def test_a_read_only_folder_is_refused(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(ArtifactError, match="choose a folder you may write to"):
-        new(tmp_path / "store")
 
 
 def test_a_full_disk_loses_one_batch_and_says_how_to_go_on(store, monkeypatch):
