@@ -93,8 +93,10 @@ class HeadsConfig:
         """Presets; "paper" is the largest, not FLoWN's table 6."""
         parts = {"base": BaseConfig.at(scale), "generator": GeneratorConfig.at(scale)}
         few = {"seeds": (0, 1), "n_samples": 4, "steps": 2, "n_tasks": 2, "n_tuned": 1}
-        some = ("characters", "signs")
-        smoke = cls(**parts, **few, only=("digits", "circuits", *some), sources=some)
+        two_domains = ("characters", "signs")
+        smoke = cls(
+            **parts, **few, only=("digits", "circuits", *two_domains), sources=two_domains
+        )
         laptop, paper = cls(**parts), cls(**parts, n_tasks=200)
         return choose({"smoke": smoke, "laptop": laptop, "paper": paper}, scale)
 
@@ -156,15 +158,15 @@ def measure(run: Run) -> dict[str, Row]:
     rows, means, spread, found = [], [], [], {}
     for place, role in ROLES.items():
         asked = [run.ask(role, protocol) for protocol in PROTOCOLS]
-        for ask, met in zip(asked, meet(asked, root=run.root), strict=True):
-            ours, by_seed = head_rows(heads.see(run.target, met), fitted, run.config)
-            parts = [as_table(role, met, ours), run.rows(FIRST, ask)]
+        for ask, trials in zip(asked, meet(asked, root=run.root), strict=True):
+            ours, by_seed = head_rows(heads.see(run.target, trials), fitted, run.config)
+            parts = [as_table(role, trials, ours), run.rows(FIRST, ask)]
             where = {"place": place, "protocol": ask.protocol}
             found[place, ask.protocol] = pd.concat(parts, ignore_index=True)
             rows += over_all(found[place, ask.protocol], where)
             means += by_domain(found[place, ask.protocol], where)
             spread += [where | {"method": m, "seeds": s} for m, s in by_seed.items()]
-    priced = costs(run.target, met[0].episode.support, fitted, run.config)
+    priced = costs(run.target, trials[0].episode.support, fitted, run.config)
     few, of_domains = [], []
     for place, role in ROLES.items():
         where = {"place": place, "protocol": PROTOCOLS[-1]}
@@ -193,7 +195,7 @@ def kinds(config: HeadsConfig) -> dict[str, GeneratorConfig]:
 
 def fit_all(run: Run) -> Fitted:
     """Every kind with every seed; the linear map draws nothing: one."""
-    config, base, seconds, made = run.config, run.config.base, {}, {}
+    config, base, seconds, generators = run.config, run.config.base, {}, {}
 
     def timed(name: str, call: Callable[[], object]) -> object:
         begun = time.perf_counter()
@@ -209,8 +211,8 @@ def fit_all(run: Run) -> Fitted:
             g = stream(seed, "generator", STREAMS.get(name, name))
             parts = (learned[1], learned[0], base, settings)
             fit = partial(fit_generator, *parts, generator=g)
-            made[name, seed] = timed(name, fit)
-    return Fitted(list(found), learned, made, seconds)
+            generators[name, seed] = timed(name, fit)
+    return Fitted(list(found), learned, generators, seconds)
 
 
 def meet(asked: Sequence[EvalConfig], *, root: Path | None = None) -> Iterator[list[Trial]]:
@@ -237,12 +239,12 @@ def head_rows(
     return found, {m: [float(r.mean()) for r in rows] for m, rows in by_seed.items()}
 
 
-def as_table(role: str, met: Sequence[Trial], found: Accuracies) -> pd.DataFrame:
+def as_table(role: str, trials: Sequence[Trial], found: Accuracies) -> pd.DataFrame:
     """Accuracies as rows of `experiments.evaluate`."""
     return pd.DataFrame(
         {"role": role, "domain": t.domain, "task": t.number, "method": name, "accuracy": a}
         for name, accuracies in found.items()
-        for t, a in zip(met, accuracies.tolist(), strict=True)
+        for t, a in zip(trials, accuracies.tolist(), strict=True)
     )
 
 

@@ -205,11 +205,11 @@ def only(splits: Splits, classes: Sequence[int]) -> Splits:
     number = torch.full((splits.n_classes,), -1)
     number[list(classes)] = torch.arange(len(classes))
 
-    def some(part: Images) -> Images:
+    def cut(part: Images) -> Images:
         labels = number[part.labels]
         return Images(part.images[labels >= 0], labels[labels >= 0])
 
-    parts = (some(part) for part in (splits.train, splits.val, splits.test))
+    parts = (cut(part) for part in (splits.train, splits.val, splits.test))
     return Splits(*parts, len(classes), splits.origin, splits.checksums)
 
 
@@ -325,15 +325,15 @@ def markdown(zoos: Mapping[str, Mapping]) -> str:
 
 def curves_table(rows: Sequence[Row], dataset: str) -> list[str]:
     """Of one data set: a row of each start, a column of each epoch."""
-    mine = [row for row in rows if row["dataset"] == dataset]
-    first, parts = mine[0], bands(rows, dataset)
+    chosen = [row for row in rows if row["dataset"] == dataset]
+    first, parts = chosen[0], bands(rows, dataset)
     seen = "its own images" if first["seen"] else "never seen"
     line = (
         f"**{dataset}** ({seen}; {first['n_train']} images an epoch, {first['n_test']} test "
         f"images, {first['n']} networks of each start; intervals over {first['n_units']} "
         f"{first['unit']})"
     )
-    epochs = [row["epoch"] for row in mine if row["start"] == first["start"]]
+    epochs = [row["epoch"] for row in chosen if row["start"] == first["start"]]
     cells = [
         [start, *map(with_interval, means.tolist(), halves.tolist())]
         for start, (_, means, halves) in parts.items()

@@ -155,21 +155,25 @@ def settings_of(
 
 
 def run(
-    here: Setting, way: str, lr: float, plan: tuple[int, int]
+    setting: Setting, way: str, lr: float, plan: tuple[int, int]
 ) -> tuple[Float[Tensor, " n params"], Maker]:
     """The networks that a way ends with, and the maker if it changed one."""
     n, updates = plan
-    config = replace(here.config.through, lr=lr, updates=updates)
-    maker, train, g = here.maker, here.splits.train, stream(here.seed, "through", way)
+    config = replace(setting.config.through, lr=lr, updates=updates)
+    maker, train, g = (
+        setting.maker,
+        setting.splits.train,
+        stream(setting.seed, "through", way),
+    )
     if way in THROUGHS:
         config = replace(config, anchor=float(way == ANCHORED))
         tuned = generate.finetune_through(
-            maker, train, config, generator=g, codes=here.codes
+            maker, train, config, generator=g, codes=setting.codes
         )
-        return here.sampled(tuned), tuned
-    make, points = through.same, here.sampled(maker)[:n]
+        return setting.sampled(tuned), tuned
+    make, points = through.same, setting.sampled(maker)[:n]
     if way == FRESH:
-        fresh = stream(here.seed, "through", "untrained")
+        fresh = stream(setting.seed, "through", "untrained")
         points = recipes.untrained(maker.architecture, "kaiming_uniform", fresh)[None]
     if way == CODES:
         make, points = maker.encoder.decode, maker.encoder.encode(points)
@@ -182,15 +186,15 @@ def of_way(
 ) -> list[Row]:
     """A row of every setting; the learning rate is the first one's best on validation images."""
     rows: list[Row] = []
-    for here in settings:
+    for setting in settings:
         tried = []
         for lr in [rows[0]["lr"]] if rows else LRS[way]:
-            w, maker = run(here, way, lr, plan)
-            row = {"way": way, "seed": here.seed, "lr": lr, "lrs": [*LRS[way]]}
+            w, maker = run(setting, way, lr, plan)
+            row = {"way": way, "seed": setting.seed, "lr": lr, "lrs": [*LRS[way]]}
             row["updates"] = plan[1]
             row |= {"flops": flops * plan[1] * (1 if way in THROUGHS else plan[0])}
-            row["early"] = early(here, maker) if way in THROUGHS else None
-            tried.append(row | judge(here, w))
+            row["early"] = early(setting, maker) if way in THROUGHS else None
+            tried.append(row | judge(setting, w))
         rows.append(max(tried, key=lambda row: row["val"]))
     return rows
 
@@ -203,25 +207,28 @@ def compare(
     first, rows = settings[0], []
     about = (first.maker, first.codes, first.splits.train, first.config.through)
     count = through.operations(*about)
-    for here in settings:
-        row = {"way": BEFORE, "seed": here.seed, "early": early(here, here.maker)}
-        rows.append(row | judge(here, here.sampled(here.maker)))
+    for setting in settings:
+        row = {"way": BEFORE, "seed": setting.seed, "early": early(setting, setting.maker)}
+        rows.append(row | judge(setting, setting.sampled(setting.maker)))
     plans = through.ways(first, count)
     for way in tqdm(names, desc="ways"):
         rows += of_way(settings, way, plans[way], count[way])
     return rows
 
 
-def reach(here: Setting, goal: float, *, lr: float, most: int = 300) -> int | None:
+def reach(setting: Setting, goal: float, *, lr: float, most: int = 300) -> int | None:
     """Steps of plain training until eight samples have that accuracy on validation images.
 
     None: they do not in so many steps.
     """
-    config = replace(here.config.through, lr=lr, updates=most)
-    network, g = here.maker.architecture, stream(here.seed, "through", "reach")
-    val, w = here.splits.val.first(here.config.n_eval), here.sampled(here.maker)[:8]
+    config = replace(setting.config.through, lr=lr, updates=most)
+    network, g = setting.maker.architecture, stream(setting.seed, "through", "reach")
+    val, w = (
+        setting.splits.val.first(setting.config.n_eval),
+        setting.sampled(setting.maker)[:8],
+    )
     moves = generate.descend(
-        through.same, w, network, here.splits.train, config, generator=g
+        through.same, w, network, setting.splits.train, config, generator=g
     )
     for step, now in enumerate(moves):
         if step % 5 == 0 and accuracies(network, now, *val).mean() >= goal:
@@ -229,20 +236,20 @@ def reach(here: Setting, goal: float, *, lr: float, most: int = 300) -> int | No
     return None
 
 
-def by_stop(here: Setting, lr: float) -> list[Row]:
+def by_stop(setting: Setting, lr: float) -> list[Row]:
     """For every t' what an update costs, and what the networks are worth at the end."""
-    config = here.config.through
-    rows = through.costs(here.maker, here.splits.train, config)
+    config = setting.config.through
+    rows = through.costs(setting.maker, setting.splits.train, config)
     for row in tqdm(rows, desc="t'"):
         stopped = replace(config, detach=row["stop"])
-        at = replace(here, config=replace(here.config, through=stopped))
-        row |= judge(at, run(at, THROUGH, lr, (here.config.n, config.updates))[0])
+        at = replace(setting, config=replace(setting.config, through=stopped))
+        row |= judge(at, run(at, THROUGH, lr, (setting.config.n, config.updates))[0])
     return rows
 
 
-def at_home(here: Setting, originals: Originals) -> Row:
+def at_home(setting: Setting, originals: Originals) -> Row:
     """Accuracy on the base's own test images: of its networks, and of samples before tuning."""
-    rows = {"originals": originals.train, "samples": here.sampled(here.maker)}
+    rows = {"originals": originals.train, "samples": setting.sampled(setting.maker)}
     network = originals.architecture
     return {
         f"{k}_at_home": float(accuracies(network, w, *originals.test).mean())
@@ -250,14 +257,14 @@ def at_home(here: Setting, originals: Originals) -> Row:
     }
 
 
-def breaks_even(here: Setting, rows: Sequence[Row]) -> Row:
+def breaks_even(setting: Setting, rows: Sequence[Row]) -> Row:
     """Steps of plain training to the fine-tuned generator's accuracy, and for how many networks.
 
     From `networks` networks on, generating them costs less than training each from its sample.
     """
-    of_seed = {r["way"]: r for r in rows if r["seed"] == here.seed}
+    of_seed = {r["way"]: r for r in rows if r["seed"] == setting.seed}
     tuned, plain = of_seed[THROUGH], of_seed[SHARED]
-    steps = reach(here, tuned["val"], lr=plain["lr"])
+    steps = reach(setting, tuned["val"], lr=plain["lr"])
     each = plain["flops"] / plain["updates"] / plain["n"]
     networks = tuned["flops"] / (max(1, steps) * each) if steps is not None else None
     return {"reach_steps": steps, "networks": networks}

@@ -54,8 +54,8 @@ def check(scale: str) -> None:
 
 def repository() -> Path | None:
     """The folder of the course: around this package, else around the working folder, else none."""
-    here = Path.cwd()
-    for folder in (Path(__file__).parents[1], here, *here.parents):
+    folder_now = Path.cwd()
+    for folder in (Path(__file__).parents[1], folder_now, *folder_now.parents):
         if (folder / "results").is_dir() and (folder / "data_scripts").is_dir():
             return folder
     return None

@@ -75,7 +75,7 @@ def fitted_networks() -> Found:
     splits = recipes.load(config.recipe).first(100, 40)
     for name, columns in zoos.train(config, splits, (0, 1)).items():
         yield f"zoo: {name}", columns
-    short = replace(tails.HostConfig.at("smoke"), epochs=1)
+    short = replace(tails.NormConfig.at("smoke"), epochs=1)
     short = replace(short, tail=replace(short.tail, n=3))
     trained = tails.train_tail(short, "digits", splits.first(60, 20))
     yield "tail", trained.w

@@ -214,7 +214,9 @@ def test_a_zoo_in_half_precision_comes_back(tmp_path):
 
 
 def test_a_tail_comes_back_with_its_host(tmp_path):
-    host = backbones.build_host("test_resnet", 3, size=32, generator=stream(0, "host"))
+    host = backbones.build_norm_network(
+        "test_resnet", 3, size=32, generator=stream(0, "host")
+    )
     tail = population(host, torch.stack([host.w0, host.w0 + 1])[None])
     zoo_store.save_zoo(tail, tmp_path / "tail")
     again = zoo_store.load_zoo(tmp_path / "tail")

@@ -160,6 +160,27 @@ def python(code):
     return done.stdout.strip()
 
 
+PRIVATE_WORDS = (
+    {"crew", "here", "host", "hosts", "how", "made", "met", "mine", "said", "some"}
+    | {
+        "told"  # what a name of the field would say better: options, condition, prediction, batch
+    }
+)
+
+
+def private_words(source):
+    """Sentences for the names that a reader of the field would not look for."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            name = node.name
+        elif isinstance(node, ast.arg):
+            name = node.arg
+        else:
+            name = getattr(node, "id", "") or getattr(node, "attr", "")
+        if name in PRIVATE_WORDS:
+            yield f"line {node.lineno}: {name}"
+
+
 def n_arguments(function):
     args = function.args
     named = [*args.posonlyargs, *args.args, *args.kwonlyargs]
@@ -285,6 +306,12 @@ def test_the_house_rules_hold(name):
     assert not list(forbidden(MODULES[name]))
 
 
+@pytest.mark.parametrize("texts", [MODULES, SCRIPTS], ids=["hyperlab", "data_scripts"])
+def test_names_are_words_of_the_field(texts):
+    found = {name: [*private_words(text)] for name, text in texts.items()}
+    assert not {name: words for name, words in found.items() if words}
+
+
 @each_module
 def test_modules_are_named_after_what_is_in_them(name):
     assert not set(name.split(".")) & {"utils", "helpers", "common", "misc", "util"}
@@ -333,6 +360,7 @@ WRONG = {
     "try:\n    f()\nexcept:\n    pass": forbidden,
     "assert x": forbidden,
     "x = 1  # TODO": forbidden,
+    "def f(told): ...": private_words,
     "path.read_text()": unencoded,
     "path.write_text(text)": unencoded,
     "open('notes.txt')": unencoded,

@@ -319,7 +319,7 @@ def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path)
         ("train_zoo.py", ["--dataset", "mars"], "digits"),
         ("train_zoo.py", ["--epochs", "last"], "6,7,8"),
         ("train_zoo.py", ["--published", "nowhere"], "unpack a raw zoo there"),
-        ("train_tail.py", ["--host", "resnet19"], "resnet18"),
+        ("train_tail.py", ["--network", "resnet19"], "resnet18"),
         ("compare_generators.py", ["--zoos", "nowhere"], "train_zoo.py"),
         ("finetune_through.py", ["--pairs", "nowhere:mnist"], "train_zoo.py"),
         ("finetune_through.py", ["--pairs", "digits"], "base:target"),

@@ -125,17 +125,17 @@ class AcrossDomains(State):
 
     def _curve(self, number: int, method: str, place: int, domain: str) -> BaseTraceType:
         order = list(dict.fromkeys(one[:2] for one in self.measured))
-        mine = [one for one in self.measured if one[:2] == (domain, method)]
-        mine.sort(key=lambda one: one.steps)
+        matching = [one for one in self.measured if one[:2] == (domain, method)]
+        matching.sort(key=lambda one: one.steps)
         return figures.line(
             f"{method} on {domain}",
             number,
-            [one.steps for one in mine],
-            [one.gain for one in mine],
-            error_y={"array": [one.pm for one in mine], "thickness": 2, "width": 4},
+            [one.steps for one in matching],
+            [one.gain for one in matching],
+            error_y={"array": [one.pm for one in matching], "thickness": 2, "width": 4},
             mode="lines+markers",
             size=10,
             marker_symbol=figures.MARKERS[place % len(figures.MARKERS)],
-            showlegend=bool(mine),
-            legendrank=order.index((domain, method)) + 1 if mine else 1_000,
+            showlegend=bool(matching),
+            legendrank=order.index((domain, method)) + 1 if matching else 1_000,
         )

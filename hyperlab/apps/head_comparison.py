@@ -35,11 +35,11 @@ class HeadState(State):
 
     name = "head_comparison"
     task = Choice("task", lambda s: [(f"{i} {name}", i) for i, name in enumerate(s.names)])
-    told = Choice("support told", (OWN, OTHER), look="buttons")  # to the generator
+    given = Choice("support given", (OWN, OTHER), look="buttons")  # to the generator
     n = Whole("heads drawn", 20, low=1, high=100)
     top = Whole("heads chosen", 3, low=1, high=20)
     seed = Whole("seed", high=9_999, look="box")
-    rows = (("task", "told"), ("n", "top", "seed"))
+    rows = (("task", "given"), ("n", "top", "seed"))
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class HeadState(State):
     def heads(self) -> Float[Tensor, " heads way row"]:
         """Those drawn for the task."""
         one, other = self.task, (self.task + 1) % len(self.support)
-        about = self.support[[other if self.told == OTHER else one]]
+        about = self.support[[other if self.given == OTHER else one]]
         g = stream(self.seed, "head comparison", self.task)
         support, options = self.support[[one]], {"steps": STEPS, "about": about}
         return self.generator.sample(support, self.n, generator=g, **options)[0]
@@ -94,7 +94,7 @@ class HeadState(State):
         best = drawn.accuracy[self.best(drawn)].mean()
         few = min(self.top, self.n)
         return (
-            f"Task {self.task} ({self.names[self.task]}), told {self.told} support: "
+            f"Task {self.task} ({self.names[self.task]}), told {self.given} support: "
             f"{self.n} heads, mean {drawn.accuracy.mean():.1%}, {few} chosen by the support "
             f"{best:.1%}, best {few} by the queries "
             f"{drawn.accuracy.topk(few).values.mean():.1%}; their mean head "

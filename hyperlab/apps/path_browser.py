@@ -182,11 +182,14 @@ class PathBrowser(State):
     def picture(self) -> str:
         """The support images, a row for each class, those that are doubted framed."""
         support, unsure = self.episode(self.task).support, self.unsure()
-        mine = [support.labels == c for c in range(support.n_way)]
-        n, doubted = min(COLUMNS, max(int(own.sum()) for own in mine)), int(unsure.sum())
+        of_class = [support.labels == c for c in range(support.n_way)]
+        n, doubted = (
+            min(COLUMNS, max(int(own.sum()) for own in of_class)),
+            int(unsure.sum()),
+        )
         rows = [
             images.strip(support.images[own][:n], n=n, framed=unsure[own][:n])
-            for own in mine
+            for own in of_class
         ]
         words = f"support images of task {self.task}, {doubted} framed"
         picture = images.html_image(torch.cat(rows, dim=1), words, style="max-width:100%")

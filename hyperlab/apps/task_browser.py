@@ -179,9 +179,9 @@ HEAD = "".join(
 
 def _row(episode: Episode, number: int, wrong: Tensor) -> str:
     name, support, query = episode.classes[number], episode.support, episode.query
-    mine, asked = support.labels == number, query.labels == number
-    n_shot, n_wrong, (most, n) = int(mine.sum()), int(wrong[asked].sum()), SHOWN
-    seen = images.strip(support.images[mine][:most], n=most)
+    shots, asked = support.labels == number, query.labels == number
+    n_shot, n_wrong, (most, n) = int(shots.sum()), int(wrong[asked].sum()), SHOWN
+    seen = images.strip(support.images[shots][:most], n=most)
     asked = images.strip(query.images[asked][:n], n=n, framed=wrong[asked][:n])
     cells = (
         html.escape(name),

@@ -130,8 +130,8 @@ def head_residual(
     sums, sizes = own.mT @ features, own.sum(-2)
     u, centres, others = (_Unit.of(x) for x in (features, sums, own @ sums - features))
     alone = (own @ sizes[..., None])[..., 0] == 1
-    mine = (u.x * others.x).sum(-1).masked_fill(alone, 1.0)[..., None]
-    logits = torch.where(own > 0, mine, u.x @ centres.x.mT)
+    own_class = (u.x * others.x).sum(-1).masked_fill(alone, 1.0)[..., None]
+    logits = torch.where(own > 0, own_class, u.x @ centres.x.mT)
     absent = (sizes == 0)[..., None, :]
     p = (scale * logits).masked_fill(absent, float("-inf")).softmax(-1)
     lack = ((p * own).sum(-1) - 1).masked_fill(alone, 0.0)[..., None]

@@ -1,4 +1,4 @@
-"""Any timm network, with weights or without: as a target, or as a host whose last norms move.
+"""Any timm network, with weights or without: as a target, or with its last norms moving.
 
 `models.targets` knows vision transformers from inside. Here a target is asked for no more than
 feature maps and a pooled feature.
@@ -139,10 +139,10 @@ def last_norms(model: nn.Module, n: int = 2) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Host(FlatNetwork):
+class NormNetwork(FlatNetwork):
     """A frozen network; a row of numbers replaces weights and biases of its last two norms.
 
-    Running statistics are the host's own and stay.
+    Running statistics are the network's own and stay.
 
     Args:
         name: timm's.
@@ -177,7 +177,7 @@ class Host(FlatNetwork):
         return Inputs().resized(images, self.size).expand(-1, 3, -1, -1)
 
 
-def build_host(
+def build_norm_network(
     name: str,
     n_classes: int,
     *,
@@ -185,8 +185,8 @@ def build_host(
     pretrained: bool = False,
     levels: tuple[float, float] = (0.0, 1.0),
     generator: torch.Generator,
-) -> Host:
-    """A timm network with a new head, as a host.
+) -> NormNetwork:
+    """A timm network with a new head, whose last norm layers move.
 
     Args:
         size: pixels; None: the network's own.
@@ -199,4 +199,4 @@ def build_host(
     size, inputs = targets.own_inputs(name, size)
     with lent(generator):
         model = targets.classifier(name, n_classes, size=size, pretrained=pretrained)
-    return Host(name, model, n_classes, size, inputs if pretrained else None, levels)
+    return NormNetwork(name, model, n_classes, size, inputs if pretrained else None, levels)

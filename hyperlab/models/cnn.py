@@ -25,7 +25,7 @@ ACTIVATIONS = MappingProxyType(
 
 @runtime_checkable
 class Network(Protocol):
-    """Whatever is a row of numbers: an `Architecture`, or the norm layers of a host."""
+    """Whatever is a row of numbers: an `Architecture`, or the norm layers of a frozen network."""
 
     name: str
     n_params: int

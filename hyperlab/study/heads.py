@@ -58,14 +58,14 @@ def look(target: Target, images: LabelledImages) -> Float[Tensor, " way k dim"]:
     return by_class(target.features(target.theta0, images.images), images)
 
 
-def see(target: Target, met: Iterable[Trial]) -> Seen:
+def see(target: Target, trials: Iterable[Trial]) -> Seen:
     """The features of all images of some tasks.
 
     Raises:
         ConfigError: a task whose wrong support set holds images of its own.
     """
-    met = list(met)
-    for t in met:
+    trials = list(trials)
+    for t in trials:
         if n := n_shared(t.other.support, t.episode.support):
             raise ConfigError(
                 f"{t.domain}, task {t.number}: of its wrong support each of {n} images is its "
@@ -73,7 +73,7 @@ def see(target: Target, met: Iterable[Trial]) -> Seen:
             )
     rows = [
         [look(target, x) for x in (t.episode.support, t.episode.query, t.other.support)]
-        for t in met
+        for t in trials
     ]
     return Seen(*map(torch.stack, zip(*rows, strict=True)))
 
@@ -145,7 +145,7 @@ def whitened(seen: Seen, whiten: Whitening, config: BaseConfig) -> Accuracies:
 
 
 def sampled(
-    made: HeadGenerator,
+    head_generator: HeadGenerator,
     seen: Seen,
     n: int,
     top: int,
@@ -161,12 +161,12 @@ def sampled(
     Args:
         steps: of the solver, or of the diffusion.
     """
-    how = {"steps": steps, "generator": generator}
-    drawn = made.sample(seen.support, n, **how)
-    support, query = (made.whiten(part)[:, None] for part in seen[:2])
+    options = {"steps": steps, "generator": generator}
+    drawn = head_generator.sample(seen.support, n, **options)
+    support, query = (head_generator.whiten(part)[:, None] for part in seen[:2])
     each = correct(answers(drawn, query))
     best = support_loss(drawn, support).argsort(1)[:, :top]
-    wrong = made.sample(seen.support, n, about=seen.other, **how)
+    wrong = head_generator.sample(seen.support, n, about=seen.other, **options)
 
     def mean(rows: Tensor) -> Tensor:
         return correct(answers(rows.mean(1, keepdim=True), query))[:, 0]

@@ -29,9 +29,9 @@ CONTROLS = (
 
 
 def _gradient(
-    name: str, match: params.Predicate, rank: int = 0, **how: object
+    name: str, match: params.Predicate, rank: int = 0, **settings: object
 ) -> FineTuning:
-    return FineTuning(name=name, match=match, rank=rank, config=TeacherConfig(**how))
+    return FineTuning(name=name, match=match, rank=rank, config=TeacherConfig(**settings))
 
 
 # Twenty steps each; rule and rate chosen on validation domains: results/tuning.md, tuning_adam.md.
@@ -94,25 +94,25 @@ class Learned:
             name: HyperFlow(net=net, name=name, length=self.length)
             for name, net in self.nets.items()
         }
-        made: list[Method] = list(flows.values())
+        all_methods: list[Method] = list(flows.values())
         if self.data is not None:
             mean = self.data.displacement.mean(0)
-            made.append(controls.Displacement(delta=mean, made_for=self.data.target))
+            all_methods.append(controls.Displacement(delta=mean, made_for=self.data.target))
             if len(self.data.domain.unique()) > 1:
-                made.append(controls.NearestDomain.fit(self.data))
+                all_methods.append(controls.NearestDomain.fit(self.data))
         if self.own:
-            made.append(controls.OwnDomain(deltas=self.own, made_for=self.own_of))
+            all_methods.append(controls.OwnDomain(deltas=self.own, made_for=self.own_of))
         if flows:
             last = list(flows.values())[-1]
             size = last.net.shape.token_size
             if last.net.out.any():  # else without a correction, and alone already
                 name, alone = f"{last.name} guess alone", drift.guess_alone(last.net)
-                made.append(replace(last, net=alone, name=name))
-            made += [
+                all_methods.append(replace(last, net=alone, name=name))
+            all_methods += [
                 controls.WrongSupport(method=last),
                 controls.RandomDirection(method=last, token_size=size),
             ]
-        return {method.name: method for method in made}
+        return {method.name: method for method in all_methods}
 
     def lends(self, names: Sequence[str]) -> bool:
         """Whether a method of these names is made of a network."""
@@ -127,8 +127,8 @@ def named(names: Sequence[str], learned: Learned | None = None) -> list[Method]:
     Raises:
         ConfigError: an unknown name, or one that needs a network or trajectories that are not here.
     """
-    made = learned.methods() if learned else {}
-    have = {BASELINE: NoAdaptation(), **GRADIENT, **made}
+    by_name = learned.methods() if learned else {}
+    have = {BASELINE: NoAdaptation(), **GRADIENT, **by_name}
     known = [name in have or SETTING.fullmatch(name) for name in names]
     if unknown := [name for name, ok in zip(names, known, strict=True) if not ok]:
         raise ConfigError(f"no method {unknown}; have {list(have)}")

@@ -127,13 +127,13 @@ def number(value: float | int | None) -> float:
 
 def bands(rows: Sequence[Row], dataset: str) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     """Start -> epochs, mean accuracies and half widths: what `figures.bands` draws."""
-    mine = [row for row in rows if row["dataset"] == dataset]
-    if not mine:
+    chosen = [row for row in rows if row["dataset"] == dataset]
+    if not chosen:
         have = sorted({row["dataset"] for row in rows})
         raise ConfigError(f"no row of {dataset!r}; have {have}")
     found = {}
-    for start in dict.fromkeys(row["start"] for row in mine):
-        own = [row for row in mine if row["start"] == start]
+    for start in dict.fromkeys(row["start"] for row in chosen):
+        own = [row for row in chosen if row["start"] == start]
         names = ("epoch", "accuracy", "accuracy_pm")
         columns = [[number(row[name]) for row in own] for name in names]
         found[start] = tuple(torch.tensor(c, dtype=torch.float32) for c in columns)

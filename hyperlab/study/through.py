@@ -77,49 +77,49 @@ def operations(
     maker: Maker, codes: Tensor, data: Images, config: ThroughConfig
 ) -> dict[str, int]:
     """Way -> operations of one update: of the generator, or of Adam on one network or code."""
-    made = learning(maker)
-    some, g = data.first(config.batch), stream(0, "count")
-    x0, field = made.start(config.networks, g), list(made.flow.field.parameters())
+    tuned = learning(maker)
+    batch, g = data.first(config.batch), stream(0, "count")
+    x0, field = tuned.start(config.networks, g), list(tuned.flow.field.parameters())
     with torch.no_grad():
-        row = made.networks(x0[:1], config)
+        row = tuned.networks(x0[:1], config)
     once = replace(config, updates=1)
 
     def adam(make: Callable[[Tensor], Tensor], points: Tensor) -> Callable[[], object]:
-        network = made.architecture
-        moves = generate.descend(make, points, network, some, once, generator=g)
+        network = tuned.architecture
+        moves = generate.descend(make, points, network, batch, once, generator=g)
         return lambda: deque(moves, maxlen=0)
 
     calls = {
-        THROUGH: lambda: generate.gradient(made, x0, some, config),
+        THROUGH: lambda: generate.gradient(tuned, x0, batch, config),
         "anchor": lambda: torch.autograd.grad(
-            generate.source_loss(made, codes, config, g), field
+            generate.source_loss(tuned, codes, config, g), field
         ),
         SHARED: adam(same, row),
-        CODES: adam(made.encoder.decode, made.encoder.encode(row)),
+        CODES: adam(tuned.encoder.decode, tuned.encoder.encode(row)),
     }
-    found = {name: cost.count(call, made.flow).flops for name, call in calls.items()}
+    found = {name: cost.count(call, tuned.flow).flops for name, call in calls.items()}
     found[ANCHORED] = found[THROUGH] + found.pop("anchor")
     return found | dict.fromkeys((SINGLE, FRESH), found[SHARED])
 
 
 def learning(maker: Maker) -> Maker:
     """A copy of the maker whose field takes gradients."""
-    made = replace(maker, flow=copy.deepcopy(maker.flow))
-    made.flow.field.requires_grad_()
-    return made
+    tuned = replace(maker, flow=copy.deepcopy(maker.flow))
+    tuned.flow.field.requires_grad_()
+    return tuned
 
 
 def costs(
     maker: Maker, data: Images, config: ThroughConfig, stops: Sequence[float] = STOPS
 ) -> list[Row]:
     """What one update needs for every t': operations, memory and seconds; its gradient's norm."""
-    made = learning(maker)
-    some, x0 = data.first(config.batch), made.start(config.networks, stream(0, "count"))
+    tuned = learning(maker)
+    batch, x0 = data.first(config.batch), tuned.start(config.networks, stream(0, "count"))
     rows = []
     for stop in stops:
         at = replace(config, detach=stop)
-        call = partial(generate.gradient, made, x0, some, at)
-        found = cost.count(call, made.flow)
+        call = partial(generate.gradient, tuned, x0, batch, at)
+        found = cost.count(call, tuned.flow)
         row = {"stop": at.knot / at.steps, "flops": found.flops}
         row |= {"saved_bytes": found.saved_bytes, "seconds": timing.median_s(call)}
         norm = torch.cat([g.flatten() for g in call()[1]]).norm()
@@ -147,9 +147,9 @@ class Setting:
         return maker.networks(self.starts, self.config.through)
 
 
-def ways(here: Setting, count: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+def ways(setting: Setting, count: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     """Way -> networks that it moves at once, and updates: no more operations than THROUGH has."""
-    n, total = here.config.n, here.config.through.updates * count[THROUGH]
+    n, total = setting.config.n, setting.config.through.updates * count[THROUGH]
     shares = {THROUGH: 1, ANCHORED: 1, SHARED: n, CODES: n, SINGLE: 1, FRESH: 1}
     moved = shares | dict.fromkeys(THROUGHS, n)
     return {
@@ -158,27 +158,29 @@ def ways(here: Setting, count: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     }
 
 
-def judge(here: Setting, w: Float[Tensor, " n params"]) -> Row:
+def judge(setting: Setting, w: Float[Tensor, " n params"]) -> Row:
     """Accuracy of some networks on the target, and how much they differ from each other."""
-    network, n = here.maker.architecture, here.config.n_eval
-    test, val = here.splits.test.first(n), here.splits.val.first(n)
-    said = predict(network, w, test.images)
-    found = (said == test.labels).float().mean(1)
+    network, n = setting.maker.architecture, setting.config.n_eval
+    test, val = setting.splits.test.first(n), setting.splits.val.first(n)
+    predicted = predict(network, w, test.images)
+    found = (predicted == test.labels).float().mean(1)
     row = {"n": len(w), "accuracy": float(found.mean())}
     row["val"] = float(accuracies(network, w, *val).mean())
     if len(w) == 1:
         return row | dict.fromkeys(("sd", "apart", "differ"))
     pairs = torch.combinations(torch.arange(len(w))).T
     row |= {"sd": float(found.std()), "apart": float(torch.pdist(w).mean())}
-    return row | {"differ": float((said[pairs[0]] != said[pairs[1]]).float().mean())}
+    return row | {
+        "differ": float((predicted[pairs[0]] != predicted[pairs[1]]).float().mean())
+    }
 
 
-def early(here: Setting, maker: Maker) -> float:
+def early(setting: Setting, maker: Maker) -> float:
     """The loss of flow matching to the base's codes before t', over many draws."""
     with torch.no_grad():
-        many = here.codes.repeat(20, 1)
-        g = stream(here.seed, "through", "early")
-        return float(generate.source_loss(maker, many, here.config.through, g))
+        many = setting.codes.repeat(20, 1)
+        g = stream(setting.seed, "through", "early")
+        return float(generate.source_loss(maker, many, setting.config.through, g))
 
 
 def means(rows: Sequence[Row]) -> list[Row]:

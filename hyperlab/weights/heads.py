@@ -292,8 +292,12 @@ def base_heads(
     found: Mapping[str, Bank], config: BaseConfig, *, seed: int = 0
 ) -> tuple[Whitening, HeadSet]:
     """The whitening that base tasks ask for, and both heads of every one of them."""
-    how = {"n_shot": 1, "n_train": config.n_train, "generator": stream(seed, "whitening")}
-    drawn = draw_tasks(found, min(config.n_tasks, 1_000), **how)
+    options = {
+        "n_shot": 1,
+        "n_train": config.n_train,
+        "generator": stream(seed, "whitening"),
+    }
+    drawn = draw_tasks(found, min(config.n_tasks, 1_000), **options)
     whiten = Whitening.fit(drawn.train)
     generator = stream(seed, "base heads")
     return whiten, learn_heads(found, whiten, config, generator=generator)

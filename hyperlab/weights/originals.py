@@ -22,7 +22,7 @@ def images_of(zoo: Zoo, n_eval: int, *, root: Path | str | None = None) -> Split
         ArtifactError: other images or labels lie there than when the zoo was trained.
     """
     network, recipe = zoo.architecture, choose(RECIPES, zoo.dataset)
-    if isinstance(network, Architecture):  # else a host: it takes any image
+    if isinstance(network, Architecture):  # else norm layers: it takes any image
         recipe = replace(recipe, architecture=network.name, channels=network.channels)
     splits = recipes.load(recipe, root=root)
     zoo.require(splits)

@@ -131,15 +131,17 @@ class Retriever:
     common: Architecture
     readers: Mapping[str, ContextEncoder]
 
-    def told(self, name: str, support: LabelledImages) -> Float[Tensor, " c"] | None:
-        """What the flow is told about these images of the data set of that name."""
+    def condition(self, name: str, support: LabelledImages) -> Float[Tensor, " c"] | None:
+        """The context of these images of the data set of that name."""
         return self.readers[name](support) if self.readers else None
 
     def networks(
-        self, told: Float[Tensor, "*n c"] | None, n: int, generator: torch.Generator
+        self, condition: Float[Tensor, "*n c"] | None, n: int, generator: torch.Generator
     ) -> Float[Tensor, " n params"]:
         """Generated networks, with as many channels as `common` has; one is told each, or all."""
-        return self.encoder.decode(self.flow.sample(n, generator=generator, context=told))
+        return self.encoder.decode(
+            self.flow.sample(n, generator=generator, context=condition)
+        )
 
     def cut(self, w: Float[Tensor, " n params"], data: DataSet) -> Float[Tensor, " n less"]:
         """The same as networks for a data set's images."""
@@ -174,10 +176,10 @@ def fit_retriever(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Retriever:
-    """One flow to the codes of all data sets' networks, told random support sets of each.
+    """One flow to the codes of all data sets' networks, stacked random support sets of each.
 
     Every network is paired with every one of its data set's `n_draws` support sets. Starts are
-    coupled within a data set, or within all where the flow is told nothing.
+    coupled within a data set, or within all where the flow sees no context.
 
     Args:
         kind: of context, in `context.KINDS`, or "nothing".
@@ -185,23 +187,26 @@ def fit_retriever(
     widest = common(sets)
     codes = [encoder.encode(padded(data, widest)) for data in sets]
     readers: dict[str, ContextEncoder] = {}
-    told, rows = None, codes
+    stacked, rows = None, codes
     if kind != NONE:
         make = choose({**KINDS, NONE: None}, kind)
         readers = {data.name: make(i, len(sets)) for i, data in enumerate(sets)}
-        told = []
+        stacked = []
         for z, data in zip(codes, sets, strict=True):
-            how = {"n_shot": config.n_shot, "generator": stream(seed, "support", data.name)}
+            options = {
+                "n_shot": config.n_shot,
+                "generator": stream(seed, "support", data.name),
+            }
             reader, n = readers[data.name], config.n_draws
-            drawn = context.draw_contexts(reader, data.known, n, **how)
-            told.append(drawn.repeat(len(z), 1))
-        told = torch.cat(told)
+            drawn = context.draw_contexts(reader, data.known, n, **options)
+            stacked.append(drawn.repeat(len(z), 1))
+        stacked = torch.cat(stacked)
         rows = [z.repeat_interleave(config.n_draws, 0) for z in codes]
     conditions = range(len(sets)) if readers else [0] * len(sets)
     labels = torch.tensor([c for c, z in zip(conditions, rows, strict=True) for _ in z])
     g = stream(seed, "retrieval", "flow", kind)
-    how = {"context": told, "labels": labels, "generator": g, "progress": progress}
-    found = flow.fit_flow(torch.cat(rows), config.flow, **how)
+    options = {"context": stacked, "labels": labels, "generator": g, "progress": progress}
+    found = flow.fit_flow(torch.cat(rows), config.flow, **options)
     return Retriever(encoder, found, widest, readers)
 
 
@@ -209,17 +214,17 @@ def retrieved(
     model: Retriever, data: DataSet, config: RetrievalConfig, *, seed: int
 ) -> Float[Tensor, " n params"]:
     """Networks for new support sets of a data set: `n_each` for each of `n_tests`."""
-    g, told = stream(seed, "retrieve", data.name), None
+    g, condition = stream(seed, "retrieve", data.name), None
     if model.readers:
-        told = context.draw_contexts(
+        condition = context.draw_contexts(
             model.readers[data.name],
             data.new,
             config.n_tests,
             n_shot=config.n_shot,
             generator=g,
         )
-        told = told.repeat_interleave(config.n_each, 0)
-    return model.networks(told, config.n_tests * config.n_each, g)
+        condition = condition.repeat_interleave(config.n_each, 0)
+    return model.networks(condition, config.n_tests * config.n_each, g)
 
 
 def judge(

@@ -1,4 +1,4 @@
-"""Populations of norm layers: a host is trained, then frozen but for its last two norms, and the
+"""Populations of norm layers: a network is trained, then frozen but for its last two norms, and the
 run goes on while every few steps those are kept."""
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..base import ConfigError, Progress, choose, silent, stream
 from ..models import backbones
-from ..models.backbones import Host
+from ..models.backbones import NormNetwork
 from ..nn import Descent, fit, lent
 from .recipes import RECIPES, Splits
 from .zoo import TailConfig, Zoo, scores, step
@@ -22,8 +22,8 @@ DECAY = 5e-4  # of AdamW's weights, before and after the freeze
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostConfig:
-    """How a host is trained and what is kept of it; the defaults are p-diff's for ResNet-18.
+class NormConfig:
+    """How a network is trained and what is kept of it; the defaults are p-diff's for ResNet-18.
 
     FLoWN keeps 200, one an epoch, at a rate of 1.6e-4 (ResNet-18) or 5e-2 (ViT-B, ConvNeXt-T).
 
@@ -32,7 +32,7 @@ class HostConfig:
     FLoWN, arXiv:2503.19371, table 8.
     """
 
-    host: str = "resnet18"  # a timm network
+    network: str = "resnet18"  # a timm network
     size: int | None = None  # of an image, in pixels; None: the network's own
     pretrained: bool = True  # starts from timm's weights (fetched once) and their inputs
     epochs: int = 10  # of all weights, before the freeze
@@ -50,10 +50,10 @@ class HostConfig:
             raise ConfigError(f"size, epochs, batch, n and every must be >= 1, got {self}")
 
     @classmethod
-    def at(cls, scale: str) -> "HostConfig":
+    def at(cls, scale: str) -> "NormConfig":
         """Presets; only "paper" starts from weights that others trained."""
         own = replace(cls(), size=32, pretrained=False, lr=2e-3)
-        smoke = replace(own, host="test_resnet", tail=replace(own.tail, n=20))
+        smoke = replace(own, network="test_resnet", tail=replace(own.tail, n=20))
         smoke = replace(smoke, n_train=400, n_eval=60, batch=20, epochs=3)
         laptop = replace(own, tail=replace(own.tail, n=200))
         laptop = replace(laptop, n_train=6_000, n_eval=1_000, batch=64, epochs=2)
@@ -69,13 +69,13 @@ def batches(
         yield from order[: max(batch, n - n % batch)].split(batch)
 
 
-def train_host(
-    config: HostConfig,
+def train_norms(
+    config: NormConfig,
     splits: Splits,
     *,
     levels: tuple[float, float] = (0.0, 1.0),
     progress: Progress = silent,
-) -> Host:
+) -> NormNetwork:
     """A timm network with all its weights trained on the images, then frozen.
 
     Args:
@@ -84,30 +84,30 @@ def train_host(
     images, labels = splits.train
     if config.pretrained:
         _require_levels(images, levels)
-    host = backbones.build_host(
-        config.host,
+    network = backbones.build_norm_network(
+        config.network,
         splits.n_classes,
         size=config.size,
         pretrained=config.pretrained,
         levels=levels,
-        generator=stream(config.seed, config.host, "init"),
+        generator=stream(config.seed, config.network, "init"),
     )
-    model = host.model.to(images.device).train().requires_grad_(True)
-    generator = stream(config.seed, config.host, "order")
+    model = network.model.to(images.device).train().requires_grad_(True)
+    generator = stream(config.seed, config.network, "order")
     rows = batches(len(labels), config.batch, generator)
 
     def loss() -> Tensor:
         batch = next(rows)
-        return F.cross_entropy(model(host.see(images[batch])), labels[batch])
+        return F.cross_entropy(model(network.see(images[batch])), labels[batch])
 
     total = config.epochs * max(1, len(labels) // config.batch)
     descent = Descent(
         steps=total, lr=config.lr, warmup=total // 10, weight_decay=DECAY, clip=inf
     )
-    with lent(stream(config.seed, config.host, "dropout")):
+    with lent(stream(config.seed, config.network, "dropout")):
         fit(model, loss, descent, desc="host", progress=progress)
     model.requires_grad_(False)
-    return host
+    return network
 
 
 def _require_levels(images: Tensor, levels: tuple[float, float]) -> None:
@@ -120,26 +120,26 @@ def _require_levels(images: Tensor, levels: tuple[float, float]) -> None:
 
 
 def record_tail(
-    host: Host, config: HostConfig, splits: Splits, *, progress: Progress = silent
+    network: NormNetwork, config: NormConfig, splits: Splits, *, progress: Progress = silent
 ) -> Float[Tensor, " n params"]:
     """The last two norms every few steps, while they alone are trained.
 
     The network is in evaluation mode: running statistics stay, and a row says all there is.
     """
     images, labels = splits.train
-    w = host.w0[None].clone().requires_grad_()
+    w = network.w0[None].clone().requires_grad_()
     optimiser = torch.optim.AdamW([w], config.tail.lr, weight_decay=DECAY)
-    generator = stream(config.seed, config.host, "tail")
+    generator = stream(config.seed, config.network, "tail")
     rows, kept = batches(len(labels), config.batch, generator), []
     for _ in progress(range(config.tail.n), total=config.tail.n, desc="tail"):
         for batch in islice(rows, config.tail.every):
-            step(host, w, optimiser, images[batch], labels[batch])
+            step(network, w, optimiser, images[batch], labels[batch])
         kept.append(w.detach()[0].clone())
     return torch.stack(kept)
 
 
 def train_tail(
-    config: HostConfig, dataset: str, splits: Splits, *, progress: Progress = silent
+    config: NormConfig, dataset: str, splits: Splits, *, progress: Progress = silent
 ) -> Zoo:
     """A host and its tail: a zoo of one run, whose epochs are the numbers of the checkpoints.
 
@@ -147,8 +147,8 @@ def train_tail(
     """
     recipe = RECIPES.get(dataset)
     levels = (recipe.centre, recipe.spread) if recipe else (0.0, 1.0)
-    host = train_host(config, splits, levels=levels, progress=progress)
-    w = record_tail(host, config, splits, progress=progress)
-    epochs, columns = tuple(range(1, len(w) + 1)), (w, *scores(host, w, splits))
+    network = train_norms(config, splits, levels=levels, progress=progress)
+    w = record_tail(network, config, splits, progress=progress)
+    epochs, columns = tuple(range(1, len(w) + 1)), (w, *scores(network, w, splits))
     w, *values = (x[None] for x in columns)
-    return Zoo(host, w, epochs, (config.seed,), *values, dataset, splits.checksums)
+    return Zoo(network, w, epochs, (config.seed,), *values, dataset, splits.checksums)

@@ -28,7 +28,7 @@ from ..base import (
 from ..checkpoint import Checkpoint
 from ..executor import Executor
 from ..models import backbones
-from ..models.backbones import Host
+from ..models.backbones import NormNetwork
 from ..models.cnn import ARCHITECTURES, Architecture
 from ..models.inputs import Inputs
 from ..store import Column, Store, whole_address
@@ -39,7 +39,7 @@ from .recipes import Recipe, Splits
 from .zoo import SCORES, Zoo, ZooConfig, train
 
 KIND = "zoo"
-INSIDE = "host."  # stands in a tail's file before the names of the host's tensors
+INSIDE = "host."  # stands in a tail's file before the names of the frozen network's tensors
 SHIPPED = MappingProxyType(
     {n: PRETRAINED / f"zoo_{n}.safetensors" for n in ("digits", "glyphs", "objects")}
 )
@@ -186,7 +186,7 @@ def save_zoo(
     trained: ZooConfig | None = None,
     about: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """A zoo as one safetensors file; that of a tail has the whole host in it.
+    """A zoo as one safetensors file; that of a tail has the whole network in it.
 
     Args:
         half: the weights in half precision.
@@ -202,15 +202,15 @@ def save_zoo(
     spec["trained"] = trained and dataclasses.asdict(trained)
     if isinstance(network, Architecture):
         spec["network"] = _described(network)
-    elif isinstance(network, Host):
+    elif isinstance(network, NormNetwork):
         names = ("name", "n_classes", "size", "levels")
         spec["host"] = {name: getattr(network, name) for name in names}
         spec["host"]["inputs"] = network.inputs and dataclasses.asdict(network.inputs)
         tensors |= {INSIDE + name: x for name, x in network.model.state_dict().items()}
     else:
         raise ConfigError(
-            f"{network.name} is none of {sorted(ARCHITECTURES)} and no host; save `w` of a "
-            "module of your own, and keep its code"
+            f"{network.name} is none of {sorted(ARCHITECTURES)} and no network of norm layers; "
+            "save `w` of a module of your own, and keep its code"
         )
     checkpoint.save(path, KIND, tensors, spec, about)
 
@@ -237,7 +237,9 @@ def _read(path: Path | str) -> tuple[Zoo, ZooConfig | None]:
 def _build(file: Checkpoint) -> tuple[Zoo, ZooConfig | None]:
     spec, tensors = file
     zoo = Zoo(
-        architecture=_host(file) if "host" in spec else _architecture(spec["network"]),
+        architecture=_norm_network(file)
+        if "host" in spec
+        else _architecture(spec["network"]),
         epochs=tuple(spec["epochs"]),
         seeds=tuple(tensors["seeds"].tolist()),
         dataset=spec["dataset"],
@@ -247,15 +249,17 @@ def _build(file: Checkpoint) -> tuple[Zoo, ZooConfig | None]:
     return zoo, _trained(spec["trained"])
 
 
-def _host(file: Checkpoint) -> Host:
-    """A tail's host, as it was."""
+def _norm_network(file: Checkpoint) -> NormNetwork:
+    """The network of a tail, as it was."""
     spec, size = dict(file.spec["host"]), {"size": file.spec["host"]["size"]}
     blank = stream(0, "replaced at once")
-    host = backbones.build_host(spec["name"], spec["n_classes"], **size, generator=blank)
+    network = backbones.build_norm_network(
+        spec["name"], spec["n_classes"], **size, generator=blank
+    )
     inside = {n: x for n, x in file.tensors.items() if n.startswith(INSIDE)}
-    host.model.load_state_dict({n.removeprefix(INSIDE): x for n, x in inside.items()})
+    network.model.load_state_dict({n.removeprefix(INSIDE): x for n, x in inside.items()})
     inputs = Inputs.of(spec["inputs"]) if spec["inputs"] else None
-    return dataclasses.replace(host, inputs=inputs, levels=tuple(spec["levels"]))
+    return dataclasses.replace(network, inputs=inputs, levels=tuple(spec["levels"]))
 
 
 def _trained(config: Mapping | None) -> ZooConfig | None:

@@ -309,7 +309,7 @@ EVERY = {
     "flow_sampler": (sampler, {"knot": 10, "steps": 5, "method": "adaptive", "seed": 3}),
     "gradient_flow": (gradient_flow, {"step_size": 0.2, "method": "heun"}),
     "head_comparison": (
-        compared, {"task": 2, "told": "another task's", "n": 7, "top": 2, "seed": 1},
+        compared, {"task": 2, "given": "another task's", "n": 7, "top": 2, "seed": 1},
     ),
     "interpolant": (
         interpolated, {"pieces": 3, "follow": 8, "time": 5, "moment": 9, "kind": "linear"},

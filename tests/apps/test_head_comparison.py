@@ -36,7 +36,7 @@ def test_the_mean_head_and_the_prototypes_are_the_studys(state):
 
 def test_a_support_of_another_task_gives_other_heads(state):
     own = state.heads()
-    state.told = "another task's"
+    state.given = "another task's"
     assert (state.heads() - own).norm() > 0
     assert "told another task's support" in state.read_out()
 

@@ -155,7 +155,7 @@ def test_task_support_and_number_change_the_plot_and_the_words(lab):
         page.press("another task's")
         page.until(lambda: "told another task's support" in page.text())
         page.press("its own")
-        page.until(lambda: page.kernel("state.told") == "'its own'")
+        page.until(lambda: page.kernel("state.given") == "'its own'")
         found = [i for i in range(page.n_plots()) if "drawn heads" in page.traces(i)]
         assert len(found) == 1 and "prototypes" in page.traces(found[0])
         Driven(page, "head_comparison").use_every_control()

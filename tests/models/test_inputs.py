@@ -81,7 +81,9 @@ def test_images_are_resized_as_pillow_does(mode):
         ),
         (lambda: targets.load("vit_tiny_patch16_224.augrag"), "no network .*augreg"),
         (
-            lambda: backbones.build_host("test_vit", 3, size=20, generator=stream(0)),
+            lambda: backbones.build_norm_network(
+                "test_vit", 3, size=20, generator=stream(0)
+            ),
             "patches of 16 pixels, and 20",
         ),
         (lambda: Inputs(interpolation="lanczos"), "no interpolation 'lanczos'; have"),
@@ -105,7 +107,7 @@ def fetched(monkeypatch):
 
 def test_a_host_with_weights_of_timms_sees_plain_images_in_its_own_way(fetched, tmp_path):
     splits = recipes.load(recipes.RECIPES["digits"]).first(20, 2)
-    config = tails.HostConfig.at("smoke")
+    config = tails.NormConfig.at("smoke")
     config = replace(config, pretrained=True, size=None, epochs=1)
     config = replace(config, tail=replace(config.tail, n=1))
     tail = tails.train_tail(config, "digits", splits)
@@ -119,4 +121,4 @@ def test_a_host_with_weights_of_timms_sees_plain_images_in_its_own_way(fetched, 
     again = zoo_store.load_zoo(tmp_path / "tail.safetensors").architecture
     assert torch.equal(again.see(prepared), host.see(prepared))
     with pytest.raises(ConfigError, match=r"want images that were in \[0, 1\]"):
-        tails.train_host(config, splits)
+        tails.train_norms(config, splits)

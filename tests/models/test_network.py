@@ -7,7 +7,7 @@ from torch import nn
 
 from hyperlab.base import ConfigError, stream
 from hyperlab.models import backbones, cnn, own, targets
-from hyperlab.models.backbones import Host
+from hyperlab.models.backbones import NormNetwork
 from hyperlab.models.cnn import Architecture, Network
 from hyperlab.models.network import FlatNetwork
 from tests.models.test_own import MODULES, network
@@ -16,7 +16,7 @@ from tests.tiny import modules
 
 def host(name="test_resnet", seed=0, size=32):
     """A small host whose running statistics are not those of an untrained network."""
-    made = backbones.build_host(name, 10, size=size, generator=stream(seed, name))
+    made = backbones.build_norm_network(name, 10, size=size, generator=stream(seed, name))
     for key, x in made.model.state_dict().items():
         if key.endswith(("running_mean", "running_var")):
             x.add_(0.1 * torch.rand(x.shape, generator=stream(seed, key)))
@@ -36,7 +36,7 @@ def rows(net, n=3):
     if isinstance(net, own.OwnNetwork):
         return torch.stack([net.untrained(stream(seed)) for seed in range(n)])
     noise = 0.3 * torch.randn(n, net.n_params, generator=stream(0, net.name))
-    return noise + net.w0 if isinstance(net, Host) else noise.double()
+    return noise + net.w0 if isinstance(net, NormNetwork) else noise.double()
 
 
 def images(net, n=5, channels=None, size=None):
@@ -53,9 +53,9 @@ def alone(net, row):
         model, places = modules(net)
         model = model.double()  # where no two pixels are the largest of a pool
         model.load_state_dict({places[name]: x for name, x in state.items()})
-    elif isinstance(net, Host):
+    elif isinstance(net, NormNetwork):
         g = stream(9, "x")
-        model = backbones.build_host(net.name, 10, size=net.size, generator=g).model
+        model = backbones.build_norm_network(net.name, 10, size=net.size, generator=g).model
         model.load_state_dict(net.model.state_dict() | state)
     else:
         model = net.module(row)
@@ -144,7 +144,7 @@ def test_the_sizes_of_the_zoos_networks_are_the_published_ones(make, options, n)
             "takes 1 or 3 channels, got 2",
         ),
         (
-            lambda: backbones.build_host("resnet19", 10, generator=stream(0)),
+            lambda: backbones.build_norm_network("resnet19", 10, generator=stream(0)),
             "no network 'resnet19'.*'resnet18'",
         ),
     ],
@@ -166,7 +166,7 @@ def test_the_last_two_norms_are_the_papers_and_as_many_numbers(name, norms, n_pa
     with torch.device("meta"):  # shapes without numbers
         model = targets.classifier(name, 10, size=224, pretrained=False)
     assert backbones.last_norms(model) == norms
-    made = Host(name, model, 10, 224)
+    made = NormNetwork(name, model, 10, 224)
     assert made.n_params == n_params
     wanted = tuple(f"{norm}.{part}" for norm in norms for part in ("weight", "bias"))
     assert made.subset.names == wanted

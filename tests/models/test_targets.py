@@ -110,7 +110,9 @@ def test_an_unknown_name_is_answered_with_those_there_are():
 
 LOADS = {
     "vit_small_patch16_224.dino": targets.load,
-    "resnet18": lambda n: backbones.build_host(n, 9, pretrained=True, generator=stream(0)),
+    "resnet18": lambda n: backbones.build_norm_network(
+        n, 9, pretrained=True, generator=stream(0)
+    ),
 }
 
 

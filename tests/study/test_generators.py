@@ -69,7 +69,7 @@ def test_one_run_holds_out_its_last_checkpoints(stores):
 
 
 def test_a_tail_of_norm_layers_is_compared_as_a_run(tmp_path):
-    config = tails.HostConfig.at("smoke")
+    config = tails.NormConfig.at("smoke")
     splits = recipes.load(RECIPES["digits"]).first(config.n_train, config.n_eval)
     zoo_store.save_zoo(
         tails.train_tail(config, "digits", splits), tmp_path / "tail.safetensors"

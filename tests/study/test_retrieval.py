@@ -78,9 +78,9 @@ def test_a_flow_that_is_told_the_data_set_gives_networks_of_that_data_set():
 
 def test_support_images_are_told_as_their_encoder_reads_them(sets, encoder):
     model = retriever.fit_retriever(sets, encoder, "means", CONFIG)
-    told = model.told("grey", sets[0].new)
-    assert told.shape == (960,) and model.flow.context == 960
-    w = model.networks(told, 3, stream(1))
+    condition = model.condition("grey", sets[0].new)
+    assert condition.shape == (960,) and model.flow.context == 960
+    w = model.networks(condition, 3, stream(1))
     assert w.shape == (3, COLOURED.n_params)
     assert model.cut(w, sets[0]).shape == (3, GREY.n_params)
     again = retriever.retrieved(model, sets[0], CONFIG, seed=1)

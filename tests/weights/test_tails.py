@@ -13,9 +13,9 @@ from hyperlab.weights.baselines import BASELINES
 from hyperlab.weights.encoders import EncoderConfig
 from hyperlab.weights.flow import FlowConfig
 from hyperlab.weights.recipes import RECIPES
-from hyperlab.weights.tails import HostConfig
+from hyperlab.weights.tails import NormConfig
 
-SMOKE = HostConfig.at("smoke")
+SMOKE = NormConfig.at("smoke")
 TAIL = SMOKE.tail
 
 
@@ -46,7 +46,7 @@ def test_a_host_learns_digits(tail, splits):
 def test_checkpoints_are_those_of_torchs_own_loop_over_four_tensors(tail, splits):
     host = tail.architecture
     empty = {"size": host.size, "generator": stream(9, "x")}
-    model = backbones.build_host(host.name, host.n_classes, **empty).model
+    model = backbones.build_norm_network(host.name, host.n_classes, **empty).model
     model.load_state_dict(host.model.state_dict())
     moving = [model.get_parameter(name).requires_grad_() for name in host.subset.names]
     optimiser = torch.optim.AdamW(moving, TAIL.lr, weight_decay=tails.DECAY)
