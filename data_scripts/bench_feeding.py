@@ -1,6 +1,5 @@
 """Train a drift network from a store larger than memory; measure memory and waiting."""
 
-import json
 import resource
 import tempfile
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab import executor
-from hyperlab.base import Progress, choose, silent, stream, whole_file
+from hyperlab.base import Progress, choose, silent, stream
 from hyperlab.hyperflow import drift
 from hyperlab.hyperflow.training import DriftConfig, fit_drift
 from hyperlab.hyperflow.trajectories import (
@@ -19,7 +18,6 @@ from hyperlab.hyperflow.trajectories import (
     TrajectoryStore,
     spare_a_core,
 )
-from hyperlab.study import timing
 
 import numpy as np
 import torch
@@ -27,6 +25,7 @@ import typer
 from tqdm.auto import tqdm
 
 import script
+import study
 
 SIZES = {"knot": 51, "param": 1_728, "image": 25, "input": 1_344, "dim": 96}  # vit_micro
 BATCH, N_WAY = 8, 5
@@ -151,10 +150,8 @@ def main(
         whole = next(data.batches(min(n // 2, 512), torch.Generator()))
         held = measure(whole, min(steps, 60), seed=seed, progress=tqdm)
         facts = {"trajectories": n, "bytes": store.n_bytes, **SIZES, "steps": steps}
-    about = {"command": timing.command(), "machine": timing.machine(), "store": facts}
-    about |= {"streamed": streamed, "some of it in memory": held}
-    with whole_file(out) as draft:
-        draft.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    parts = {"store": facts, "streamed": streamed, "some of it in memory": held}
+    study.write(out, study.about("torch") | parts)
     print(f"wrote {out}: {streamed}")
 
 

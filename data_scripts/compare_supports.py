@@ -3,13 +3,12 @@ A displacement is split in two. Its domain's mean is what any task of the domain
 is the task's own, plus the noise of having seen these images and not others.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.base import ConfigError, Progress, silent, stream, whole_file
+from hyperlab.base import ConfigError, Progress, silent, stream
 from hyperlab.hyperflow.adapt import Method
 from hyperlab.models import targets
 from hyperlab.models.targets import Target
@@ -29,6 +28,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import script
+import study
 
 TWO_TASKS = "what a domain's tasks have in common takes two tasks of it or more"
 Displacements = Mapping[str, Float[Tensor, " tasks params"]]  # of each domain
@@ -187,8 +187,7 @@ def main(
     chosen, target = methods.named(names, learned), targets.load("vit_micro")
     sizes = grow(target, chosen, config, counts, root=data, progress=tqdm)
     facts = {"about": claims.about(config)} | report(sizes, learned="HyperFlow-C")
-    with whole_file(out) as draft:
-        draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    study.write(out, facts)
     print(f"wrote {out}")
 
 

@@ -3,7 +3,6 @@
 A figure for every step, drawn by a browser, kept as one film.
 """
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import script
+import study
 
 WIDTH, HEIGHT = 880, 570  # pixels
 N_IMAGES = 15  # query images below the panels
@@ -228,8 +228,7 @@ def main(
     facts["four_euler_steps"] = round(walk(state, "euler", 4)[-1].accuracy, 4)
     facts["eight_chebyshev_steps"] = round(walk(state, "chebyshev", 8)[-1].accuracy, 4)
     facts |= {"versions": timing.versions(["torch", "timm", "plotly"])}
-    with whole_file(out / "stepper.json") as draft:
-        draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    study.write(out / "stepper.json", facts)
     print(f"wrote {out}/stepper.gif, stepper.png and stepper.json")
 
 

@@ -1,12 +1,11 @@
 """Do the learned flows find the end of the fine-tunings they were learned from? One JSON file."""
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.base import Progress, silent, whole_file
+from hyperlab.base import Progress, silent
 from hyperlab.hyperflow import collect
 from hyperlab.hyperflow.adapt import HyperFlow
 from hyperlab.hyperflow.drift import DriftNetwork
@@ -23,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import script
+import study
 
 
 def recover(
@@ -89,11 +89,7 @@ def main(
     about = {"command": timing.command(), "n": n}
     quartiles = numbers.quantile([0.25, 0.5, 0.75]).round(4)
     rows = quartiles.rename_axis(["method", "quantile"]).reset_index().to_dict("records")
-    with whole_file(out) as draft:
-        draft.write_text(
-            json.dumps({"about": about, "quantiles": rows}, indent=1) + "\n",
-            encoding="utf-8",
-        )
+    study.write(out, {"about": about, "quantiles": rows})
     print(f"wrote {out}")
 
 
