@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import Progress, choose, silent
-from hyperlab.study import claims
-from hyperlab.study.audit import (
+from hyperlab.evaluation import claims
+from hyperlab.evaluation.audit import (
     LOOKS,
     MODELS,
     SPARE,
@@ -25,9 +25,9 @@ from hyperlab.study.audit import (
     offline_minutes,
     whole,
 )
-from hyperlab.study.budget import BACKBONES, Plan, break_even
-from hyperlab.study.cost import Count
-from hyperlab.study.tables import table
+from hyperlab.evaluation.budget import BACKBONES, Plan, break_even
+from hyperlab.evaluation.cost import Count
+from hyperlab.evaluation.tables import table
 
 import typer
 from tqdm import tqdm

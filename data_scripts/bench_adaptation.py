@@ -4,9 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.evaluation import cost
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
-from hyperlab.study import cost
 from hyperlab.tasks import domains, episodes
 
 import torch

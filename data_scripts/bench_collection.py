@@ -11,6 +11,7 @@ from typing import Annotated
 
 from hyperlab import executor
 from hyperlab.base import ConfigError, Progress, choose, silent, stream
+from hyperlab.evaluation.timing import seconds
 from hyperlab.hyperflow.collect import (
     IMAGES,
     CollectConfig,
@@ -25,7 +26,6 @@ from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.models import targets
 from hyperlab.models.targets import Target, leave_one_out_loss
-from hyperlab.study.timing import seconds
 from hyperlab.tasks import augment, domains, episodes
 from hyperlab.tasks.episodes import LabelledImages
 from hyperlab.tasks.protocols import PROTOCOLS

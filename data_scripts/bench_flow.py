@@ -14,8 +14,8 @@ from hyperlab.base import (
     silent,
     stream,
 )
+from hyperlab.evaluation.timing import seconds
 from hyperlab.nn import lent
-from hyperlab.study.timing import seconds
 from hyperlab.weights import flow
 from hyperlab.weights.couplings import optimal
 from hyperlab.weights.flow import FlowConfig

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import Progress, choose, silent, stream
+from hyperlab.evaluation.timing import median_s
 from hyperlab.interpolants import Cubic
-from hyperlab.study.timing import median_s
 
 import torch
 import typer

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Annotated
 
 from hyperlab.base import ArtifactError, Progress, silent
-from hyperlab.study.tables import table
+from hyperlab.evaluation.tables import table
 
 import typer
 from tqdm.auto import tqdm

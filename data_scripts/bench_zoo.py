@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import ConfigError, Progress, choose, silent, stream
+from hyperlab.evaluation.timing import seconds
 from hyperlab.models.cnn import ACTIVATIONS, Architecture
 from hyperlab.nn import lent
-from hyperlab.study.timing import seconds
 from hyperlab.weights import zoo
 from hyperlab.weights.recipes import untrained
 from hyperlab.weights.zoo import ZooConfig

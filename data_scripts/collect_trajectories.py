@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Annotated
 
+from hyperlab.evaluation import methods
 from hyperlab.hyperflow import collect
 from hyperlab.models import targets
-from hyperlab.study import methods
 
 import typer
 from tqdm import tqdm

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from hyperlab import base, checkpoint
 from hyperlab.base import ConfigError, Progress, silent, stream
+from hyperlab.evaluation import claims, experiments
 from hyperlab.hyperflow import adapt, collect, drift, jacobian
 from hyperlab.hyperflow.drift import DriftNetwork
 from hyperlab.hyperflow.jacobian import Examples, JacobianConfig, fit_jacobian
@@ -19,7 +20,6 @@ from hyperlab.hyperflow.training import DriftConfig, fit_drift
 from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.identity import checksum
 from hyperlab.models import targets
-from hyperlab.study import claims, experiments
 
 import torch
 import typer

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import ConfigError, choose
+from hyperlab.evaluation import claims, experiments
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
-from hyperlab.study import claims, experiments
 from hyperlab.tasks import protocols
 
 import typer

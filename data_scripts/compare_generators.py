@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import ConfigError, choose, distinct, stream
+from hyperlab.evaluation import cost
+from hyperlab.evaluation.ceilings import READS, EncodersConfig, ceilings, fits
+from hyperlab.evaluation.tables import Row, over_seeds, table, with_interval
 from hyperlab.models.cnn import Architecture
-from hyperlab.study import cost
-from hyperlab.study.ceilings import READS, EncodersConfig, ceilings, fits
-from hyperlab.study.tables import Row, over_seeds, table, with_interval
 from hyperlab.weights import align, baselines, diffusion, encoders, flow, novelty, zoo_store
 from hyperlab.weights.encoders import Encoder
 from hyperlab.weights.flow import FlowConfig

@@ -13,18 +13,18 @@ from typing import Annotated, NamedTuple
 
 from hyperlab import params
 from hyperlab.base import ConfigError, choose, distinct, stream
-from hyperlab.hyperflow.adapt import Method, classifier
-from hyperlab.models import targets
-from hyperlab.models.targets import Target
-from hyperlab.study import cost, experiments, heads, methods
-from hyperlab.study.audit import before_any_task
-from hyperlab.study.experiments import EvalConfig, Trial, summarise
-from hyperlab.study.heads import (
+from hyperlab.evaluation import cost, experiments, heads, methods
+from hyperlab.evaluation.audit import before_any_task
+from hyperlab.evaluation.experiments import EvalConfig, Trial, summarise
+from hyperlab.evaluation.heads import (
     REGRESSION,
     Accuracies,
     Seen,
 )
-from hyperlab.study.tables import Row, number, table, with_interval
+from hyperlab.evaluation.tables import Row, number, table, with_interval
+from hyperlab.hyperflow.adapt import Method, classifier
+from hyperlab.models import targets
+from hyperlab.models.targets import Target
 from hyperlab.tasks import roles
 from hyperlab.tasks.episodes import LabelledImages
 from hyperlab.weights.head_generators import GeneratorConfig, HeadGenerator, fit_generator

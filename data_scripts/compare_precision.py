@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import choose, stream
+from hyperlab.evaluation import timing
 from hyperlab.hyperflow.collect import CollectConfig, draw_tasks
 from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
 from hyperlab.models import targets
 from hyperlab.models.rows import RowLinear
 from hyperlab.models.targets import Target
 from hyperlab.params import qv_biases
-from hyperlab.study import timing
 from hyperlab.tasks.episodes import LabelledImages
 
 import torch

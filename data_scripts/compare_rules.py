@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import ConfigError, Progress, silent
+from hyperlab.evaluation import claims, experiments
+from hyperlab.evaluation.experiments import EvalConfig, chosen, trials
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.hyperflow.adapt import Method
 from hyperlab.models import targets
 from hyperlab.models.targets import Target
-from hyperlab.study import claims, experiments
-from hyperlab.study.experiments import EvalConfig, chosen, trials
 from hyperlab.tasks.episodes import Episode, LabelledImages
 
 import pandas as pd

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import ConfigError
+from hyperlab.evaluation import claims, experiments
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.models import targets
-from hyperlab.study import claims, experiments
 
 import typer
 from tqdm import tqdm

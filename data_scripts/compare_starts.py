@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
 from hyperlab.base import ConfigError, choose, distinct, stream
-from hyperlab.study.tables import (
+from hyperlab.evaluation.tables import (
     Row,
     bands,
     interval,

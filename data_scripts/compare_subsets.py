@@ -11,13 +11,13 @@ from typing import Annotated
 
 from hyperlab import params
 from hyperlab.base import ConfigError, stream
+from hyperlab.evaluation import claims, experiments
+from hyperlab.evaluation.methods import GRADIENT, TEACHER
 from hyperlab.hyperflow import adapt, drift
 from hyperlab.hyperflow.adapt import FineTuning, HyperFlow, Method
 from hyperlab.hyperflow.drift import DriftNetwork, Shape
 from hyperlab.models import targets
 from hyperlab.models.targets import Target
-from hyperlab.study import claims, experiments
-from hyperlab.study.methods import GRADIENT, TEACHER
 
 import torch
 import typer

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import ConfigError, Progress, silent, stream
+from hyperlab.evaluation import claims, experiments, methods
+from hyperlab.evaluation.experiments import EvalConfig, open_domains, summarise
+from hyperlab.evaluation.methods import TEACHER
+from hyperlab.evaluation.tables import rounded
 from hyperlab.hyperflow.adapt import Method
 from hyperlab.models import targets
 from hyperlab.models.targets import Target
-from hyperlab.study import claims, experiments, methods
-from hyperlab.study.experiments import EvalConfig, open_domains, summarise
-from hyperlab.study.methods import TEACHER
-from hyperlab.study.tables import rounded
 from hyperlab.tasks import episodes
 from hyperlab.tasks.domains import Domain
 from hyperlab.tasks.episodes import Episode

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.evaluation import claims, experiments, methods
 from hyperlab.hyperflow import adapt
 from hyperlab.models import targets
-from hyperlab.study import claims, experiments, methods
 
 import typer
 from tqdm import tqdm

@@ -14,9 +14,9 @@ from hyperlab.apps.bench import Bench, Reading, Task, unseen
 from hyperlab.apps.query_picture import RIGHT, WRONG
 from hyperlab.apps.stepper import Stepper
 from hyperlab.base import ConfigError, choose, whole_file
+from hyperlab.evaluation import timing
 from hyperlab.hyperflow import drift
 from hyperlab.models import targets
-from hyperlab.study import timing
 from hyperlab.views import figures, images
 
 import plotly.graph_objects as go

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+from hyperlab.evaluation import claims, experiments, methods
 from hyperlab.hyperflow import collect
 from hyperlab.models import belonging, targets
-from hyperlab.study import claims, experiments, methods
 
 import torch
 import typer

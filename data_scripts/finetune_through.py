@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Annotated
 
 from hyperlab.base import ConfigError, distinct, stream
-from hyperlab.study import through
-from hyperlab.study.ceilings import READS
-from hyperlab.study.tables import Row, table, with_interval
-from hyperlab.study.through import (
+from hyperlab.evaluation import through
+from hyperlab.evaluation.ceilings import READS
+from hyperlab.evaluation.tables import Row, table, with_interval
+from hyperlab.evaluation.through import (
     ANCHORED,
     CODES,
     FRESH,

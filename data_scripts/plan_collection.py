@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import DataMissingError, choose, whole_file
-from hyperlab.study import timing
-from hyperlab.study.budget import BACKBONES
+from hyperlab.evaluation import timing
+from hyperlab.evaluation.budget import BACKBONES
 
 import typer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import whole_file
-from hyperlab.study import claims
+from hyperlab.evaluation import claims
 
 import typer
 

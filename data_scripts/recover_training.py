@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import Progress, silent
+from hyperlab.evaluation import methods, timing
 from hyperlab.hyperflow import collect
 from hyperlab.hyperflow.adapt import HyperFlow
 from hyperlab.hyperflow.drift import DriftNetwork
 from hyperlab.models import targets
 from hyperlab.models.targets import Target
-from hyperlab.study import methods, timing
 from hyperlab.tasks.episodes import LabelledImages
 
 import pandas as pd

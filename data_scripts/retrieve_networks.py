@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import ConfigError, choose, distinct
+from hyperlab.evaluation.tables import Row, over_seeds, table, with_interval
 from hyperlab.identity import checksum
 from hyperlab.models.cnn import Architecture
-from hyperlab.study.tables import Row, over_seeds, table, with_interval
 from hyperlab.weights import padding, retriever, zoo_store
 from hyperlab.weights.context import KINDS
 from hyperlab.weights.encoders import Encoder

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hyperlab.base import ConfigError, differences, whole_file
+from hyperlab.evaluation import timing
 from hyperlab.identity import checksum
-from hyperlab.study import timing
 from hyperlab.weights.recipes import Splits
 from hyperlab.weights.zoo import Zoo
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import stream
+from hyperlab.evaluation import timing
 from hyperlab.models import belonging, targets
-from hyperlab.study import timing
 from hyperlab.tasks import roles
 from hyperlab.weights import context
 

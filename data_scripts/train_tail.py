@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Annotated
 
 from hyperlab.base import choose
-from hyperlab.study import timing
+from hyperlab.evaluation import timing
 from hyperlab.weights import recipes, tails, zoo_store
 from hyperlab.weights.recipes import RECIPES
 from hyperlab.weights.zoo import accuracies

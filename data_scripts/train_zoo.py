@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.study import timing
+from hyperlab.evaluation import timing
 from hyperlab.weights import published, zoo_store
 from hyperlab.weights.recipes import RECIPES
 from hyperlab.weights.zoo import TailConfig, ZooConfig

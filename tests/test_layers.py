@@ -17,7 +17,7 @@ ORDER = [  # a room imports from the rooms of its own row and of the rows above,
     {"tasks"},
     {"models"},
     {"hyperflow", "weights"},
-    {"study"},
+    {"evaluation"},
     {"views"},
     {"apps"},
     {"exercises"},
@@ -339,7 +339,7 @@ def test_nothing_imports_the_data_scripts():
 
 WRONG = {
     "from ..views import figures": upward,
-    "from hyperlab.study import cost": upward,
+    "from hyperlab.evaluation import cost": upward,
     "from ..weights import flow": upward,
     "import timm": side_doors,
     "def f():\n    import plotly.io": side_doors,

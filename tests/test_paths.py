@@ -12,11 +12,11 @@ import typer
 
 from hyperlab import checkpoint
 from hyperlab.base import DataMissingError, expanded, whole_file
+from hyperlab.evaluation import claims
 from hyperlab.hyperflow import drift, jacobian
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.models import targets
 from hyperlab.store import whole_address
-from hyperlab.study import claims
 from hyperlab.tasks import domains, own
 from hyperlab.weights import zoo_store
 from tests.hyperflow.test_trajectories import new
@@ -92,7 +92,7 @@ def test_a_script_reads_a_home_folder_wherever_an_option_names_it(home, monkeypa
 AMID_ASCII = """
 from pathlib import Path
 import typer
-from hyperlab.study import tables, timing
+from hyperlab.evaluation import tables, timing
 import script
 import study
 from hyperlab.tasks import own

@@ -10,8 +10,8 @@ import pytest
 import script
 
 from hyperlab.base import ConfigError
+from hyperlab.evaluation import experiments, methods
 from hyperlab.hyperflow import collect
-from hyperlab.study import experiments, methods
 from hyperlab.weights import encoders, zoo_store
 from hyperlab.weights.zoo import ZooConfig
 

@@ -14,11 +14,11 @@ CEILINGS = {  # lines of Python today, and where they are to be
     "hyperlab/models/*": (1_403, 1_000),
     "hyperlab/hyperflow/*": (2_193, 2_200),
     "hyperlab/weights/*": (4_387, 3_500),
-    "hyperlab/study/*": (2_140, 1_000),
+    "hyperlab/evaluation/*": (2_140, 1_000),
     "hyperlab/views/*": (939, 750),
     "hyperlab/apps/*": (3_837, 2_900),
     "hyperlab/exercises/*": (640, 500),
-    "data_scripts/**/*": (7_413, 4_500),
+    "data_scripts/**/*": (7_404, 4_500),
     "tests/**/*": (22_100, 12_500),
 }
 

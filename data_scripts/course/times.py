@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hyperlab.base import SCALES
-from hyperlab.study import timing
+from hyperlab.evaluation import timing
 
 import study
 from . import runner

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from hyperlab.apps.state import Choice, Figure, State, Whole, button, kept, setting
 from hyperlab.base import ConfigError
+from hyperlab.evaluation.tables import interval, with_interval
 from hyperlab.hyperflow.adapt import Method
 from hyperlab.models.targets import Target
-from hyperlab.study.tables import interval, with_interval
 from hyperlab.tasks.episodes import Episode
 from hyperlab.views import figures
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from hyperlab.apps.state import Choice, Figure, State, Whole
-from hyperlab.study.budget import BACKBONES, Plan, break_even
+from hyperlab.evaluation.budget import BACKBONES, Plan, break_even
 from hyperlab.views import figures
 
 LOOKS = {

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hyperlab.apps.state import Choice, Figure, State, Whole
 from hyperlab.base import ConfigError, stream
-from hyperlab.study import heads
+from hyperlab.evaluation import heads
 from hyperlab.views import figures
 from hyperlab.weights.head_generators import HeadGenerator
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hyperlab.apps.state import Choice, State, Whole, button, setting
 from hyperlab.base import ConfigError, stream
+from hyperlab.evaluation.tables import interval
 from hyperlab.models.targets import prototypes
-from hyperlab.study.tables import interval
 from hyperlab.tasks import episodes
 from hyperlab.tasks.domains import Domain
 from hyperlab.tasks.episodes import Episode, MetaDatasetRules

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hyperlab.apps.state import Choice, Figure, Steps, button
 from hyperlab.base import ConfigError, stream
-from hyperlab.study.tables import Row
+from hyperlab.evaluation.tables import Row
 from hyperlab.views import fields, figures
 from hyperlab.views.projection import Plane
 from hyperlab.weights.generate import Maker, ThroughConfig, updates

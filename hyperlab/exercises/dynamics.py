@@ -7,7 +7,7 @@ import torch
 
 from .. import interpolants, solvers
 from ..base import stream
-from ..study import tables
+from ..evaluation import tables
 from .checking import Cases, NotYet, check, table
 
 

@@ -127,7 +127,7 @@ class WrongSupport(Wrapper):
     """Another method, given the support set of another task, with other classes.
 
     The control that shows whether the support set is used at all. The evaluation fills in the
-    support set, of another domain where there is one (`study.trials.lenders`).
+    support set, of another domain where there is one (`evaluation.trials.lenders`).
 
     Raises:
         ConfigError: no support set, or one with an image of the task's own.

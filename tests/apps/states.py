@@ -24,12 +24,12 @@ from hyperlab.apps import (
 )
 from hyperlab.apps.bench import Bench
 from hyperlab.base import stream
+from hyperlab.evaluation import through
 from hyperlab.hyperflow import adapt
 from hyperlab.hyperflow.context import encode, pad
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.models import belonging, cnn
-from hyperlab.study import through
 from hyperlab.tasks import episodes
 from hyperlab.tasks.domains import Domain
 from hyperlab.tasks.episodes import Episode, LabelledImages

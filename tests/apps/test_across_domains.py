@@ -5,7 +5,7 @@ import torch
 
 from hyperlab.apps.app import App
 from hyperlab.base import ConfigError
-from hyperlab.study import experiments
+from hyperlab.evaluation import experiments
 from tests.apps.states import METHODS, TARGET, TASKS, across
 
 

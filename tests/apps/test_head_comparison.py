@@ -5,7 +5,7 @@ import torch
 
 from hyperlab.apps import head_comparison
 from hyperlab.base import ConfigError
-from hyperlab.study import heads as study
+from hyperlab.evaluation import heads as study
 from tests.apps.states import compared, head_parts
 
 

@@ -9,11 +9,11 @@ import torch
 from hyperlab import params
 from hyperlab.apps.bench import Bench
 from hyperlab.base import PRETRAINED, ConfigError, stream
+from hyperlab.evaluation import experiments
 from hyperlab.hyperflow import adapt, controls, diagnostics, drift, jacobian, training
 from hyperlab.hyperflow.jacobian import JacobianConfig
 from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.models import belonging, targets
-from hyperlab.study import experiments
 from tests.tiny import noise_domain, recorded, support, tiny_jacobian, tiny_net, tiny_target
 
 TARGET = tiny_target()

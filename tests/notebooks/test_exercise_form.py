@@ -25,7 +25,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from torch.nn import functional as F
 
 from hyperlab import exercises
-from hyperlab.study import tables
+from hyperlab.evaluation import tables
 from tests.notebooks.files import NOTEBOOKS, each_notebook
 from tests.notebooks.test_form import HIDDEN, STUB, cell, plain_lines
 

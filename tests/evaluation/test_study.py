@@ -10,7 +10,7 @@ import pytest
 import retrieve_networks
 
 from hyperlab.base import ConfigError, DataMissingError
-from hyperlab.study import tables
+from hyperlab.evaluation import tables
 
 RESULTS = Path(__file__).parents[2] / "results"
 STUDIES = {

@@ -11,9 +11,9 @@ import torch
 
 from hyperlab import params
 from hyperlab.base import PRETRAINED
+from hyperlab.evaluation import audit, cost
 from hyperlab.hyperflow import adapt
 from hyperlab.hyperflow.teacher import TeacherConfig
-from hyperlab.study import audit, cost
 from tests import tiny
 
 RESULT = Path(__file__).parents[2] / "results/cost.json"

@@ -7,13 +7,13 @@ import torch
 
 from hyperlab import params
 from hyperlab.base import ConfigError
+from hyperlab.evaluation import budget, cost
+from hyperlab.evaluation.audit import MODELS
 from hyperlab.hyperflow import adapt
 from hyperlab.hyperflow.context import assemble
 from hyperlab.hyperflow.drift import DriftNetwork
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.models import targets
-from hyperlab.study import budget, cost
-from hyperlab.study.audit import MODELS
 from hyperlab.tasks.episodes import LabelledImages
 
 each_backbone = pytest.mark.parametrize("backbone", MODELS)

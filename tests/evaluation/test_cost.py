@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from hyperlab import params
+from hyperlab.evaluation import budget, cost
 from hyperlab.hyperflow import adapt
 from hyperlab.models import targets
-from hyperlab.study import budget, cost
 from tests import tiny
 
 

@@ -11,10 +11,10 @@ import torch
 from compare_starts import StartsConfig
 
 from hyperlab.base import ConfigError, stream
+from hyperlab.evaluation import experiments, heads, methods, through
+from hyperlab.evaluation.experiments import EvalConfig
+from hyperlab.evaluation.methods import TEACHER
 from hyperlab.hyperflow import adapt, controls
-from hyperlab.study import experiments, heads, methods, through
-from hyperlab.study.experiments import EvalConfig
-from hyperlab.study.methods import TEACHER
 from hyperlab.tasks import roles
 from hyperlab.tasks.episodes import Episode
 from hyperlab.weights import baselines, retriever

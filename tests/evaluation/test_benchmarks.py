@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from hyperlab.base import stream
+from hyperlab.evaluation import claims, experiments
 from hyperlab.hyperflow import collect, jacobian, training
 from hyperlab.hyperflow.adapt import HyperFlow, NoAdaptation
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.models import targets
 from hyperlab.params import ParamSubset, qkv_biases
-from hyperlab.study import claims, experiments
 from hyperlab.tasks import roles
 from tests.tasks.miniatures import place
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from hyperlab.base import ConfigError, DataMissingError
+from hyperlab.evaluation import claims, experiments
+from hyperlab.evaluation import methods as methods_of
 from hyperlab.hyperflow.adapt import NoAdaptation
 from hyperlab.hyperflow.controls import Displacement, OwnDomain, WrongSupport
 from hyperlab.models import targets
 from hyperlab.params import ParamSubset, qkv_biases
-from hyperlab.study import claims, experiments
-from hyperlab.study import methods as methods_of
 from hyperlab.tasks import roles
 
 CONFIG = experiments.EvalConfig(

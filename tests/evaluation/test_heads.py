@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from hyperlab.base import ConfigError, stream
+from hyperlab.evaluation import heads, tables
+from hyperlab.evaluation.experiments import EvalConfig, trials
 from hyperlab.hyperflow.adapt import NoAdaptation
-from hyperlab.study import heads, tables
-from hyperlab.study.experiments import EvalConfig, trials
 from hyperlab.tasks import roles
 from hyperlab.tasks.episodes import LabelledImages
 from hyperlab.weights.encoders import PCA

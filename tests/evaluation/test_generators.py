@@ -8,7 +8,7 @@ import torch
 from compare_generators import GeneratorsConfig
 
 from hyperlab.base import ConfigError, stream
-from hyperlab.study.tables import over_seeds
+from hyperlab.evaluation.tables import over_seeds
 from hyperlab.weights import align, novelty, recipes, tails, zoo_store
 from hyperlab.weights.originals import images_of, originals_of
 from hyperlab.weights.recipes import RECIPES

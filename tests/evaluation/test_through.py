@@ -10,8 +10,8 @@ import torch
 from finetune_through import BEFORE
 
 from hyperlab.base import ConfigError, stream
-from hyperlab.study import through
-from hyperlab.study.through import ANCHORED, FRESH, SHARED, SINGLE, THROUGH
+from hyperlab.evaluation import through
+from hyperlab.evaluation.through import ANCHORED, FRESH, SHARED, SINGLE, THROUGH
 from hyperlab.weights import encoders, graph, recipes, zoo_store
 from hyperlab.weights.generate import ThroughConfig
 from hyperlab.weights.originals import images_for, images_of, originals_of

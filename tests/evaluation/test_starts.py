@@ -9,7 +9,7 @@ import torch
 from compare_starts import StartsConfig
 
 from hyperlab.base import ConfigError, DataMissingError, stream
-from hyperlab.study import tables
+from hyperlab.evaluation import tables
 from hyperlab.weights import zoo_store
 from hyperlab.weights.baselines import copies
 from hyperlab.weights.encoders import EncoderConfig

@@ -12,12 +12,12 @@ from compare_generators import GeneratorsConfig
 from PIL import Image
 
 from hyperlab.base import ArtifactError, ConfigError
+from hyperlab.evaluation import experiments
+from hyperlab.evaluation.experiments import EvalConfig
 from hyperlab.hyperflow import collect
 from hyperlab.hyperflow.adapt import NoAdaptation
 from hyperlab.hyperflow.controls import WrongSupport
 from hyperlab.hyperflow.teacher import TeacherConfig
-from hyperlab.study import experiments
-from hyperlab.study.experiments import EvalConfig
 from hyperlab.tasks import domains, pixels, roles
 from hyperlab.tasks.episodes import Episode, LabelledImages
 from hyperlab.weights import recipes, zoo_store

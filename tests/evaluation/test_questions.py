@@ -13,10 +13,10 @@ import torch
 
 from hyperlab import params
 from hyperlab.base import ConfigError
+from hyperlab.evaluation import experiments
 from hyperlab.hyperflow import adapt, controls
 from hyperlab.hyperflow.jacobian import Examples
 from hyperlab.hyperflow.teacher import TeacherConfig
-from hyperlab.study import experiments
 from hyperlab.tasks.episodes import Episode
 from tests.hyperflow.test_adapt import recorded
 from tests.tiny import support, tiny_net, tiny_target

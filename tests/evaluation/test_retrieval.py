@@ -7,8 +7,8 @@ import retrieve_networks
 import torch
 
 from hyperlab.base import ConfigError, DataMissingError, stream
+from hyperlab.evaluation.tables import over_seeds
 from hyperlab.models.cnn import cnn_small
-from hyperlab.study.tables import over_seeds
 from hyperlab.tasks.episodes import LabelledImages
 from hyperlab.weights import padding, recipes, retriever, zoo, zoo_store
 from hyperlab.weights.novelty import Originals

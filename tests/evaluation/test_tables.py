@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from hyperlab.base import stream
-from hyperlab.study import claims, experiments, tables
+from hyperlab.evaluation import claims, experiments, tables
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"

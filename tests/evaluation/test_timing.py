@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from hyperlab.base import ConfigError
-from hyperlab.study import timing
+from hyperlab.evaluation import timing
 
 
 def test_the_median_ignores_one_slow_call_and_the_warm_up(monkeypatch):
