@@ -176,7 +176,7 @@ def fit_retriever(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Retriever:
-    """One flow to the codes of all data sets' networks, stacked random support sets of each.
+    """One flow to the codes of all data sets' networks, conditioned on random support sets.
 
     Every network is paired with every one of its data set's `n_draws` support sets. Starts are
     coupled within a data set, or within all where the flow sees no context.
@@ -193,12 +193,9 @@ def fit_retriever(
         readers = {data.name: make(i, len(sets)) for i, data in enumerate(sets)}
         stacked = []
         for z, data in zip(codes, sets, strict=True):
-            options = {
-                "n_shot": config.n_shot,
-                "generator": stream(seed, "support", data.name),
-            }
-            reader, n = readers[data.name], config.n_draws
-            drawn = context.draw_contexts(reader, data.known, n, **options)
+            reader, g = readers[data.name], stream(seed, "support", data.name)
+            sizes = {"n_shot": config.n_shot, "generator": g}
+            drawn = context.draw_contexts(reader, data.known, config.n_draws, **sizes)
             stacked.append(drawn.repeat(len(z), 1))
         stacked = torch.cat(stacked)
         rows = [z.repeat_interleave(config.n_draws, 0) for z in codes]
