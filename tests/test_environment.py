@@ -161,7 +161,7 @@ def needed_by(rooms):
 
 
 def needs_notebooks(name):
-    return layers.room(name) == "views"
+    return layers.room(name) in ("apps", "views")
 
 
 def test_every_import_of_the_package_is_a_requirement():
