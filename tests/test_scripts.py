@@ -293,14 +293,13 @@ def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "names"),
+    ("name", "arguments", "words"),
     [
         ("collect_trajectories.py", ["--scale", "tiny"], "smoke"),
         ("collect_trajectories.py", ["--role", "mars"], "held_out"),
         ("learn_jacobian.py", ["nowhere"], "collect_trajectories.py"),
         ("train_drift.py", ["nowhere"], "collect_trajectories.py"),
         ("inspect_store.py", ["nowhere"], "collect_trajectories.py"),
-        ("collect_trajectories.py", ["--out", "s3://nobody"], "folder you may write to"),
         ("evaluate.py", ["--only", "mars", "--scale", "smoke"], "mars"),
         ("evaluate.py", ["--methods", "voodoo"], "bias-tuning"),
         ("evaluate.py", ["--protocol", "6-way"], "5-way 5-shot"),
@@ -308,7 +307,6 @@ def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path)
         ("evaluate.py", ["--nets", "cubic"], "HyperFlow-C=cubic"),
         ("evaluate.py", ["--device", "abacus"], "have cpu"),
         ("evaluate.py", ["--role", "cdfsl"], "download_data.py"),
-        ("evaluate.py", ["--backbone", "vit_small_patch16_224.dino"], "no weights of"),
         ("collect_trajectories.py", ["--steps", "fifty"], "20x10"),
         ("compare_teachers.py", ["--scale", "smoke", "--grid", "20by10"], "20x10"),
         ("compare_solvers.py", ["--scale", "smoke", "--grid", "C 20"], "C euler 40"),
@@ -330,10 +328,29 @@ def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path)
         ("build_book.py", ["--out", "notebooks"], "is no book"),
     ],
 )
-def test_an_error_is_one_line_with_what_to_do(script, arguments, names, tmp_path):
+def test_an_error_is_one_line_with_what_to_do(
+    name, arguments, words, tmp_path, monkeypatch
+):
     out = () if "--out" in arguments else ("--out", tmp_path / "x")
-    said = run(script, *arguments, *out)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", list(map(str, [name, *arguments, *out])))
+    with pytest.raises(SystemExit) as raised:
+        script.run(importlib.import_module(name.removesuffix(".py")).main)
+    line = raised.value.code
+    assert line.startswith("error: ") and words in line and "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("collect_trajectories.py", ["--out", "s3://nobody"], "folder you may write to"),
+        ("evaluate.py", ["--backbone", "vit_small_patch16_224.dino"], "no weights of"),
+    ],
+)  # what must be known before anything is imported: that there is no network
+def test_the_line_is_the_last_of_a_process_that_fails(name, arguments, words, tmp_path):
+    out = () if "--out" in arguments else ("--out", tmp_path / "x")
+    said = run(name, *arguments, *out)
     assert said.returncode == 1
     last = said.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ") and names in last
+    assert last.startswith("error: ") and words in last
     assert "Traceback" not in said.stderr
