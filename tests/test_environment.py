@@ -1,6 +1,7 @@
 """pyproject.toml, constraints.txt, environment.yml and the Makefile tell one story."""
 
 import re
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -209,3 +210,22 @@ def test_a_wrong_environment_yml_is_found(old, new, fault):
 def test_a_line_that_is_not_a_plain_pin_is_found(line):
     with pytest.raises(AssertionError, match="is not name==version"):
         pins(line)
+
+
+GROUPED = """
+import os, pathlib, time
+import pytest
+
+@pytest.mark.xdist_group("one")
+@pytest.mark.parametrize("k", range(6))
+def test_who(k):
+    time.sleep(0.1)
+    pathlib.Path(os.environ["PYTEST_XDIST_WORKER"]).touch()
+"""
+
+
+def test_tests_of_one_group_share_a_worker(tmp_path):
+    (tmp_path / "test_grouped.py").write_text(GROUPED, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert len([*tmp_path.glob("gw*")]) == 1
