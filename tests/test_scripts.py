@@ -93,6 +93,9 @@ def begun(store, *arguments):
         text=True,
         cwd=ROOT,
         encoding="utf-8",
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # nohup's is ignored
     )
     for _ in range(1_200):
         if (store / "mark" / "c").is_dir():
