@@ -27,7 +27,7 @@ from hyperlab.evaluation.audit import (
 )
 from hyperlab.evaluation.budget import BACKBONES, Plan, break_even
 from hyperlab.evaluation.cost import Count
-from hyperlab.evaluation.tables import table
+from hyperlab.evaluation.tables import Row, table
 
 import typer
 from tqdm import tqdm
@@ -35,7 +35,6 @@ from tqdm import tqdm
 import script
 import study
 
-Row = dict[str, object]
 ALL = "all"
 # How HyperFlow looks -> the row of results/contexts.json that has seen as much: its accuracy.
 ACCURACY = {WHOLE: "HyperFlow-C", SPARE: "HyperFlow-C, quarter, pushed"}

@@ -60,7 +60,7 @@ def main(
     wanted = script.numbers(seeds, "--seeds")
     parts = {"config": repr(config), "zoos": zoos, "kinds": kinds, "prior": prior}
     about = study.about("torch", **parts)
-    STUDY.require(out, parts)  # before the data sets are opened
+    study.require_all_same(STUDY.begun(out), parts)  # before the data sets are opened
     sets = open_sets(script.words(zoos), config, root=data)
     other = zoo_store.find_zoo(prior) if prior else None
     parts["checksums"] = {part.name: checksum(part) for part in sets}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hyperlab.base import ConfigError, differences, whole_file
 from hyperlab.evaluation import timing
+from hyperlab.evaluation.tables import Row
 from hyperlab.identity import checksum
 from hyperlab.weights.recipes import Splits
 from hyperlab.weights.zoo import Zoo
@@ -15,7 +16,6 @@ from hyperlab.weights.zoo import Zoo
 from tqdm import tqdm
 
 LOG = logging.getLogger(__name__)
-Row = dict[str, object]
 Parts = Mapping[str, object]
 DATA = ("networks", "data", "seed")  # parts that rows beside each other have in common
 
@@ -54,11 +54,6 @@ class Study:
             )
         return content[self.part]
 
-    def require(self, path: Path, parts: Parts) -> None:
-        """Raise ConfigError if a row of a file depends on something else than these parts."""
-        for key, row in self.begun(path).items():
-            require_same(row, parts, key, tuple(parts))
-
     def run(
         self,
         path: Path,
@@ -76,7 +71,7 @@ class Study:
         """
         rows = self.begun(path)
         for parts in asked.values() if self.joint else ():
-            self.require(path, parts)
+            require_all_same(rows, parts)
         for key, parts in tqdm(asked.items(), desc=self.part):
             if again:
                 require_same(rows[key], parts, key)
@@ -124,6 +119,12 @@ def current(row: Mapping | None, now: Parts, key: str) -> bool:
     if found := differences(row.get("made_of", {}), now):
         LOG.warning("%s is measured anew: %s", key, "; ".join(found))
     return not found
+
+
+def require_all_same(rows: Mapping[str, Row], now: Parts) -> None:
+    """Raise ConfigError if any of these rows depends on something else than these parts."""
+    for key, row in rows.items():
+        require_same(row, now, key, tuple(now))
 
 
 def require_same(row: Mapping, now: Parts, key: str, parts: Sequence[str] = DATA) -> None:

@@ -54,8 +54,8 @@ def check(scale: str) -> None:
 
 def repository() -> Path | None:
     """The folder of the course: around this package, else around the working folder, else none."""
-    folder_now = Path.cwd()
-    for folder in (Path(__file__).parents[1], folder_now, *folder_now.parents):
+    cwd = Path.cwd()
+    for folder in (Path(__file__).parents[1], cwd, *cwd.parents):
         if (folder / "results").is_dir() and (folder / "data_scripts").is_dir():
             return folder
     return None

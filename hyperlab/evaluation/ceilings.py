@@ -12,9 +12,9 @@ from ..models.cnn import Architecture
 from ..weights import encoders, graph
 from ..weights.encoders import Encoder, EncoderConfig
 from ..weights.novelty import Originals
+from .tables import Row
 
 Fit = Callable[[torch.Generator], Encoder]
-Row = dict[str, object]
 
 FEW = 16  # components of the small PCA
 CHUNK = 308  # weights of a chunk
