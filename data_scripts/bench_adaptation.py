@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.evaluation import cost
-from hyperlab.hyperflow import adapt, drift
+from hyperlab.hyperflow import adapt, jacobian_flow
 from hyperlab.models import targets
 from hyperlab.tasks import domains, episodes
 
@@ -31,7 +31,10 @@ def main(
     torch.set_num_threads(threads)
     place = script.place(device)
     target = targets.load("vit_micro").to(place)
-    methods = (adapt.bias_tuning(), adapt.HyperFlow(net=drift.load("cubic").to(place)))
+    methods = (
+        adapt.bias_tuning(),
+        adapt.LearnedFlow(net=jacobian_flow.load("cubic").to(place)),
+    )
     results = {}
     for n_shot in SHOTS[scale]:
         draw = {"n_shot": n_shot, "generator": episodes.stream(seed, "bench", n_shot)}

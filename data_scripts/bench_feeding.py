@@ -10,7 +10,7 @@ from typing import Annotated
 
 from hyperlab import executor
 from hyperlab.base import Progress, choose, silent, stream
-from hyperlab.hyperflow import drift
+from hyperlab.hyperflow import jacobian_flow
 from hyperlab.hyperflow.training import DriftConfig, fit_drift
 from hyperlab.hyperflow.trajectories import (
     Stream,
@@ -97,7 +97,7 @@ def measure(
         memory of this process so far, `peak_bytes`. The first step, in which the pool is
         filled, counts as `start_s`.
     """
-    jacobian = drift.load("cubic").jacobian
+    jacobian = jacobian_flow.load("cubic").jacobian
     watched, begun = Watched(data), time.perf_counter()
     started: list[float] = []
 

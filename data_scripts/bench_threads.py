@@ -22,13 +22,13 @@ import study
 BUSY = "while True: pass"
 STEPS = """
 from hyperlab import base, params
-from hyperlab.hyperflow import adapt, drift
+from hyperlab.hyperflow import adapt, jacobian_flow
 from hyperlab.models import targets
 from hyperlab.tasks import domains, episodes
 
 target = targets.load("vit_micro", subset=params.qkv_biases)
 task = episodes.sample(domains.load("digits"), n_way=5, n_shot=5, generator=base.stream(0))
-flow = adapt.HyperFlow(net=drift.load("cubic"), steps=40, method="euler")
+flow = adapt.LearnedFlow(net=jacobian_flow.load("cubic"), steps=40, method="euler")
 for _ in range(10):
     flow(target, task.support)
 """

@@ -13,9 +13,9 @@ from typing import Annotated
 from hyperlab import base, checkpoint
 from hyperlab.base import ConfigError, Progress, silent, stream
 from hyperlab.evaluation import claims, experiments
-from hyperlab.hyperflow import adapt, collect, drift, jacobian
-from hyperlab.hyperflow.drift import DriftNetwork
+from hyperlab.hyperflow import adapt, collect, jacobian, jacobian_flow
 from hyperlab.hyperflow.jacobian import Examples, JacobianConfig, fit_jacobian
+from hyperlab.hyperflow.jacobian_flow import JacobianFlow
 from hyperlab.hyperflow.training import DriftConfig, fit_drift
 from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.identity import checksum
@@ -92,7 +92,7 @@ def network(
     *,
     seed: int = 0,
     progress: Progress = silent,
-) -> DriftNetwork:
+) -> JacobianFlow:
     """The drift network of a part.
 
     Args:
@@ -106,8 +106,8 @@ def network(
 
 
 def kept(
-    path: Path, make: Callable[[], DriftNetwork], made_of: Sequence[object]
-) -> DriftNetwork:
+    path: Path, make: Callable[[], JacobianFlow], made_of: Sequence[object]
+) -> JacobianFlow:
     """The network at `path`, made and saved first where there is none that was made of just this.
 
     Args:
@@ -115,8 +115,8 @@ def kept(
     """
     mark = checksum(*made_of)
     if not path.exists() or checkpoint.about(path).get("made_of") != mark:
-        drift.save(make().cpu(), path, {"part": path.stem, "made_of": mark})
-    return drift.load(path)
+        jacobian_flow.save(make().cpu(), path, {"part": path.stem, "made_of": mark})
+    return jacobian_flow.load(path)
 
 
 def main(
@@ -151,7 +151,7 @@ def main(
         settings = {"seed": seed, "progress": tqdm}
         make = partial(network, recorded, looks, rows, config, **settings)
         net = kept(path, make, (recorded.of(rows), config, seed))
-        flows.append(adapt.HyperFlow(net=net, name=name))
+        flows.append(adapt.LearnedFlow(net=net, name=name))
     chosen = {"n_tasks": n, "seed": seed, "only": script.words(only)}
     tasks = experiments.EvalConfig(**chosen)
     where = {"folder": folder, "root": data, "progress": tqdm}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from hyperlab.base import ConfigError, choose
 from hyperlab.evaluation import claims, experiments
-from hyperlab.hyperflow import adapt, drift
+from hyperlab.hyperflow import adapt, jacobian_flow
 from hyperlab.models import targets
 from hyperlab.tasks import protocols
 
@@ -40,8 +40,11 @@ def main(
 
 def methods() -> list[adapt.Method]:
     """All, half or a quarter of the images, and three ways to the class means."""
-    net, none = drift.load("cubic"), adapt.NoAdaptation()
-    flow, pushed = adapt.HyperFlow(net=net, name=WHOLE), adapt.HyperFlow(net=net, push=True)
+    net, none = jacobian_flow.load("cubic"), adapt.NoAdaptation()
+    flow, pushed = (
+        adapt.LearnedFlow(net=net, name=WHOLE),
+        adapt.LearnedFlow(net=net, push=True),
+    )
     rows = [none, flow, replace(pushed, name=f"{WHOLE}, pushed")]
     for share, name in ((0.5, "half"), (0.25, "quarter")):
         seen = fewer(flow, share, f"{WHOLE}, {name}, means of seen")

@@ -12,7 +12,7 @@ from typing import Annotated
 from hyperlab.base import ConfigError, Progress, silent
 from hyperlab.evaluation import claims, experiments
 from hyperlab.evaluation.experiments import EvalConfig, chosen, trials
-from hyperlab.hyperflow import adapt, drift
+from hyperlab.hyperflow import adapt, jacobian_flow
 from hyperlab.hyperflow.adapt import Method
 from hyperlab.models import targets
 from hyperlab.models.targets import Target
@@ -139,14 +139,14 @@ def main(
     config = experiments.EvalConfig(
         role=role, protocol=protocol, seed=seed, n_tasks=n, only=script.words(only)
     )
-    linear, cubic = drift.load("linear"), drift.load("cubic")
+    linear, cubic = jacobian_flow.load("linear"), jacobian_flow.load("cubic")
     euler = {"method": "euler", "steps": 1}
     candidates = [
         adapt.NoAdaptation(),
-        adapt.HyperFlow(net=linear, name="HyperFlow-L", **euler),
-        adapt.HyperFlow(net=cubic, name="HyperFlow-C to t = 0.5", length=0.5, steps=5),
-        adapt.HyperFlow(net=cubic, name="HyperFlow-C"),
-        adapt.HyperFlow(net=cubic, name="HyperFlow-C to t = 2", length=2.0, steps=20),
+        adapt.LearnedFlow(net=linear, name="HyperFlow-L", **euler),
+        adapt.LearnedFlow(net=cubic, name="HyperFlow-C to t = 0.5", length=0.5, steps=5),
+        adapt.LearnedFlow(net=cubic, name="HyperFlow-C"),
+        adapt.LearnedFlow(net=cubic, name="HyperFlow-C to t = 2", length=2.0, steps=20),
     ]
     target = targets.load("vit_micro")
     table, picked = pick(target, candidates, config, root=data, progress=tqdm)

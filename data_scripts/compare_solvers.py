@@ -7,7 +7,7 @@ from typing import Annotated
 
 from hyperlab.base import ConfigError
 from hyperlab.evaluation import claims, experiments
-from hyperlab.hyperflow import adapt, drift
+from hyperlab.hyperflow import adapt, jacobian_flow
 from hyperlab.models import targets
 
 import typer
@@ -21,7 +21,7 @@ GRID = (
     "C chebyshev 10 x 0.75,C chebyshev 15 x 1.5,C chebyshev 20 x 2,L euler 1,L euler 10,L euler 40,"
     "L euler 10 x 2"
 )
-loaded = cache(drift.load)
+loaded = cache(jacobian_flow.load)
 SETTING = re.compile(r"([CL]) (\w+) (\d+)(?: x ([\d.]+))?")
 
 
@@ -52,7 +52,7 @@ def flow(setting: str) -> adapt.Method:
         )
     name, method, steps, length = found.groups()
     net, options = loaded(NETS[name]), {"steps": int(steps), "method": method}
-    return adapt.HyperFlow(net=net, name=setting, length=float(length or 1), **options)
+    return adapt.LearnedFlow(net=net, name=setting, length=float(length or 1), **options)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from hyperlab import params
 from hyperlab.base import ConfigError, stream
 from hyperlab.evaluation import claims, experiments
 from hyperlab.evaluation.methods import GRADIENT, TEACHER
-from hyperlab.hyperflow import adapt, drift
-from hyperlab.hyperflow.adapt import FineTuning, HyperFlow, Method
-from hyperlab.hyperflow.drift import DriftNetwork, Shape
+from hyperlab.hyperflow import adapt, jacobian_flow
+from hyperlab.hyperflow.adapt import FineTuning, LearnedFlow, Method
+from hyperlab.hyperflow.jacobian_flow import JacobianFlow, Shape
 from hyperlab.models import targets
 from hyperlab.models.targets import Target
 
@@ -83,26 +83,28 @@ def random_mask(n_params: int, share: float, *, seed: int = 0) -> Bool[Tensor, "
     return keep
 
 
-def masked(net: DriftNetwork, keep: Bool[Tensor, " params"]) -> DriftNetwork:
+def masked(net: JacobianFlow, keep: Bool[Tensor, " params"]) -> JacobianFlow:
     """The same drift network with the other numbers held still."""
     net = copy.deepcopy(net)
     net.scale.mul_(keep.to(net.scale))
     return net
 
 
-def methods(target: Target, net: DriftNetwork) -> list[Method]:
+def methods(target: Target, net: JacobianFlow) -> list[Method]:
     """Tuning and flow for every part of the qkv biases; tuning for what is larger or other."""
     biases, lora = GRADIENT[TEACHER], GRADIENT["LoRA"]
     parts = predicates(len(target.model.blocks))
     compared: list[Method] = []
     for name, match in parts.items():
-        flow = HyperFlow(net=masked(net, mask(target, match)), name=f"HyperFlow-C: {name}")
+        flow = LearnedFlow(
+            net=masked(net, mask(target, match)), name=f"HyperFlow-C: {name}"
+        )
         tuned = replace(biases, name=f"tuning: {name}", match=match)
         compared += [flow, tuned]
     for share in (0.25, 0.5):
         keep = random_mask(target.subset.n_params, share)
         name = f"HyperFlow-C: {share:.0%} of the numbers"
-        compared.append(HyperFlow(net=masked(net, keep), name=name))
+        compared.append(LearnedFlow(net=masked(net, keep), name=name))
     ranks = [replace(lora, name=f"tuning: LoRA, rank {r}", rank=r) for r in (1, 2, 4)]
     others = ("norms", "all biases", "full fine-tuning")
     return [
@@ -123,7 +125,7 @@ def network_size(shape: Shape, n_params: int) -> int:
     """Numbers in a drift network like this one for a subset of another size."""
     wanted = replace(shape, n_params=-(-n_params // shape.token_size) * shape.token_size)
     with torch.device("meta"):
-        return sum(p.numel() for p in DriftNetwork(wanted).parameters())
+        return sum(p.numel() for p in JacobianFlow(wanted).parameters())
 
 
 def main(
@@ -143,7 +145,7 @@ def main(
     n = script.n_tasks(n_tasks, scale, 20)
     where = {"only": script.words(only), "share": script.share(share), "seed": seed}
     config = experiments.EvalConfig(protocol=protocol, n_tasks=n, **where)
-    target, net = targets.load("vit_micro"), drift.load("cubic")
+    target, net = targets.load("vit_micro"), jacobian_flow.load("cubic")
     moving = methods(target, net)
     compared = [adapt.NoAdaptation(), *moving]
     if config.share[1] > 1:

@@ -15,7 +15,7 @@ from hyperlab.apps.query_picture import RIGHT, WRONG
 from hyperlab.apps.stepper import Stepper
 from hyperlab.base import ConfigError, choose, whole_file
 from hyperlab.evaluation import timing
-from hyperlab.hyperflow import drift
+from hyperlab.hyperflow import jacobian_flow
 from hyperlab.models import targets
 from hyperlab.views import figures, images
 
@@ -215,7 +215,7 @@ def main(
     """Task 0 of drawn circuits, which nothing was fitted to. CPU, one core: half a minute."""
     n_steps = choose({"smoke": 4, "laptop": 40, "paper": 40}, scale)
     target = targets.load("vit_micro", subset=params.qkv_biases)
-    domains, nets = {"circuits": unseen()["circuits"]}, {"C": drift.load("cubic")}
+    domains, nets = {"circuits": unseen()["circuits"]}, {"C": jacobian_flow.load("cubic")}
     state = Stepper(Bench(target=target, nets=nets, domains=domains, seed=seed))
     shown = Film(state.task, walk(state, "euler", n_steps))
     pictures = draw([shown.figure(k) for k in range(n_steps + 1)])

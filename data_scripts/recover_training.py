@@ -8,8 +8,8 @@ from typing import Annotated
 from hyperlab.base import Progress, silent
 from hyperlab.evaluation import methods, timing
 from hyperlab.hyperflow import collect
-from hyperlab.hyperflow.adapt import HyperFlow
-from hyperlab.hyperflow.drift import DriftNetwork
+from hyperlab.hyperflow.adapt import LearnedFlow
+from hyperlab.hyperflow.jacobian_flow import JacobianFlow
 from hyperlab.models import targets
 from hyperlab.models.targets import Target
 from hyperlab.tasks.episodes import LabelledImages
@@ -28,7 +28,7 @@ import study
 def recover(
     target: Target,
     tasks: Iterable[tuple[LabelledImages, Float[Tensor, " knots params"]]],
-    nets: Mapping[str, DriftNetwork],
+    nets: Mapping[str, JacobianFlow],
     *,
     n_tasks: int,
     progress: Progress = silent,
@@ -46,7 +46,7 @@ def recover(
         start, end = path[0], path[-1]
         first, last = (target.support_loss(theta, support) for theta in (start, end))
         for name, net in nets.items():
-            theta = HyperFlow(net=net)(target, support)
+            theta = LearnedFlow(net=net)(target, support)
             fall = first - target.support_loss(theta, support)
             found = {"task": number, "method": name, "recovered": fall / (first - last)}
             rows.append(found | nearness(theta - start, end - start))

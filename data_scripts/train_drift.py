@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab import base, checkpoint
-from hyperlab.hyperflow import drift, jacobian, training, trajectories
+from hyperlab.hyperflow import jacobian, jacobian_flow, training, trajectories
 
 import typer
 from tqdm import tqdm
@@ -37,7 +37,7 @@ def main(
     recorded = trajectories.TrajectoryStore.open(store)
     learned, about_jacobian = jacobian.load(jacobian_file), checkpoint.about(jacobian_file)
     shared = "" if out else "jacobian.safetensors"
-    out = out or base.PRETRAINED / f"drift_{path}.safetensors"
+    out = out or base.PRETRAINED / f"jacobian_flow_{path}.safetensors"
     if shared:  # before the training: another Jacobian may be there
         jacobian.share(learned, out.with_name(shared), about_jacobian)
     if recorded.n_bytes > memory * 2**30:
@@ -52,7 +52,7 @@ def main(
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config, "tasks": len(data)}
     about |= {"domains": list(data.sample.domains), "jacobian": about_jacobian}
-    drift.save(net.cpu(), out, {k: str(v) for k, v in about.items()}, shared=shared)
+    jacobian_flow.save(net.cpu(), out, {k: str(v) for k, v in about.items()}, shared=shared)
     print(f"wrote {out} ({len(data)} trajectories, {seconds:.0f} s)")
 
 

@@ -16,10 +16,10 @@ WHAT = {
     "vit_micro": "The course's frozen backbone: a timm vision transformer of 17 tokens for 32 px "
     "images, pre-trained with labels on photographs and their procedural cousins, then on "
     "rehearsals: one gradient step of the qkv biases on half of a group of images, differentiated.",
-    "drift_linear": "HyperFlow-L: a learned Jacobian and a drift network on it, fitted to the "
-    "straight line of each trajectory.",
-    "drift_cubic": "HyperFlow-C: a learned Jacobian and a drift network on it, fitted to the "
-    "cubic spline of each trajectory.",
+    "jacobian_flow_linear": "Jacobian flow L: a learned Jacobian with pace and correction, which "
+    "were fitted to the straight line of each trajectory.",
+    "jacobian_flow_cubic": "Jacobian flow C: a learned Jacobian with pace and correction, which "
+    "were fitted to the cubic spline of each trajectory.",
     "jacobian": "The learned Jacobian of both drift networks: how an image's feature answers to "
     "the qkv biases, guessed from one frozen forward pass.",
     "context": "A set encoder of CAML's kind on features of `vit_micro`, for ten classes at most: "

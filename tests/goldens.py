@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from hyperlab.base import PRETRAINED, stream
 from hyperlab.executor import one_thread
-from hyperlab.hyperflow import adapt, collect, drift, jacobian, training
+from hyperlab.hyperflow import adapt, collect, jacobian, jacobian_flow, training
 from hyperlab.models import cnn, targets
 from hyperlab.tasks import augment, roles, styles
 from hyperlab.tasks.drawn import synthetic
@@ -65,7 +65,7 @@ def fitted_drift() -> Found:
         short = replace(training.DriftConfig.at("smoke"), steps=20, path=path)
         net, _ = training.fit_drift(data, short, learned, generator=stream(0, path))
         yield f"drift: {path}", net
-        yield f"adaptation: {path}", adapt.HyperFlow(net=net, steps=3)(target, support())
+        yield f"adaptation: {path}", adapt.LearnedFlow(net=net, steps=3)(target, support())
     yield "adaptation: tuning", adapt.bias_tuning(steps=3)(target, support())
 
 
@@ -103,8 +103,8 @@ def fitted_networks() -> Found:
 
 def shipped() -> Found:
     """The networks that come with the package, as they are loaded."""
-    for name in drift.SHIPPED:
-        yield f"shipped: drift_{name}", drift.load(name)
+    for name in jacobian_flow.SHIPPED:
+        yield f"shipped: jacobian_flow_{name}", jacobian_flow.load(name)
     yield "shipped: jacobian", jacobian.load(PRETRAINED / "jacobian.safetensors")
     yield "shipped: vit_micro", targets.load().model
     yield "shipped: context", context.load(PRETRAINED / "context.safetensors")

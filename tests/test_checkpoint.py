@@ -13,7 +13,7 @@ from torch import nn
 
 from hyperlab import checkpoint
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
-from hyperlab.hyperflow import drift, jacobian
+from hyperlab.hyperflow import jacobian, jacobian_flow
 from hyperlab.models import backbones, cnn, own, targets
 from hyperlab.nn import lent
 from hyperlab.weights import context, zoo_store
@@ -62,8 +62,8 @@ def population(network, w):
 CASES = {
     "drift network": Case(
         lambda: seeded(lambda: tiny_net(TARGET, seed=0)),
-        lambda net, path: drift.save(net, path, ABOUT),
-        drift.load,
+        lambda net, path: jacobian_flow.save(net, path, ABOUT),
+        jacobian_flow.load,
         r"shipped are \['linear', 'cubic'\], or run: python data_scripts/train_drift\.py",
         half=True,
     ),

@@ -13,7 +13,7 @@ import typer
 from hyperlab import checkpoint
 from hyperlab.base import DataMissingError, expanded, whole_file
 from hyperlab.evaluation import claims
-from hyperlab.hyperflow import drift, jacobian
+from hyperlab.hyperflow import jacobian, jacobian_flow
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.models import targets
 from hyperlab.store import whole_address
@@ -50,7 +50,7 @@ def test_stores_and_files_below_the_home_folder_lie_there(home):
 @pytest.mark.parametrize(
     "look",
     [
-        drift.load,
+        jacobian_flow.load,
         zoo_store.find_zoo,
         own.read,
         claims.read,

@@ -9,8 +9,8 @@ from torch import nn
 from hyperlab import params
 from hyperlab.base import stream
 from hyperlab.hyperflow.context import encode, pad
-from hyperlab.hyperflow.drift import DriftNetwork, Shape
 from hyperlab.hyperflow.jacobian import LearnedJacobian
+from hyperlab.hyperflow.jacobian_flow import JacobianFlow, Shape
 from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.models import belonging, targets
 from hyperlab.models.targets import Target
@@ -69,7 +69,7 @@ def tiny_net(target, *, seed=None):
         n_heads=2,
         jacobian_width=16,
     )
-    net = DriftNetwork(shape).eval()
+    net = JacobianFlow(shape).eval()
     net.jacobian.load_state_dict(tiny_jacobian(target).state_dict())
     net.theta0.copy_(target.theta0)
     if seed is not None:

@@ -16,9 +16,9 @@ import torch
 
 from .. import checkpoint, params
 from ..base import PRETRAINED, T, choose, stream
-from ..hyperflow.adapt import FewerImages, FineTuning, HyperFlow, Method, classifier
+from ..hyperflow.adapt import FewerImages, FineTuning, LearnedFlow, Method, classifier
 from ..hyperflow.context import assemble
-from ..hyperflow.drift import DriftNetwork
+from ..hyperflow.jacobian_flow import JacobianFlow
 from ..hyperflow.teacher import TeacherConfig
 from ..models import targets
 from ..models.targets import Target, prototypes
@@ -41,7 +41,7 @@ RECORDING_MIN = 14.0  # 704 tasks, two processes: results/README.md; no card has
 CARDS = {
     "pre-training the backbone": "vit_micro",
     "learned Jacobian": "jacobian",
-    "drift network": "drift_cubic",
+    "drift network": "jacobian_flow_cubic",
 }
 
 
@@ -83,8 +83,8 @@ class Job:
                 rank=4 if what == "lora" else 0,
             )
         look = choose(LOOKS, self.method)
-        net = DriftNetwork(drift_shape(BACKBONES[self.backbone])).eval().to(self.device)
-        flow = HyperFlow(net=net, chunk=look["chunk"], push=look["push"])
+        net = JacobianFlow(drift_shape(BACKBONES[self.backbone])).eval().to(self.device)
+        flow = LearnedFlow(net=net, chunk=look["chunk"], push=look["push"])
         most = look["max_images"] or self.n_images  # all of them
         return FewerImages(method=flow, name=self.method, max_images=most)
 
@@ -115,7 +115,7 @@ def steps_of(job: Job, target: Target, support: LabelledImages, to: str = "meta"
     return replace(two, flops=STEPS * (two.flops - one.flops))
 
 
-def parts(flow: HyperFlow, target: Target, support: LabelledImages) -> dict[str, Count]:
+def parts(flow: LearnedFlow, target: Target, support: LabelledImages) -> dict[str, Count]:
     """HyperFlow's parts: one look at the support set, the drift, and the class means at the end.
 
     The backbone may lie on the device "meta"; the drift runs on features made up.

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from ..base import choose
-from ..hyperflow.drift import Shape
+from ..hyperflow.jacobian_flow import Shape
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from .. import params
 from ..base import ConfigError, choose
-from ..hyperflow import controls, drift
-from ..hyperflow.adapt import FineTuning, HyperFlow, Method, NoAdaptation
-from ..hyperflow.drift import DriftNetwork
+from ..hyperflow import controls, jacobian_flow
+from ..hyperflow.adapt import FineTuning, LearnedFlow, Method, NoAdaptation
+from ..hyperflow.jacobian_flow import JacobianFlow
 from ..hyperflow.teacher import TeacherConfig
 from ..hyperflow.trajectories import Trajectories
 from ..tasks import protocols
@@ -82,7 +82,7 @@ class Learned:
         length: factor on the drift, chosen on validation domains.
     """
 
-    nets: Mapping[str, DriftNetwork] = field(default_factory=dict)
+    nets: Mapping[str, JacobianFlow] = field(default_factory=dict)
     data: Trajectories | None = None
     own: Mapping[str, Tensor] = field(default_factory=dict)
     own_of: str = ""
@@ -91,7 +91,7 @@ class Learned:
     def methods(self) -> dict[str, Method]:
         """Every method that can be made of what is here, by name."""
         flows = {
-            name: HyperFlow(net=net, name=name, length=self.length)
+            name: LearnedFlow(net=net, name=name, length=self.length)
             for name, net in self.nets.items()
         }
         all_methods: list[Method] = list(flows.values())
@@ -106,7 +106,10 @@ class Learned:
             last = list(flows.values())[-1]
             size = last.net.shape.token_size
             if last.net.out.any():  # else without a correction, and alone already
-                name, alone = f"{last.name} guess alone", drift.guess_alone(last.net)
+                name, alone = (
+                    f"{last.name} guess alone",
+                    jacobian_flow.guess_alone(last.net),
+                )
                 all_methods.append(replace(last, net=alone, name=name))
             all_methods += [
                 controls.WrongSupport(method=last),
@@ -165,7 +168,7 @@ def n_tasks(protocol: str) -> int:
 
 def networks(
     pairs: Sequence[str], device: torch.device | str = "cpu"
-) -> dict[str, DriftNetwork]:
+) -> dict[str, JacobianFlow]:
     """("HyperFlow-C=cubic", ...) -> name -> network: a shipped one or a file.
 
     Raises:
@@ -177,4 +180,4 @@ def networks(
     names = [BASELINE, *GRADIENT, *CONTROLS, *(name for name, _ in named_files)]
     if taken := [name for name, _ in named_files if names.count(name) > 1]:
         raise ConfigError(f"networks need names of their own, {taken} are taken")
-    return {name: drift.load(file).to(device) for name, file in named_files}
+    return {name: jacobian_flow.load(file).to(device) for name, file in named_files}

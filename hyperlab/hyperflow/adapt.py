@@ -26,7 +26,7 @@ from ..executor import one_thread
 from ..models.targets import Target, prototypes
 from ..tasks.episodes import LabelledImages
 from .context import Context, encode
-from .drift import DriftNetwork
+from .jacobian_flow import JacobianFlow
 from .teacher import Supports, TeacherConfig, fine_tune
 
 SMALL = 25  # support images whose solver steps one thread takes as fast as two
@@ -127,7 +127,7 @@ def bias_tuning(**config: float | int | str) -> FineTuning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HyperFlow:
+class LearnedFlow:
     """theta(1) of d theta/dt = length * h(theta, t | S): no autograd, no backbone passes per step.
 
     Args:
@@ -143,7 +143,7 @@ class HyperFlow:
     Source: HyperFlow, arXiv:2504.15323, section 3.3 (there: Euler's method, step size alpha).
     """
 
-    net: DriftNetwork
+    net: JacobianFlow
     steps: int = 10
     method: str = "chebyshev"
     length: float = 1.0

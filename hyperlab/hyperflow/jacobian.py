@@ -225,7 +225,7 @@ def save(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> No
 
 
 def share(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> None:
-    """A half-precision file for all drift networks in its folder, see `drift.save`."""
+    """A half-precision file for all drift networks in its folder, see `jacobian_flow.save`."""
     if not expanded(Path(path)).exists():
         checkpoint.save(path, KIND, checkpoint.halved(net), {"target": net.target}, about)
     elif digest(load(path)) != digest(net):

@@ -17,8 +17,8 @@ from ..base import Progress, choose, silent
 from ..models import belonging
 from ..nn import Descent, History, fit, lent
 from .context import Context
-from .drift import DriftNetwork, Shape
 from .jacobian import LearnedJacobian
+from .jacobian_flow import JacobianFlow, Shape
 from .trajectories import Stream, Trajectories
 
 EMA = 0.995  # decay of the averaged network
@@ -55,7 +55,7 @@ def fit_drift(
     generator: torch.Generator,
     progress: Progress = silent,
     validate: Callable[[nn.Module], float] | None = None,
-) -> tuple[DriftNetwork, History]:
+) -> tuple[JacobianFlow, History]:
     """Minimise E |h(theta_t, t | S) - v_t|^2 in units of each parameter's displacement.
 
     Recorded points can give velocities away: for the linear path theta_t does for every t > 0, for
@@ -87,7 +87,7 @@ def fit_drift(
 
 
 def drift_loss(
-    net: DriftNetwork,
+    net: JacobianFlow,
     theta: Float[Tensor, " batch params"],
     t: Float[Tensor, " batch"],
     v: Float[Tensor, " batch params"],
@@ -125,7 +125,7 @@ def draw(
 
 def build(
     data: Trajectories, config: DriftConfig, jacobian: LearnedJacobian
-) -> DriftNetwork:
+) -> JacobianFlow:
     """An untrained network in the units of `data`, with `jacobian` in it."""
     what = "trajectories and learned Jacobian do not belong together"
     belonging.require_same(data.target, jacobian.target, what)
@@ -140,7 +140,7 @@ def build(
         jacobian_width=jacobian.near.out_features,
         feedback=config.path != "linear",
     )
-    net = DriftNetwork(shape).to(data.thetas.device)
+    net = JacobianFlow(shape).to(data.thetas.device)
     net.jacobian.load_state_dict(jacobian.state_dict())
     net.target = net.jacobian.target = data.target
     net.theta0.copy_(data.thetas[0, 0])
@@ -153,7 +153,7 @@ def build(
 
 
 @torch.no_grad()
-def pace(net: DriftNetwork, data: Trajectories, path: str) -> Float[Tensor, ""]:
+def pace(net: JacobianFlow, data: Trajectories, path: str) -> Float[Tensor, ""]:
     """The least-squares factor from guessed gradients at theta0 to what was recorded there.
 
     For the straight path that is the whole displacement; for the others the first step, whose

@@ -34,7 +34,7 @@ def test_steps_follow_the_same_path_as_the_method_of_adaptation(state):
         state.method, state.steps = method, 3
         for _ in range(3):
             state.step()
-        hyperflow = adapt.HyperFlow(net=state.bench.nets["C"], steps=3, method=method)
+        hyperflow = adapt.LearnedFlow(net=state.bench.nets["C"], steps=3, method=method)
         path = hyperflow.path(TARGET, state.task.episode.support)
         torch.testing.assert_close(torch.stack([r.theta for r in state.readings]), path)
         assert [r.t for r in state.readings] == pytest.approx([0, 1 / 3, 2 / 3, 1])
@@ -44,7 +44,7 @@ def test_the_length_factor_multiplies_the_drift(state):
     state.steps, state.length = 1, 2.0
     state.step()
     once = {"steps": 1, "method": "euler", "length": 2.0}
-    hyperflow = adapt.HyperFlow(net=state.bench.nets["C"], **once)
+    hyperflow = adapt.LearnedFlow(net=state.bench.nets["C"], **once)
     path = hyperflow.path(TARGET, state.task.episode.support)
     torch.testing.assert_close(state.readings[-1].theta, path[-1])
 

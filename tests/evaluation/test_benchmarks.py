@@ -8,7 +8,7 @@ import torch
 from hyperlab.base import stream
 from hyperlab.evaluation import claims, experiments
 from hyperlab.hyperflow import collect, jacobian, training
-from hyperlab.hyperflow.adapt import HyperFlow, NoAdaptation
+from hyperlab.hyperflow.adapt import LearnedFlow, NoAdaptation
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.models import targets
 from hyperlab.params import ParamSubset, qkv_biases
@@ -60,7 +60,7 @@ def test_from_official_records_to_a_table_of_unseen_classes(root, target, tmp_pa
     tasks = experiments.EvalConfig(
         role="meta_dataset_test", protocol="Meta-Dataset", n_tasks=2
     )
-    compared = [NoAdaptation(), HyperFlow(net=net, steps=1)]
+    compared = [NoAdaptation(), LearnedFlow(net=net, steps=1)]
     table = experiments.evaluate(target, compared, tasks, root=root)
     assert len(table) == 3 * 2 * 2
     claims.write(table, tmp_path / "table", claims.about(tasks))

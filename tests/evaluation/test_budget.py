@@ -11,7 +11,7 @@ from hyperlab.evaluation import budget, cost
 from hyperlab.evaluation.audit import MODELS
 from hyperlab.hyperflow import adapt
 from hyperlab.hyperflow.context import assemble
-from hyperlab.hyperflow.drift import DriftNetwork
+from hyperlab.hyperflow.jacobian_flow import JacobianFlow
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.models import targets
 from hyperlab.tasks.episodes import LabelledImages
@@ -54,13 +54,13 @@ def test_a_gradient_step_is_within_a_thousandth(backbone, what):
 def test_the_drift_is_within_a_hundredth_and_the_push_exact(backbone, n_images):
     vit = budget.BACKBONES[backbone]
     shape, sizes = budget.drift_shape(vit), {"n_images": n_images, "n_way": 20}
-    net, labels = DriftNetwork(shape).eval(), torch.arange(20).repeat(n_images // 20)
+    net, labels = JacobianFlow(shape).eval(), torch.arange(20).repeat(n_images // 20)
     context = assemble(
         torch.rand(n_images, vit.depth, 2, vit.width),
         torch.rand(n_images, vit.width),
         labels,
     )
-    flow = adapt.HyperFlow(net=net)
+    flow = adapt.LearnedFlow(net=net)
     drift = cost.count(lambda: flow.follow(net.theta0, context), net).flops
     assert drift == pytest.approx(budget.drift_flops(shape, **sizes), rel=0.01)
     push = lambda: targets.prototypes(net.features(context, net.theta0), labels, 20)

@@ -143,7 +143,7 @@ def test_a_control_differs_from_every_method_and_every_other_control(ends, name)
 
 
 def unmoved():
-    return adapt.HyperFlow(net=tiny_net(TARGET))
+    return adapt.LearnedFlow(net=tiny_net(TARGET))
 
 
 DEGENERATE = {

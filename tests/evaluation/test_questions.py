@@ -93,7 +93,7 @@ def test_a_masked_flow_leaves_the_other_numbers_alone():
         tiny_net(TARGET, seed=1),
         compare_subsets.random_mask(TARGET.subset.n_params, 0.5),
     )
-    flow = adapt.HyperFlow(net=compare_subsets.masked(net, keep), steps=1, method="euler")
+    flow = adapt.LearnedFlow(net=compare_subsets.masked(net, keep), steps=1, method="euler")
     moved = flow(TARGET, support()) - TARGET.theta0
     assert not moved[~keep].any() and moved[keep].any()
     assert (net.scale > 0).sum() > (flow.net.scale > 0).sum()

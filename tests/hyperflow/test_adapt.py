@@ -24,7 +24,7 @@ def tuning(name, match, **options):
     return adapt.FineTuning(name=name, match=match, config=QUICK, **options)
 
 
-FLOW = adapt.HyperFlow(net=tiny_net(TARGET, seed=0), steps=2)
+FLOW = adapt.LearnedFlow(net=tiny_net(TARGET, seed=0), steps=2)
 METHODS = [
     adapt.NoAdaptation(),
     adapt.bias_tuning(steps=2),
@@ -82,7 +82,7 @@ def test_threads_that_share_a_backbone_neither_disturb_each_other_nor_change_it(
 
 
 def test_no_adaptation_and_an_untrained_network_stay_at_theta0():
-    untrained = adapt.HyperFlow(net=tiny_net(TARGET), steps=3, method="rk4")
+    untrained = adapt.LearnedFlow(net=tiny_net(TARGET), steps=3, method="rk4")
     for method in (adapt.NoAdaptation(), untrained):
         assert torch.equal(method(TARGET, support()), TARGET.theta0)
 
@@ -101,7 +101,7 @@ def test_gradient_methods_move_and_lower_the_loss_on_plain_support():
 
 def test_hyperflow_is_the_solver_on_the_bound_network():
     task, net = support(), tiny_net(TARGET, seed=1)
-    method = adapt.HyperFlow(net=net, steps=4, method="heun")
+    method = adapt.LearnedFlow(net=net, steps=4, method="heun")
     path = method.path(TARGET, task)
     drift = net.given(encode(TARGET, task))
     by_hand = solvers.solve(drift, TARGET.theta0, steps=4, method="heun")
@@ -114,14 +114,14 @@ def test_hyperflow_is_the_solver_on_the_bound_network():
 def test_the_length_factor_multiplies_the_first_euler_step(length):
     task, net = support(), tiny_net(TARGET, seed=1)
     euler = {"net": net, "steps": 1, "method": "euler"}
-    one = adapt.HyperFlow(**euler)(TARGET, task) - TARGET.theta0
-    scaled = adapt.HyperFlow(**euler, length=length)(TARGET, task) - TARGET.theta0
+    one = adapt.LearnedFlow(**euler)(TARGET, task) - TARGET.theta0
+    scaled = adapt.LearnedFlow(**euler, length=length)(TARGET, task) - TARGET.theta0
     torch.testing.assert_close(scaled, length * one, rtol=1e-4, atol=1e-6)
 
 
 def test_hyperflow_needs_no_gradient():
     with torch.no_grad():
-        theta = adapt.HyperFlow(net=tiny_net(TARGET, seed=1), steps=1)(TARGET, support())
+        theta = adapt.LearnedFlow(net=tiny_net(TARGET, seed=1), steps=1)(TARGET, support())
     assert not theta.requires_grad
 
 
@@ -180,8 +180,8 @@ def test_pushed_class_means_are_the_recomputed_ones_where_features_are_linear(mo
     push = lambda _, delta: target.answer(delta.flatten())
     monkeypatch.setattr(net.jacobian, "push", push)
     options = {"net": net, "steps": 1, "method": "euler"}
-    pushed = adapt.HyperFlow(**options, push=True).classifier(target, support())
-    again = adapt.HyperFlow(**options).classifier(target, support())
+    pushed = adapt.LearnedFlow(**options, push=True).classifier(target, support())
+    again = adapt.LearnedFlow(**options).classifier(target, support())
     assert not torch.equal(again.theta, target.theta0)
     assert torch.equal(pushed.theta, again.theta)
     torch.testing.assert_close(pushed.centres, again.centres, rtol=1e-4, atol=1e-5)
@@ -217,7 +217,7 @@ def test_no_class_goes_without_an_image_and_shares_lie_between_0_and_1():
 
 OTHER = tiny_target(params.norms)
 FOREIGN = {
-    "network": adapt.HyperFlow(net=tiny_net(TARGET)),
+    "network": adapt.LearnedFlow(net=tiny_net(TARGET)),
     "displacement": controls.Displacement(delta=torch.ones(3)),
     "table of domains": controls.NearestDomain.fit(recorded(TARGET)),
 }
@@ -240,4 +240,4 @@ def test_a_theta_of_another_target_is_refused():
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": -1}, {"method": "eular"}])
 def test_solver_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ConfigError):
-        adapt.HyperFlow(net=tiny_net(TARGET), **wrong)(TARGET, support())
+        adapt.LearnedFlow(net=tiny_net(TARGET), **wrong)(TARGET, support())

@@ -10,7 +10,14 @@ from hyperlab import params
 from hyperlab.apps.bench import Bench
 from hyperlab.base import PRETRAINED, ConfigError, stream
 from hyperlab.evaluation import experiments
-from hyperlab.hyperflow import adapt, controls, diagnostics, drift, jacobian, training
+from hyperlab.hyperflow import (
+    adapt,
+    controls,
+    diagnostics,
+    jacobian,
+    jacobian_flow,
+    training,
+)
 from hyperlab.hyperflow.jacobian import JacobianConfig
 from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.models import belonging, targets
@@ -54,9 +61,9 @@ def net(target=TARGET):
 
 
 MADE = {
-    "network": adapt.HyperFlow(net=net(), steps=2),
+    "network": adapt.LearnedFlow(net=net(), steps=2),
     "its control": controls.WrongSupport(
-        method=adapt.HyperFlow(net=net()), support=support(seed=9)
+        method=adapt.LearnedFlow(net=net()), support=support(seed=9)
     ),
     "table of domains": controls.NearestDomain.fit(recorded(TARGET)),
     "displacement": controls.Displacement(
@@ -82,7 +89,7 @@ def test_what_was_made_for_another_target_names_both_and_runs_on_its_own(method,
 
 
 def test_a_network_that_does_not_know_its_target_still_knows_where_it_starts():
-    unknown = adapt.HyperFlow(net=tiny_net(TARGET, seed=0), steps=2)
+    unknown = adapt.LearnedFlow(net=tiny_net(TARGET, seed=0), steps=2)
     for foreign in (FOREIGN["other biases"], FOREIGN["other subset of the same size"]):
         with pytest.raises(ConfigError, match="192 numbers that starts elsewhere"):
             unknown(foreign, support())
@@ -115,15 +122,15 @@ def test_a_displacement_belongs_to_its_target_in_every_precision(dtype, refused)
 
 def test_the_shipped_networks_belong_to_the_shipped_backbone(tmp_path):
     micro = targets.load("vit_micro")
-    shipped = drift.load("cubic")
+    shipped = jacobian_flow.load("cubic")
     learned = jacobian.load(PRETRAINED / "jacobian.safetensors")
     for part in (shipped, shipped.jacobian, learned):
         assert part.target == belonging.described(micro)
     shipped.require(micro)
     with pytest.raises(ConfigError, match="for vit_micro-.*, .* the target is vit_micro-"):
         shipped.require(targets.load("vit_micro", pretrained=False))
-    drift.save(shipped, tmp_path / "again.safetensors", {})
-    assert drift.load(tmp_path / "again.safetensors").target == shipped.target
+    jacobian_flow.save(shipped, tmp_path / "again.safetensors", {})
+    assert jacobian_flow.load(tmp_path / "again.safetensors").target == shipped.target
 
 
 def test_a_fingerprint_changes_with_weights_subset_and_inputs():
@@ -181,7 +188,7 @@ def test_a_bench_and_a_table_refuse_before_any_work(monkeypatch):
         )
     drawn = []
     monkeypatch.setattr(experiments, "trials", lambda *a, **k: drawn.append(1) or iter(()))
-    methods = [adapt.NoAdaptation(), adapt.HyperFlow(net=net())]
+    methods = [adapt.NoAdaptation(), adapt.LearnedFlow(net=net())]
     with pytest.raises(ConfigError, match="was made for"):
         experiments.evaluate(foreign, methods, experiments.EvalConfig(n_tasks=1))
     assert not drawn

@@ -6,8 +6,8 @@ import torch
 from hyperlab.base import ConfigError, stream
 from hyperlab.hyperflow import diagnostics, training
 from hyperlab.hyperflow.context import Context
-from hyperlab.hyperflow.drift import DriftNetwork, Shape
 from hyperlab.hyperflow.jacobian import LearnedJacobian
+from hyperlab.hyperflow.jacobian_flow import JacobianFlow, Shape
 from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.hyperflow.trajectories import Trajectories
 
@@ -36,7 +36,7 @@ def data(name="a"):
     )
 
 
-class Oracle(DriftNetwork):
+class Oracle(JacobianFlow):
     """Stands for a network that knows the whole path of every task, or leaks it."""
 
     def __init__(self, rule, unit):

@@ -68,7 +68,7 @@ def test_a_folder_is_collected_learned_from_and_stepped(folder, tmp_path, make):
     state.steps, state.method = 2, "euler"
     state.step()
     state.step()
-    path = adapt.HyperFlow(net=net, steps=2, method="euler").path(
+    path = adapt.LearnedFlow(net=net, steps=2, method="euler").path(
         target, state.task.episode.support
     )
     torch.testing.assert_close(state.readings[-1].theta, path[-1])

@@ -8,7 +8,7 @@ from torch import nn
 
 from hyperlab import checkpoint, interpolants
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
-from hyperlab.hyperflow import adapt, diagnostics, drift, jacobian, training
+from hyperlab.hyperflow import adapt, diagnostics, jacobian, jacobian_flow, training
 from hyperlab.hyperflow.context import Context, encode, pad
 from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.hyperflow.trajectories import Trajectories
@@ -43,7 +43,7 @@ def moved(seed=0):
 def test_an_untrained_network_is_no_adaptation():
     net, task = tiny_net(TARGET), support()
     assert net.given(encode(TARGET, task))(T[0], moved()).abs().max() == 0
-    path = adapt.HyperFlow(net=net, steps=3).path(TARGET, task)
+    path = adapt.LearnedFlow(net=net, steps=3).path(TARGET, task)
     assert torch.equal(path, TARGET.theta0.expand(4, -1))
 
 
@@ -82,7 +82,7 @@ def test_the_guess_is_the_gradient_where_the_jacobian_is_right():
 
 
 def test_the_guess_alone_is_the_pace_times_the_guess_and_leaves_the_network_as_it_was(net):
-    alone, c, before = drift.guess_alone(net), context(), net.out.clone()
+    alone, c, before = jacobian_flow.guess_alone(net), context(), net.out.clone()
     theta = moved()
     guess = net.guess(theta[None], net.read(pad([c])))[0]
     torch.testing.assert_close(alone.given(c)(T[0], theta), net.pace * guess)
@@ -133,16 +133,19 @@ def pair(net, tmp_path):
     """A drift network's file and, beside it, that of its learned Jacobian."""
     path = tmp_path / "drift.safetensors"
     jacobian.share(net.jacobian, tmp_path / SHARED, {})
-    drift.save(net, path, {"path": "cubic"}, shared=SHARED)
+    jacobian_flow.save(net, path, {"path": "cubic"}, shared=SHARED)
     return path, tmp_path / SHARED
 
 
 def test_a_jacobian_in_a_file_of_its_own_makes_the_same_network(net, pair, tmp_path):
     alone = tmp_path / "alone.safetensors"
-    drift.save(net, alone, {"path": "cubic"})
+    jacobian_flow.save(net, alone, {"path": "cubic"})
     path, shared = pair
-    state, learned = drift.load(path).state_dict(), jacobian.load(shared).state_dict()
-    for name, p in drift.load(alone).state_dict().items():
+    state, learned = (
+        jacobian_flow.load(path).state_dict(),
+        jacobian.load(shared).state_dict(),
+    )
+    for name, p in jacobian_flow.load(alone).state_dict().items():
         assert torch.equal(p, state[name])
     for name, p in learned.items():
         assert torch.equal(p, state[f"jacobian.{name}"])
@@ -153,14 +156,14 @@ def test_a_jacobian_in_a_file_of_its_own_makes_the_same_network(net, pair, tmp_p
 def test_the_files_of_two_networks_share_a_jacobian_but_not_with_a_third(net, pair):
     _, shared = pair
     before = shared.read_bytes()
-    jacobian.share(drift.load(pair[0]).jacobian, shared, {"seed": "1"})
+    jacobian.share(jacobian_flow.load(pair[0]).jacobian, shared, {"seed": "1"})
     with pytest.raises(
         ArtifactError, match="another learned Jacobian, which the drift netw"
     ):
         jacobian.share(JACOBIAN, shared, {})
     other = tiny_net(TARGET)
     with pytest.raises(ArtifactError, match=r"than third\.safetensors was trained with"):
-        drift.save(other, shared.with_name("third.safetensors"), {}, shared=SHARED)
+        jacobian_flow.save(other, shared.with_name("third.safetensors"), {}, shared=SHARED)
     assert shared.read_bytes() == before and {*shared.parent.iterdir()} == {*pair}
 
 
@@ -170,9 +173,9 @@ def test_a_network_without_the_file_of_its_jacobian_says_which_is_missing(net, p
     with pytest.raises(
         DataMissingError, match=rf"{SHARED}, which is not there.*train_drift"
     ):
-        drift.load(path)
+        jacobian_flow.load(path)
     with pytest.raises(DataMissingError, match=rf"{SHARED}, which is not there"):
-        drift.save(net, path, {}, shared=SHARED)
+        jacobian_flow.save(net, path, {}, shared=SHARED)
 
 
 def test_the_file_of_another_or_half_a_jacobian_is_refused(pair):
@@ -180,21 +183,21 @@ def test_the_file_of_another_or_half_a_jacobian_is_refused(pair):
     jacobian.save(JACOBIAN, shared, {})
     for says in ("another learned Jacobian than", "no whole learned"):
         with pytest.raises(ArtifactError, match=f"no whole drift network.*{says}"):
-            drift.load(path)
+            jacobian_flow.load(path)
         shared.write_bytes(shared.read_bytes()[:-10])
 
 
 def test_a_name_outside_the_folder_is_refused(net, tmp_path):
     path, elsewhere = tmp_path / "a.safetensors", {"file": "../elsewhere", "digest": "0"}
     spec = {"shape": asdict(net.shape), "target": "", "jacobian": elsewhere}
-    checkpoint.save(path, drift.KIND, net, spec)
+    checkpoint.save(path, jacobian_flow.KIND, net, spec)
     with pytest.raises(ArtifactError, match="no whole drift network"):
-        drift.load(path)
+        jacobian_flow.load(path)
 
 
 def test_the_shipped_networks_have_one_jacobian():
-    linear, cubic = (drift.load(name) for name in drift.SHIPPED)
-    learned = jacobian.load(drift.PRETRAINED / SHARED).state_dict()
+    linear, cubic = (jacobian_flow.load(name) for name in jacobian_flow.SHIPPED)
+    learned = jacobian.load(jacobian_flow.PRETRAINED / SHARED).state_dict()
     for name, p in learned.items():
         assert torch.equal(linear.jacobian.state_dict()[name], p)
         assert torch.equal(cubic.jacobian.state_dict()[name], p)

@@ -1,4 +1,4 @@
-"""The drift network h(theta, t | S): where fine-tuning would move theta, from the support alone.
+"""Jacobian flow: a learned gradient of the support loss as the drift h(theta, t | S).
 
 This is not the paper's network. HyperFlow trains one network that takes theta, t and S on recorded
 paths; here a learned Jacobian, fitted to backpropagated gradients of single images, gives the
@@ -34,7 +34,7 @@ from . import jacobian
 from .context import Context, head_residual, origin
 from .jacobian import Gates, LearnedJacobian
 
-KIND = "drift network"
+KIND = "Jacobian flow"
 SHIPPED = ("linear", "cubic")  # HyperFlow-L and HyperFlow-C
 LOG_SIZE = 3.0  # about the mean logarithm of a support set's size: centres what is read
 
@@ -68,7 +68,7 @@ class Reading(NamedTuple):
     start: Float[Tensor, " batch params"]  # the guess at theta0
 
 
-class DriftNetwork(nn.Module):
+class JacobianFlow(nn.Module):
     """h(theta, t | S) for a batch of tasks; `given(context)` binds one support set.
 
     The pace of the guess and the output layer are zero at first, so an untrained network means no
@@ -209,7 +209,7 @@ class DriftNetwork(nn.Module):
         return velocity
 
 
-def guess_alone(net: DriftNetwork) -> DriftNetwork:
+def guess_alone(net: JacobianFlow) -> JacobianFlow:
     """The same network with its correction switched off: pace x the learned Jacobian's gradient."""
     alone = copy.deepcopy(net)
     nn.init.zeros_(alone.out)
@@ -217,7 +217,7 @@ def guess_alone(net: DriftNetwork) -> DriftNetwork:
 
 
 def save(
-    net: DriftNetwork, path: Path | str, about: Mapping[str, str], *, shared: str = ""
+    net: JacobianFlow, path: Path | str, about: Mapping[str, str], *, shared: str = ""
 ) -> None:
     """The network in half precision, with its shape and its target.
 
@@ -234,13 +234,13 @@ def save(
     checkpoint.save(path, KIND, state, spec, about)
 
 
-def load(name: Path | str = "cubic") -> DriftNetwork:
+def load(name: Path | str = "cubic") -> JacobianFlow:
     """A drift network from a file, or a shipped one: "linear" or "cubic"."""
-    path = PRETRAINED / f"drift_{name}.safetensors" if name in SHIPPED else name
+    path = PRETRAINED / f"jacobian_flow_{name}.safetensors" if name in SHIPPED else name
     path = expanded(Path(path))
 
-    def make(found: Checkpoint) -> DriftNetwork:
-        net = DriftNetwork(Shape(**found.spec["shape"]))
+    def make(found: Checkpoint) -> JacobianFlow:
+        net = JacobianFlow(Shape(**found.spec["shape"]))
         net.load_state_dict(found.tensors | _beside(path, found.spec))
         net.target = net.jacobian.target = found.spec["target"]
         return net.eval()
