@@ -36,9 +36,9 @@ import script
 import study
 
 ALL = "all"
-# How HyperFlow looks -> the row of results/contexts.json that has seen as much: its accuracy.
-ACCURACY = {WHOLE: "HyperFlow-C", SPARE: "HyperFlow-C, quarter, pushed"}
-# How HyperFlow looks -> its gain over no adaptation, +-.
+# How Jacobian flow looks -> the row of results/contexts.json that has seen as much: its accuracy.
+ACCURACY = {WHOLE: "Jacobian flow C", SPARE: "Jacobian flow C, quarter, pushed"}
+# How Jacobian flow looks -> its gain over no adaptation, +-.
 Gains = Mapping[str, tuple[float, float]]
 
 
@@ -69,7 +69,7 @@ def rows_of(job: Job, found: Mapping[str, Count], run: Measured | None) -> list[
 
 
 def called_flops(job: Job, flops: int) -> float:
-    """Of the call that was timed: a gradient step and the loss after it, or all of HyperFlow."""
+    """Of the call that was timed: a gradient step and the loss after it, or all of the flow."""
     if job.method not in TUNED:
         return float(flops)
     each = BACKBONES[job.backbone].features(MODELS[job.backbone][1])
@@ -142,7 +142,7 @@ def bars(table: list[Row], device: str, gains: Gains) -> list[Row]:
 def paid_off(table: list[Row]) -> list[Row]:
     """Tasks after which the offline work has paid off, by processor seconds and by FLOPs.
 
-    Of HyperFlow that looks at all images, twice: the one whose accuracy the tables are about.
+    Of Jacobian flow that looks at all images, twice: the one whose accuracy the tables are about.
     """
     offline_s = 2 * 60 * before_any_task()
     n_images = max(row["n_images"] for row in table)
@@ -274,12 +274,12 @@ HEADS = (
 NOTE = (
     "Random weights, noise for images, 50 gradient steps of two passes. FLOPs and peak (live "
     "tensors beyond the weights, attention in separate products) are counted. Seconds are those "
-    "of one processor thread. Measured is one call: all of HyperFlow, or one gradient step of "
+    "of one processor thread. Measured is one call: all of the flow, or one gradient step of "
     "fine-tuning and the loss after it. Estimated are all steps, by FLOPs, from the call of the "
-    "same method that was measured, with fewer images where this row has none. `HyperFlow` runs "
-    "the backbone over all images, twice; `HyperFlow, spare` over no more than 100, once, 32 at "
-    "a time, and moves the class means by the learned Jacobian. The part `drift` is what the "
-    "paper counts."
+    "same method that was measured, with fewer images where this row has none. `Jacobian flow` "
+    "runs the backbone over all images, twice; `Jacobian flow, spare` over no more than 100, "
+    "once, 32 at a time, and moves the class means by the learned Jacobian. The part `drift` is "
+    "what the paper counts."
 )
 JUDGED = (
     "A bar is met by what stays within it and gains over no adaptation that sees all images. The "

@@ -138,7 +138,7 @@ def main(
     trees = {"before": before} if before else {}
     trees |= {"now": ROOT}
     notebook = ["--scale", scale, "--seed", str(seed), "--only", only, "--out"]
-    what = f"notebook {only}, {scale}" if only else "10 x 40 Euler steps of HyperFlow-C"
+    what = f"notebook {only}, {scale}" if only else "10 x 40 Euler steps of Jacobian flow C"
     program = ["data_scripts/run_notebooks.py", *notebook] if only else ["-c", STEPS]
     rounds = {"repeats": repeats, "limit_s": limit_s, "progress": tqdm}
     seconds = measure(trees, program, **rounds)

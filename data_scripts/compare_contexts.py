@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import script
 
-WHOLE, ROWS = "HyperFlow-C", Path("artifacts/contexts")
+WHOLE, ROWS = "Jacobian flow C", Path("artifacts/contexts")
 
 
 def main(
@@ -41,11 +41,9 @@ def main(
 def methods() -> list[adapt.Method]:
     """All, half or a quarter of the images, and three ways to the class means."""
     net, none = jacobian_flow.load("cubic"), adapt.NoAdaptation()
-    flow, pushed = (
-        adapt.LearnedFlow(net=net, name=WHOLE),
-        adapt.LearnedFlow(net=net, push=True),
-    )
-    rows = [none, flow, replace(pushed, name=f"{WHOLE}, pushed")]
+    flow = adapt.LearnedFlow(net=net, name=WHOLE)
+    pushed = replace(flow, push=True, name=f"{WHOLE}, pushed")
+    rows = [none, flow, pushed]
     for share, name in ((0.5, "half"), (0.25, "quarter")):
         seen = fewer(flow, share, f"{WHOLE}, {name}, means of seen")
         rows += [

@@ -48,7 +48,7 @@ FLOW, DIFFUSION, LINEAR = "residual flow", "residual diffusion", "linear map"
 WHOLE = f"{FLOW} of whole heads"
 # What their random streams are called: the names that they had when heads.json was made.
 STREAMS = {FLOW: "FLoWN", WHOLE: "FLoWN of whole heads", DIFFUSION: "diffusion"}
-FLOWS = ("HyperFlow-L", "HyperFlow-C")
+FLOWS = ("Jacobian flow L", "Jacobian flow C")
 FIRST = (methods.TEACHER, *FLOWS)  # adapters that meet every task
 # Of each generator, the row that stands for it among the adapters.
 STANDS = {name: f"{name}, mean head" for name in (FLOW, DIFFUSION)} | {LINEAR: LINEAR}
@@ -250,7 +250,7 @@ def as_table(role: str, trials: Sequence[Trial], found: Accuracies) -> pd.DataFr
 
 def adapters(names: Sequence[str] = ()) -> list[Method]:
     """The methods of part A that need no store: gradients, and the shipped drift networks."""
-    shipped = methods.networks(["HyperFlow-L=linear", "HyperFlow-C=cubic"])
+    shipped = methods.networks(["Jacobian flow L=linear", "Jacobian flow C=cubic"])
     every = (*methods.GRADIENT, *FLOWS)
     return methods.named(names or every, methods.Learned(nets=shipped))
 
@@ -360,8 +360,8 @@ def adapters_markdown(found: Mapping[str, object]) -> str:
         "accuracy in % ± half a 95 % interval over the means of the domains (Student's t), in "
         "brackets the paired gain over no adaptation. FLOPs (2 per multiply-add, scikit-learn's "
         "not counted) and seconds (median of 3, one thread) of one adaptation to 25 images. "
-        "Offline: minutes before the first task, without the backbone's pre-training; HyperFlow's "
-        "as in the README. Seconds and the generators' minutes are those of "
+        "Offline: minutes before the first task, without the backbone's pre-training; Jacobian "
+        "flow's as in the README. Seconds and the generators' minutes are those of "
         f"{found.get('timed', 'this run')}."
     )
     body = [

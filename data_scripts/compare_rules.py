@@ -139,14 +139,14 @@ def main(
     config = experiments.EvalConfig(
         role=role, protocol=protocol, seed=seed, n_tasks=n, only=script.words(only)
     )
-    linear, cubic = jacobian_flow.load("linear"), jacobian_flow.load("cubic")
-    euler = {"method": "euler", "steps": 1}
+    euler = {"method": "euler", "steps": 1, "name": "Jacobian flow L"}
+    bent = adapt.LearnedFlow(net=jacobian_flow.load("cubic"), name="Jacobian flow C")
     candidates = [
         adapt.NoAdaptation(),
-        adapt.LearnedFlow(net=linear, name="HyperFlow-L", **euler),
-        adapt.LearnedFlow(net=cubic, name="HyperFlow-C to t = 0.5", length=0.5, steps=5),
-        adapt.LearnedFlow(net=cubic, name="HyperFlow-C"),
-        adapt.LearnedFlow(net=cubic, name="HyperFlow-C to t = 2", length=2.0, steps=20),
+        adapt.LearnedFlow(net=jacobian_flow.load("linear"), **euler),
+        replace(bent, name=f"{bent.name} to t = 0.5", length=0.5, steps=5),
+        bent,
+        replace(bent, name=f"{bent.name} to t = 2", length=2.0, steps=20),
     ]
     target = targets.load("vit_micro")
     table, picked = pick(target, candidates, config, root=data, progress=tqdm)

@@ -1,4 +1,4 @@
-"""Compare solvers, steps and lengths of HyperFlow on validation domains; write one table."""
+"""Compare solvers, steps and lengths of Jacobian flow on validation domains; write one table."""
 
 import re
 from functools import cache
@@ -45,7 +45,7 @@ def main(
 
 
 def flow(setting: str) -> adapt.Method:
-    """HyperFlow as in "C chebyshev 20 x 2": network, solver, steps, length of the drift."""
+    """Jacobian flow as in "C chebyshev 20 x 2": network, solver, steps, length of the drift."""
     if not (found := SETTING.fullmatch(setting.strip())):
         raise ConfigError(
             f'--grid takes e.g. "C euler 40,C chebyshev 20 x 2", got {setting!r}'

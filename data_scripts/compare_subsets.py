@@ -96,14 +96,12 @@ def methods(target: Target, net: JacobianFlow) -> list[Method]:
     parts = predicates(len(target.model.blocks))
     compared: list[Method] = []
     for name, match in parts.items():
-        flow = LearnedFlow(
-            net=masked(net, mask(target, match)), name=f"HyperFlow-C: {name}"
-        )
-        tuned = replace(biases, name=f"tuning: {name}", match=match)
-        compared += [flow, tuned]
+        part = masked(net, mask(target, match))
+        flow = LearnedFlow(net=part, name=f"Jacobian flow C: {name}")
+        compared += [flow, replace(biases, name=f"tuning: {name}", match=match)]
     for share in (0.25, 0.5):
         keep = random_mask(target.subset.n_params, share)
-        name = f"HyperFlow-C: {share:.0%} of the numbers"
+        name = f"Jacobian flow C: {share:.0%} of the numbers"
         compared.append(LearnedFlow(net=masked(net, keep), name=name))
     ranks = [replace(lora, name=f"tuning: LoRA, rank {r}", rank=r) for r in (1, 2, 4)]
     others = ("norms", "all biases", "full fine-tuning")

@@ -182,11 +182,11 @@ def main(
     config = experiments.EvalConfig(
         protocol="5-way 5-shot", n_tasks=n, seed=seed, only=script.words(only)
     )
-    learned = methods.Learned(nets=methods.networks(["HyperFlow-C=cubic"]))
-    names = [methods.BASELINE, methods.TEACHER, "HyperFlow-C"]
+    learned = methods.Learned(nets=methods.networks(["Jacobian flow C=cubic"]))
+    names = [methods.BASELINE, methods.TEACHER, "Jacobian flow C"]
     chosen, target = methods.named(names, learned), targets.load("vit_micro")
     sizes = grow(target, chosen, config, counts, root=data, progress=tqdm)
-    facts = {"about": claims.about(config)} | report(sizes, learned="HyperFlow-C")
+    facts = {"about": claims.about(config)} | report(sizes, learned="Jacobian flow C")
     study.write(out, facts)
     print(f"wrote {out}")
 

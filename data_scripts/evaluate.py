@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import script
 
-NETS = "HyperFlow-L=linear,HyperFlow-C=cubic"
+NETS = "Jacobian flow L=linear,Jacobian flow C=cubic"
 
 
 def main(

@@ -71,7 +71,7 @@ def main(
         int, typer.Option(help="every fifth; 0: 120, or the first 2 at smoke")
     ] = 0,
     nets: Annotated[str, typer.Option(help="name=file or shipped network")] = (
-        "HyperFlow-L=linear,HyperFlow-C=cubic"
+        "Jacobian flow L=linear,Jacobian flow C=cubic"
     ),
 ) -> None:
     """Share of the fall of the support loss, relative error, cosine. CPU, one core: 5 minutes."""

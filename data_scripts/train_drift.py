@@ -28,10 +28,10 @@ def main(
         float, typer.Option(help="GiB; a larger store is streamed through so much")
     ] = 2.0,
     steps: Annotated[
-        int, typer.Option(help="of the correction; 0: the guess alone; -1: the scale's")
+        int, typer.Option(help="of the correction; 0: none; -1: the scale's")
     ] = -1,
 ) -> None:
-    """HyperFlow-L or -C for `vit_micro`; CPU, two cores: minutes."""
+    """Jacobian flow L or C for `vit_micro`; CPU, two cores: minutes."""
     started = time.perf_counter()
     place = script.place(device)
     recorded = trajectories.TrajectoryStore.open(store)

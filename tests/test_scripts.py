@@ -75,7 +75,7 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
         assert said.returncode == 0, said.stderr
         assert word in said.stdout.splitlines()[-1]
     text = (tmp_path / "t.md").read_text(encoding="utf-8")
-    for name in ("HyperFlow-C", "LoRA", "own domain's mean", "random direction"):
+    for name in ("Jacobian flow C", "LoRA", "own domain's mean", "random direction"):
         assert name in text
     said = run("recover_training.py", store, "--scale", "smoke", "--out", tmp_path / "r")
     assert said.returncode == 0, said.stderr
@@ -183,7 +183,7 @@ def test_looks_are_compared_on_validation_domains_and_go_on_from_their_rows(tmp_
     for _ in range(2):
         said = run("compare_contexts.py", *plan, "--rows", tmp_path / "rows")
         assert said.returncode == 0, said.stderr
-    assert "HyperFlow-C, quarter, pushed" in (tmp_path / "t.md").read_text(encoding="utf-8")
+    assert "C, quarter, pushed" in (tmp_path / "t.md").read_text(encoding="utf-8")
 
 
 def test_the_audit_of_costs_writes_its_parts(tmp_path):
@@ -307,7 +307,7 @@ def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path)
         ("evaluate.py", ["--methods", "voodoo"], "bias-tuning"),
         ("evaluate.py", ["--protocol", "6-way"], "5-way 5-shot"),
         ("evaluate.py", ["--share", "2/2"], "0/2"),
-        ("evaluate.py", ["--nets", "cubic"], "HyperFlow-C=cubic"),
+        ("evaluate.py", ["--nets", "cubic"], "Flow C=cubic"),
         ("evaluate.py", ["--device", "abacus"], "have cpu"),
         ("evaluate.py", ["--role", "cdfsl"], "download_data.py"),
         ("collect_trajectories.py", ["--steps", "fifty"], "20x10"),

@@ -41,14 +41,14 @@ class CalculatorState(State):
         return replace(plan, steps=self.steps, max_images=max_images, push=push)
 
     def costs(self) -> tuple[float, float, float]:
-        """FLOPs: offline once, HyperFlow a task, the rival a task."""
+        """FLOPs: offline once, Jacobian flow a task, the rival a task."""
         plan = self.plan()
         own = sum(plan.hyperflow().values())
         rival = plan.fine_tuning(RIVALS[self.rival])
         return float(plan.recording(self.recorded)), float(own), float(rival)
 
     def crossing(self) -> float:
-        """Tasks after which HyperFlow has cost less in all."""
+        """Tasks after which Jacobian flow has cost less in all."""
         offline, own, rival = self.costs()
         return break_even(offline, rival, own)
 
@@ -57,13 +57,13 @@ class CalculatorState(State):
         parts, at, n = self.plan().hyperflow(), self.crossing(), self.n_tasks
         shares = ", ".join(f"{k} {100 * part / rival:.2g} %" for k, part in parts.items())
         tuned, learned = n * rival, offline + n * own
-        better = "HyperFlow" if learned < tuned else self.rival
+        better = "Jacobian flow" if learned < tuned else self.rival
         end = "never" if math.isinf(at) else f"after {math.ceil(at):,} tasks"
         return (
-            f"A task: {self.rival} {rival:.3g} FLOP, HyperFlow {own:.3g} "
+            f"A task: {self.rival} {rival:.3g} FLOP, Jacobian flow {own:.3g} "
             f"({100 * own / rival:.2g} %: {shares}). Offline, once: {offline:.3g} FLOP. "
             f"{n:,} tasks: {tuned:.3g} against {learned:.3g} FLOP, {better} costs "
-            f"less. HyperFlow pays off: {end}."
+            f"less. Jacobian flow pays off: {end}."
         )
 
     def figure(self) -> Figure:
@@ -75,7 +75,7 @@ class CalculatorState(State):
         yours = [n * rival, offline + n * own]
         traces = [
             figures.line("fine-tuning", 1, tasks, tasks * rival, width=3),
-            figures.line("HyperFlow", 0, tasks, offline + tasks * own, width=3),
+            figures.line("Jacobian flow", 0, tasks, offline + tasks * own, width=3),
             figures.spots("crossing", 3, *meet, size=13, marker_symbol="x"),
             figures.line("your tasks", "black", [n, n], yours, **dotted),
         ]

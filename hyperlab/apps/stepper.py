@@ -39,7 +39,7 @@ LOOKS = {
     "before 1": (6, "dash", "x", 0.45),
     "before 2": (3, "dashdot", "triangle-up", 0.8),
     "before 3": (4, "longdash", "square", 0.8),
-    "HyperFlow": (0, "solid", "circle", 1.0),
+    "Jacobian flow": (0, "solid", "circle", 1.0),
 }
 PANELS = ("plane", "accuracy", "loss")
 MARKERS = 12  # of a path: hundreds would be half of the time that a picture takes
@@ -290,7 +290,7 @@ class Stepper(Steps):
 
     def moving(self) -> Points:
         paths = self._paths()
-        return self._curves({slot: paths[slot] for slot in ("HyperFlow", SHOWN)})
+        return self._curves({slot: paths[slot] for slot in ("Jacobian flow", SHOWN)})
 
     def traces(self) -> Points:
         """Every path in the plane, and its accuracy and loss; those of before named."""
@@ -314,7 +314,7 @@ class Stepper(Steps):
     def _paths(self) -> dict[str, Sequence[Reading]]:
         before = {f"before {k}": path.readings for k, path in enumerate(self.before, 1)}
         marked = (self.now, self.task.true_at(self.now.t))
-        known = {"fine-tuning": self.task.truth, "HyperFlow": self.readings}
+        known = {"fine-tuning": self.task.truth, "Jacobian flow": self.readings}
         return known | {SHOWN: marked} | before
 
     def _curves(self, paths: dict[str, Sequence[Reading]]) -> dict[str, np.ndarray]:

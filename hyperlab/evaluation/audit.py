@@ -31,8 +31,8 @@ STEPS = 50  # of fine-tuning: the paper's
 VIEWS = 2  # passes over the support set a step: P>M>F's
 MODELS = {"vit_micro": ("vit_micro", 32), "ViT-S/16": ("vit_small_patch16_224", 224)}
 TUNED = {"full fine-tuning": "everything", "bias-tuning": "qkv_biases", "LoRA": "lora"}
-WHOLE, SPARE = "HyperFlow", "HyperFlow, spare"
-LOOKS = {  # how HyperFlow looks at the support set
+WHOLE, SPARE = "Jacobian flow", "Jacobian flow, spare"
+LOOKS = {  # how Jacobian flow looks at the support set
     WHOLE: {"max_images": None, "chunk": None, "push": False},
     SPARE: {"max_images": 100, "chunk": 32, "push": True},
 }
@@ -99,7 +99,7 @@ class Measured:
 
 
 def counted(job: Job) -> dict[str, Count]:
-    """Part -> what it needs; fine-tuning has one part, HyperFlow three."""
+    """Part -> what it needs; fine-tuning has one part, Jacobian flow three."""
     if job.method in TUNED:
         return {"gradient steps": steps_of(job, job.target(), job.support())}
     shown = job.adaptation()
@@ -116,7 +116,7 @@ def steps_of(job: Job, target: Target, support: LabelledImages, to: str = "meta"
 
 
 def parts(flow: LearnedFlow, target: Target, support: LabelledImages) -> dict[str, Count]:
-    """HyperFlow's parts: one look at the support set, the drift, and the class means at the end.
+    """The flow's parts: one look at the support set, the drift, and the class means at the end.
 
     The backbone may lie on the device "meta"; the drift runs on features made up.
     """

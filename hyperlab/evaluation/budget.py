@@ -129,7 +129,7 @@ class Plan:
     steps: int = 50  # gradient steps
     views: int = 2  # passes over the support set a step
     calls: int = 50  # of the drift network
-    max_images: int | None = None  # HyperFlow looks at; None: all
+    max_images: int | None = None  # Jacobian flow looks at; None: all
     push: bool = False  # class means by the learned Jacobian; False: by another pass
 
     @property
@@ -141,7 +141,7 @@ class Plan:
         return self.steps * self.views * self.n_images * self.vit.tuning(self.size, what)
 
     def hyperflow(self) -> dict[str, int]:
-        """FLOPs of HyperFlow, part by part."""
+        """FLOPs of Jacobian flow, part by part."""
         shape, seen = drift_shape(self.vit), min(self.n_images, self.max_images or math.inf)
         sizes = {"n_images": seen, "n_way": self.n_way}
         again = seen * self.vit.features(self.size)

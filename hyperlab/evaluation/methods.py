@@ -74,8 +74,8 @@ class Learned:
     """What the methods without gradients are made of.
 
     Args:
-        nets: name -> drift network, e.g. {"HyperFlow-C": ...}; the last lends itself to controls,
-            and, where it has a correction, a row without ("HyperFlow-C guess alone").
+        nets: name -> drift network, e.g. {"Jacobian flow C": ...}; the last lends itself to the
+            controls, and, with a correction, to a row without ("Jacobian flow C uncorrected").
         data: the recorded trajectories, for the mean displacements.
         own: of each test domain the mean displacement of other tasks, see `experiments.own_means`.
         own_of: the target of these, see `models.belonging.described`; "": not known.
@@ -106,11 +106,8 @@ class Learned:
             last = list(flows.values())[-1]
             size = last.net.shape.token_size
             if last.net.out.any():  # else without a correction, and alone already
-                name, alone = (
-                    f"{last.name} guess alone",
-                    jacobian_flow.guess_alone(last.net),
-                )
-                all_methods.append(replace(last, net=alone, name=name))
+                alone = replace(last, net=jacobian_flow.guess_alone(last.net))
+                all_methods.append(replace(alone, name=f"{last.name} uncorrected"))
             all_methods += [
                 controls.WrongSupport(method=last),
                 controls.RandomDirection(method=last, token_size=size),
@@ -169,13 +166,13 @@ def n_tasks(protocol: str) -> int:
 def networks(
     pairs: Sequence[str], device: torch.device | str = "cpu"
 ) -> dict[str, JacobianFlow]:
-    """("HyperFlow-C=cubic", ...) -> name -> network: a shipped one or a file.
+    """("Jacobian flow C=cubic", ...) -> name -> network: a shipped one or a file.
 
     Raises:
         ConfigError: a pair without a name, or a name that is another method's too.
     """
     if odd := [pair for pair in pairs if not pair.partition("=")[2]]:
-        raise ConfigError(f"networks are given as name=file, e.g. HyperFlow-C=cubic: {odd}")
+        raise ConfigError(f"networks are given as name=file, e.g. Flow C=cubic: {odd}")
     named_files = [pair.split("=", 1) for pair in pairs]
     names = [BASELINE, *GRADIENT, *CONTROLS, *(name for name, _ in named_files)]
     if taken := [name for name, _ in named_files if names.count(name) > 1]:

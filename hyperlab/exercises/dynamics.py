@@ -258,7 +258,7 @@ def check_look_share() -> Cases:
 
 @table(
     "what was paid once, over what each task saves, rounded up.",
-    "{} offline, {} a fine-tuning, {} a task with HyperFlow: solve C + n H = n F for n and "
+    "{} offline, {} a fine-tuning, {} a task with the learned flow: solve C + n H = n F for n and "
     "round up.",
 )
 def check_break_even() -> Cases:

@@ -149,7 +149,7 @@ class LearnedFlow:
     length: float = 1.0
     chunk: int | None = None
     push: bool = False
-    name: str = "HyperFlow"
+    name: str = "Jacobian flow"
 
     def view(self, target: Target) -> Target:
         self.net.require(target)

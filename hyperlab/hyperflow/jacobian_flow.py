@@ -35,7 +35,7 @@ from .context import Context, head_residual, origin
 from .jacobian import Gates, LearnedJacobian
 
 KIND = "Jacobian flow"
-SHIPPED = ("linear", "cubic")  # HyperFlow-L and HyperFlow-C
+SHIPPED = ("linear", "cubic")  # Jacobian flow L and C
 LOG_SIZE = 3.0  # about the mean logarithm of a support set's size: centres what is read
 
 

@@ -28,7 +28,7 @@ EMA = 0.995  # decay of the averaged network
 class DriftConfig:
     """How a drift network is trained."""
 
-    path: str = "cubic"  # HyperFlow-L "linear", HyperFlow-C "cubic", or "piecewise"
+    path: str = "cubic"  # Jacobian flow L "linear", Jacobian flow C "cubic", or "piecewise"
     steps: int = 3_000  # gradient steps
     batch: int = 32  # trajectories a step
     lr: float = 1e-3  # peak, AdamW, cosine

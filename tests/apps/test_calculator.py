@@ -33,7 +33,7 @@ def test_against_what_it_imitates_it_pays_off_after_as_many_tasks_as_were_record
 def test_nothing_offline_pays_off_at_once_and_has_no_crossing_to_draw(state):
     state.recorded = 0
     assert state.crossing() == 0 and crossing(state) == ([], [])
-    assert "HyperFlow costs less" in state.read_out()
+    assert "Jacobian flow costs less" in state.read_out()
 
 
 def test_a_single_step_of_tuning_may_never_be_beaten(state):

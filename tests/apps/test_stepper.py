@@ -233,7 +233,7 @@ def test_measuring_needs_no_widgets():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def drawn(box, slot="HyperFlow", place="plane"):
+def drawn(box, slot="Jacobian flow", place="plane"):
     return next(t for t in box.figure.data if t.meta == f"{slot} {place}")
 
 
@@ -276,7 +276,7 @@ def test_in_a_run_the_page_gets_what_moves_and_the_figure_learns_it_in_the_end(s
     painted = run_before_a_page(box)
     assert [len(points[0][1]) for points in painted] == [2, 3, 4, 5]
     slots = {box.figure.data[number].legendgroup for number, _, _ in painted[-1]}
-    assert slots == {"HyperFlow", stepper.SHOWN}
+    assert slots == {"Jacobian flow", stepper.SHOWN}
     for number, x, y in painted[-1]:
         trace = box.figure.data[number]
         assert (list(trace.x), list(trace.y)) == (x, y)

@@ -68,7 +68,7 @@ def test_measured_gains_are_drawn_with_their_intervals(lab):
         page.press("Clear")
         page.until(lambda: "Nothing measured yet" in page.text())
         app = Driven(page, "across_domains", seconds=90)
-        page.choose("method", "HyperFlow-C, Chebyshev")
+        page.choose("method", "Jacobian flow C, Chebyshev")
         for number, domain in enumerate(("digits", "circuits"), start=1):
             page.choose("domain", domain)
             page.press("Measure")
@@ -85,7 +85,7 @@ def test_backbone_and_rival_change_the_bill_and_the_words(lab):
     with lab.open("09_what_it_costs.ipynb") as page:
         page.run_all()
         page.tab.get_by_label("backbone").first.scroll_into_view_if_needed()
-        page.until(lambda: "HyperFlow pays off: after" in page.text())
+        page.until(lambda: "Jacobian flow pays off: after" in page.text())
         page.choose("instead of", "bias-tuning")
         page.until(lambda: "A task: bias-tuning" in page.text())
         before = page.kernel("state.crossing()")

@@ -13,10 +13,10 @@ NOTEBOOK = "07_step_the_solver.ipynb"
 WHERE = """i => {
   const plot = [...document.querySelectorAll('.hyperlab-app .js-plotly-plot')].pop();
   const box = plot.getBoundingClientRect(), full = plot._fullData;
-  const trace = full.find(t => t.name === 'HyperFlow' && t.xaxis === 'x2');
+  const trace = full.find(t => t.name === 'Jacobian flow' && t.xaxis === 'x2');
   const x = plot._fullLayout.xaxis2, y = plot._fullLayout.yaxis2;
   return [box.x + x._offset + x.c2p(trace.x[i]), box.y + y._offset + y.c2p(trace.y[i])];
-}"""  # of a point of HyperFlow's accuracy, in pixels of the page
+}"""  # of a point of Jacobian flow's accuracy, in pixels of the page
 ALONE = (
     "sorted(__import__('timeit').repeat(state.look_ahead, number=1, repeat=15))[7] * 1e3"
 )
@@ -43,12 +43,12 @@ def at_the_start(page):
 
 
 def plot(page):
-    """Which plot is the stepper: the one with HyperFlow's path."""
-    found = [n for n in range(page.n_plots()) if "HyperFlow" in page.traces(n)]
+    """Which plot is the stepper: the one with Jacobian flow's path."""
+    found = [n for n in range(page.n_plots()) if "Jacobian flow" in page.traces(n)]
     return found[-1] if found else -1
 
 
-def points(page, name="HyperFlow"):
+def points(page, name="Jacobian flow"):
     """How many points plotly.js draws of a path in the plane."""
     number = plot(page)
     return page.points(number, page.traces(number).index(name))

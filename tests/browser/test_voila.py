@@ -35,7 +35,7 @@ def address(tmp_path):
     assert server.communicate(timeout=30) and not list(tmp_path.glob("stepper_*"))
 
 
-def points(page, name="HyperFlow"):
+def points(page, name="Jacobian flow"):
     return page.points(0, page.traces().index(name))
 
 

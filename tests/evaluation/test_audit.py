@@ -67,7 +67,7 @@ def test_chunks_bound_the_memory_of_a_look():
 
 def test_a_job_is_measured_in_a_process_of_its_own():
     job = audit.Job(
-        backbone="vit_micro", method="HyperFlow, spare", n_way=5, n_shot=1, repeats=1
+        backbone="vit_micro", method="Jacobian flow, spare", n_way=5, n_shot=1, repeats=1
     )
     (found,) = audit.apart(audit.measure, [job])
     assert found.seconds > 0 and found.repeats == 1 and found.peak_bytes >= 0

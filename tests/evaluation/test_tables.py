@@ -111,7 +111,7 @@ def test_two_domains_have_no_interval_and_one_has_that_of_its_tasks():
 
 def test_a_fractions_bootstrap_holds_the_known_one_of_nine_domains():
     _, facts = claims.read(RESULTS / "held_out")
-    part, low, high = facts["recovery"]["HyperFlow-C"]
+    part, low, high = facts["recovery"]["Jacobian flow C"]
     assert part == pytest.approx(0.794, abs=0.001)
     assert (low, high) == (pytest.approx(0.62, abs=0.02), pytest.approx(0.90, abs=0.01))
 
@@ -119,10 +119,10 @@ def test_a_fractions_bootstrap_holds_the_known_one_of_nine_domains():
 @pytest.mark.parametrize(
     ("stem", "pair", "mean", "half"),
     [
-        ("held_out", "HyperFlow-C - nearest domain's mean", 2.1, 1.7),
-        ("held_out", "HyperFlow-C - mean displacement", 2.5, 1.5),
-        ("held_out_5way_5shot", "HyperFlow-C - nearest domain's mean", 1.5, 1.9),
-        ("held_out_5way_5shot", "HyperFlow-C - HyperFlow-L", 0.76, 0.83),
+        ("held_out", "Jacobian flow C - nearest domain's mean", 2.1, 1.7),
+        ("held_out", "Jacobian flow C - mean displacement", 2.5, 1.5),
+        ("held_out_5way_5shot", "Jacobian flow C - nearest domain's mean", 1.5, 1.9),
+        ("held_out_5way_5shot", "Jacobian flow C - Jacobian flow L", 0.76, 0.83),
     ],
 )
 def test_a_committed_difference_is_that_of_the_domains_mean_gains(stem, pair, mean, half):

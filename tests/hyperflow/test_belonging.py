@@ -10,16 +10,9 @@ from hyperlab import params
 from hyperlab.apps.bench import Bench
 from hyperlab.base import PRETRAINED, ConfigError, stream
 from hyperlab.evaluation import experiments
-from hyperlab.hyperflow import (
-    adapt,
-    controls,
-    diagnostics,
-    jacobian,
-    jacobian_flow,
-    training,
-)
+from hyperlab.hyperflow import adapt, controls, diagnostics, jacobian, jacobian_flow
 from hyperlab.hyperflow.jacobian import JacobianConfig
-from hyperlab.hyperflow.training import DriftConfig
+from hyperlab.hyperflow.training import DriftConfig, build, fit_drift
 from hyperlab.models import belonging, targets
 from tests.tiny import noise_domain, recorded, support, tiny_jacobian, tiny_net, tiny_target
 
@@ -159,11 +152,11 @@ def test_rows_know_where_a_trajectory_starts():
 def test_a_drift_network_is_fitted_to_trajectories_and_a_jacobian_of_one_target():
     data, config = recorded(TARGET), replace(DriftConfig.at("smoke"), steps=2)
     learned = tiny_jacobian(TARGET)
-    fitted, _ = training.fit_drift(data, config, learned, generator=stream(0))
+    fitted, _ = fit_drift(data, config, learned, generator=stream(0))
     assert fitted.target == fitted.jacobian.target == data.target
     learned.target = belonging.described(FOREIGN["other weights"])
     with pytest.raises(ConfigError, match="do not belong together: .*tiny-.*tiny-"):
-        training.fit_drift(data, config, learned, generator=stream(0))
+        fit_drift(data, config, learned, generator=stream(0))
     fitted.target = learned.target
     with pytest.raises(ConfigError, match="network and trajectories differ"):
         diagnostics.bound(fitted, data)
@@ -177,7 +170,7 @@ def test_a_jacobian_names_the_target_of_the_images_that_it_learned_from():
     learned = jacobian.fit_jacobian(seen, config, token_size=size, generator=stream(0))
     assert learned.target == belonging.described(TARGET)
     with pytest.raises(ConfigError, match="do not belong together"):
-        training.build(recorded(FOREIGN["other weights"]), DriftConfig.at("smoke"), learned)
+        build(recorded(FOREIGN["other weights"]), DriftConfig.at("smoke"), learned)
 
 
 def test_a_bench_and_a_table_refuse_before_any_work(monkeypatch):
