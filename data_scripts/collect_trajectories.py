@@ -25,6 +25,11 @@ def main(
         str, typer.Option(help="of the domains, see tasks/roles.py")
     ] = "trajectories",
     protocol: Annotated[str, typer.Option(help="of the episodes; empty: the scale's")] = "",
+    other: Annotated[str, typer.Option(help="the protocol of some of the episodes")] = "",
+    mixed: Annotated[float, typer.Option(help="and their share")] = 0.1,
+    perturbed: Annotated[
+        float, typer.Option(help="share of the tasks that start beside theta0")
+    ] = 0.0,
     n_tasks: Annotated[int, typer.Option(help="trajectories; 0: the scale's")] = 0,
     share: script.Share = "0/1",
     workers: script.Workers = 0,
@@ -44,8 +49,12 @@ def main(
     target = targets.load(backbone, image_size=image_size or None).to(place)
     config = replace(collect.CollectConfig.at(scale), role=role, seed=seed)
     config = replace(config, size=target.image_size, n_tasks=n_tasks or config.n_tasks)
+    config = replace(config, perturbed=perturbed)
     if protocol:
         config = replace(config, protocol=protocol, mixed=0.0)
+    script.no_effect("--mixed", when=not other, why="without --other all are of one kind")
+    if other:
+        config = replace(config, other=other, mixed=mixed)
     if role != "trajectories":
         config = replace(config, styled=0.0)
     if steps:

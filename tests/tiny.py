@@ -89,6 +89,7 @@ def recorded(target, n=3):
         torch.arange(n),
         tuple("abc"[:n]),
         torch.zeros(n, dtype=torch.bool),
+        torch.zeros(n, dtype=torch.bool),
         target.model.num_features,
         belonging.described(target),
     )

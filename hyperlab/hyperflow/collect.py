@@ -46,6 +46,8 @@ class CollectConfig:
     other: str = "5-way 5-shot"  # the protocol of the share `mixed` of the tasks
     mixed: float = 0.2
     styled: float = 0.8  # share of the tasks under a random style of their own
+    perturbed: float = 0.0  # share of the tasks that start beside theta0
+    start_noise: float = 0.03  # standard deviation of every parameter's start there
     n_tasks: int = 2_400
     batch: int = 8  # tasks that share a domain and are fine-tuned together
     seed: int = 0
@@ -58,6 +60,8 @@ class CollectConfig:
         choose(PROTOCOLS, self.other)
         if self.n_tasks < 1 or self.batch < 1:
             raise ConfigError(f"n_tasks and batch must be >= 1, got {self}")
+        if not all(0 <= x <= 1 for x in (self.mixed, self.styled, self.perturbed)):
+            raise ConfigError(f"mixed, styled and perturbed are shares, 0 to 1; got {self}")
 
     @property
     def max_support(self) -> int:
@@ -128,8 +132,10 @@ def record(
     """Fine-tune the tasks side by side; every array of the store for this batch."""
     supports = [task.episode.support for task in tasks]
     first = batch * config.batch
-    names = [(config.seed, config.role, "views", first + i) for i in range(len(tasks))]
-    thetas, losses = fine_tuned(target, supports, config.teacher, names)
+    numbers = range(first, first + len(tasks))
+    names = [(config.seed, config.role, "views", i) for i in numbers]
+    begin = torch.stack([start(target, config, i) for i in numbers])
+    thetas, losses = fine_tuned(target, supports, config.teacher, names, begin)
     contexts = pad(encode_all(target, supports, chunk=CHUNK), config.max_support)
     explodes = losses[:, -1] > 2 * losses[:, 0] + 1
     arrays = {
@@ -140,6 +146,7 @@ def record(
         "labels": contexts.labels,
         "domain": torch.tensor([task.source for task in tasks]),
         "styled": torch.tensor([task.styled for task in tasks]),
+        "perturbed": (begin != target.theta0).any(1),
         "n_way": torch.tensor([s.n_way for s in supports]),
         "n_support": torch.tensor([len(s.labels) for s in supports]),
         "diverged": ~thetas.isfinite().all((1, 2)).cpu() | explodes.cpu(),
@@ -147,11 +154,20 @@ def record(
     return {name: array.cpu().numpy() for name, array in arrays.items()}
 
 
+def start(target: Target, config: CollectConfig, task: int) -> Float[Tensor, " params"]:
+    """Where a task's fine-tuning begins: at theta0, or a share of the tasks beside it."""
+    generator = stream(config.seed, config.role, "start", task)
+    beside = torch.rand((), generator=generator) < config.perturbed
+    noise = torch.randn(target.subset.n_params, generator=generator).to(target.theta0)
+    return target.theta0 + config.start_noise * beside * noise
+
+
 def fine_tuned(
     target: Target,
     supports: Sequence[LabelledImages],
     config: TeacherConfig,
     names: Sequence[tuple[int | str, ...]],
+    starts: Float[Tensor, " tasks params"] | None = None,
 ) -> tuple[Float[Tensor, " tasks knots params"], Float[Tensor, " tasks knots"]]:
     """Every knot and loss of some tasks, in passes of a size that suits the device.
 
@@ -159,10 +175,13 @@ def fine_tuned(
 
     Args:
         names: of each task's random stream.
+        starts: of each task's theta; None: theta0.
     """
     limit = choose(IMAGES, target.device.type)
     groups = passes([len(support.labels) for support in supports], limit)
-    return _joined([_at_once(target, supports[g], config, names[g]) for g in groups])
+    starts = target.theta0.expand(len(names), -1) if starts is None else starts
+    parts = [(supports[g], config, names[g], starts[g]) for g in groups]
+    return _joined([_at_once(target, *part) for part in parts])
 
 
 def _joined(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -201,11 +220,13 @@ def _at_once(
     supports: Sequence[LabelledImages],
     config: TeacherConfig,
     names: Sequence[tuple[int | str, ...]],
+    starts: Float[Tensor, " tasks params"],
 ) -> tuple[Tensor, Tensor]:
     try:
         views = [stream(*name) for name in names]
         with products(tf32=config.tf32):
-            steps = list(fine_tune(target, Supports.join(supports), config, views))
+            joined = Supports.join(supports)
+            steps = list(fine_tune(target, joined, config, views, starts=starts))
         thetas, losses = (torch.stack(column, 1) for column in zip(*steps, strict=True))
         return thetas, losses
     except torch.OutOfMemoryError as error:
@@ -218,7 +239,8 @@ def _at_once(
     LOG.warning("out of memory with %d tasks at once: half of them at a time", n)
     torch.cuda.empty_cache()
     halves = slice(n // 2), slice(n // 2, None)
-    return _joined([_at_once(target, supports[g], config, names[g]) for g in halves])
+    parts = [(supports[g], config, names[g], starts[g]) for g in halves]
+    return _joined([_at_once(target, *part) for part in parts])
 
 
 def collect(

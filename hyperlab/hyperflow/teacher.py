@@ -119,17 +119,20 @@ def fine_tune(
     supports: Supports,
     config: TeacherConfig,
     generators: Sequence[torch.Generator],
+    *,
+    starts: Float[Tensor, " tasks params"] | None = None,
 ) -> Iterator[tuple[Float[Tensor, " tasks params"], Float[Tensor, " tasks"]]]:
     """Yield (theta, support loss at theta) before the first step and after each one.
 
     Args:
         generators: one random stream per task, for its augmented views, so that a task's
             trajectory does not depend on the tasks beside it.
+        starts: None: every task begins at theta0.
     """
     rule = choose(RULES, config.optimiser)
     sizes = torch.bincount(supports.task.cpu()).tolist()
     supports = supports.to(target.device)
-    theta = target.theta0.expand(len(sizes), -1).clone()
+    theta = (target.theta0.expand(len(sizes), -1) if starts is None else starts).clone()
     state: dict[str, Tensor | int] = {}
     for step in range(config.steps + 1):
         views = draw_views(supports, sizes, config.views, generators)

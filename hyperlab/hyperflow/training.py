@@ -143,7 +143,7 @@ def build(
     net = JacobianFlow(shape).to(data.thetas.device)
     net.jacobian.load_state_dict(jacobian.state_dict())
     net.target = net.jacobian.target = data.target
-    net.theta0.copy_(data.thetas[0, 0])
+    net.theta0.copy_(data.theta0)
     net.scale.copy_(data.unit())
     with torch.no_grad():
         gates = net.jacobian.gates(context.features)

@@ -16,7 +16,7 @@ from ..store import Column, Store
 from .context import Context, pad
 
 SAMPLE = 512  # tasks that a stream takes units from
-ROWS = ("thetas", "losses", "contexts", "domain", "styled")  # of which every task has one
+ROWS = ("thetas", "losses", "contexts", "domain", "styled", "perturbed")  # of which every task has one
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,7 @@ class Trajectories:
         times: of the knots, from 0 (pre-trained) to 1 (fine-tuned).
         losses: support loss at every knot.
         domain: index into `domains` of each task.
+        perturbed: whether a task starts beside theta0.
         token_size: numbers of theta that belong together, e.g. one layer's query bias.
         target: what they were recorded of, see `models.belonging.described`; "": not known.
     """
@@ -37,6 +38,7 @@ class Trajectories:
     domain: Int[Tensor, " tasks"]
     domains: tuple[str, ...]
     styled: Bool[Tensor, " tasks"]
+    perturbed: Bool[Tensor, " tasks"]
     token_size: int
     target: str = ""
 
@@ -46,6 +48,11 @@ class Trajectories:
     @property
     def times(self) -> Float[Tensor, " knots"]:
         return torch.linspace(0, 1, self.thetas.shape[1], device=self.thetas.device)
+
+    @property
+    def theta0(self) -> Float[Tensor, " params"]:
+        """Where the paths begin that were not moved: the pre-trained values."""
+        return self.thetas[~self.perturbed][0, 0]
 
     @property
     def displacement(self) -> Float[Tensor, " tasks params"]:
@@ -112,6 +119,7 @@ class TrajectoryStore(Store):
             "labels": Column(("task", "image"), "i2", fill=-1),
             "domain": Column(("task",), "i2"),
             "styled": Column(("task",), "?"),
+            "perturbed": Column(("task",), "?"),
             "n_way": Column(("task",), "i2"),
             "n_support": Column(("task",), "i2"),
             "diverged": Column(("task",), "?"),
@@ -162,6 +170,7 @@ class TrajectoryStore(Store):
             load("domain").long(),
             tuple(about["domains"]),
             load("styled"),
+            load("perturbed"),
             about["token_size"],
             about.get("made_for", ""),
         )

@@ -262,6 +262,7 @@ def paths():
         torch.tensor([0, 1, 0, 1, 0, 1]),
         ("sand", "snow"),
         torch.zeros(6, dtype=torch.bool),
+        torch.zeros(6, dtype=torch.bool),
         TARGET.model.num_features,
         belonging.described(TARGET),
     )

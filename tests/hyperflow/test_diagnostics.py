@@ -32,7 +32,7 @@ def data(name="a"):
     flags = torch.zeros(TASKS, dtype=torch.bool)
     domain = torch.zeros(TASKS).long()
     return Trajectories(
-        thetas, torch.zeros(TASKS, 5), contexts, domain, ("a",), flags, SIZE
+        thetas, torch.zeros(TASKS, 5), contexts, domain, ("a",), flags, flags, SIZE
     )
 
 

@@ -214,7 +214,7 @@ def known_problem(n=40):
     thetas = TARGET.theta0 + s * w * signs[:, None, None]
     flags = torch.zeros(n, dtype=torch.bool)
     return Trajectories(
-        thetas, torch.zeros(n, 6), pad(contexts), torch.zeros(n).long(), ("a",), flags, DIM
+        thetas, torch.zeros(n, 6), pad(contexts), torch.zeros(n).long(), ("a",), flags, flags, DIM
     )
 
 
