@@ -207,7 +207,7 @@ def test_where_memory_is_short_half_of_the_tasks_go_at_a_time(
 
 
 def test_a_task_that_does_not_fit_at_all_is_named(tmp_path, monkeypatch):
-    def full(*args):
+    def full(*args, **starts):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(collect, "fine_tune", full)
