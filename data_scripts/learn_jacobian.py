@@ -1,11 +1,11 @@
-"""Learn how features answer to the moving parameters, from the tasks of a store of trajectories."""
+"""Make a Jacobian flow: learn how features answer to theta, and the pace of recorded paths."""
 
 import time
 from pathlib import Path
 from typing import Annotated
 
 from hyperlab import base
-from hyperlab.hyperflow import collect, jacobian
+from hyperlab.hyperflow import collect, jacobian, jacobian_flow
 from hyperlab.models import targets
 
 import typer
@@ -13,13 +13,15 @@ from tqdm import tqdm
 
 import script
 
+SAMPLE = 64  # batches of the store that paces are fitted to
+
 
 def main(
     store: Annotated[str, typer.Argument(help="made by collect_trajectories.py")],
     scale: script.Scale = "paper",
     seed: script.Seed = 0,
     out: Annotated[Path, typer.Option(help="the file to write")] = Path(
-        "artifacts/jacobian.safetensors"
+        "artifacts/jacobian_flow.safetensors"
     ),
     device: script.Device = "auto",
     data: script.Data = None,
@@ -41,10 +43,12 @@ def main(
         "device": place,
     }
     net = jacobian.fit_jacobian(seen, config, **options, progress=tqdm)
+    sample = recorded.read(recorded.there[:SAMPLE])
+    flow = jacobian_flow.fit_paces(sample, net.cpu())
     seconds = time.perf_counter() - started
     about = {"seed": seed, "seconds": round(seconds), "config": config}
-    about |= {name: recorded.group.attrs[name] for name in ("domains",)}
-    jacobian.save(net.cpu(), out, {key: str(value) for key, value in about.items()})
+    about |= {"domains": recorded.group.attrs["domains"]}
+    jacobian_flow.save(flow, out, {key: str(value) for key, value in about.items()})
     print(
         f"wrote {out} ({len(seen.look)} images of {len(seen.delta)} looks, {seconds:.0f} s)"
     )

@@ -1,58 +1,83 @@
-"""Train a drift network on recorded trajectories and write it as safetensors."""
+"""Train HyperFlow's drift network on recorded trajectories and write it as safetensors."""
 
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab import base, checkpoint
-from hyperlab.hyperflow import jacobian, jacobian_flow, training, trajectories
+from hyperlab import base
+from hyperlab.base import choose
+from hyperlab.hyperflow import diagnostics, drift, jacobian_flow, trajectories
+from hyperlab.hyperflow.training import DriftConfig, fit_drift
 
 import typer
 from tqdm import tqdm
 
 import script
 
+WITHOUT = {  # parts of the training, each with what switches it off
+    "theta": {"sees_theta": False},
+    "noise": {"noise": 0.0},
+    "start": {"at_start": 0.0},
+    "hiding": {"hide": 0.0},
+}
+
 
 def main(
     store: Annotated[str, typer.Argument(help="made by collect_trajectories.py")],
-    jacobian_file: Annotated[
-        Path, typer.Option("--jacobian", help="made by learn_jacobian.py")
-    ] = Path("artifacts/jacobian.safetensors"),
-    path: Annotated[str, typer.Option(help="linear (L), piecewise or cubic (C)")] = "cubic",
+    path: Annotated[
+        str, typer.Option(help="linear (L), piecewise (P) or cubic (C)")
+    ] = "cubic",
     scale: script.Scale = "paper",
     seed: script.Seed = 0,
     out: Annotated[Path | None, typer.Option(help="or as shipped", dir_okay=False)] = None,
     device: script.Device = "auto",
+    n_tasks: Annotated[int, typer.Option(help="the first so many; 0: all")] = 0,
+    without: Annotated[str, typer.Option(help=f"of {', '.join(WITHOUT)}")] = "",
+    correct: Annotated[
+        Path | None, typer.Option(help="a Jacobian flow; a correction of it is trained")
+    ] = None,
     memory: Annotated[
         float, typer.Option(help="GiB; a larger store is streamed through so much")
     ] = 2.0,
-    steps: Annotated[
-        int, typer.Option(help="of the correction; 0: none; -1: the scale's")
-    ] = -1,
+    steps: Annotated[int, typer.Option(help="of the training; 0: the scale's")] = 0,
 ) -> None:
-    """Jacobian flow L or C for `vit_micro`; CPU, two cores: minutes."""
+    """HyperFlow-L, -P or -C for the target of a store; CPU, two cores: an hour."""
     started = time.perf_counter()
     place = script.place(device)
+    out = out or base.PRETRAINED / f"hyperflow_{path}.safetensors"
+    config = replace(DriftConfig.at(scale), path=path)
+    config = replace(config, steps=steps or config.steps)
+    for part in script.words(without):
+        config = replace(config, **choose(WITHOUT, part))
+    flow = jacobian_flow.load(correct).along(path).to(place) if correct else None
     recorded = trajectories.TrajectoryStore.open(store)
-    learned, about_jacobian = jacobian.load(jacobian_file), checkpoint.about(jacobian_file)
-    shared = "" if out else "jacobian.safetensors"
-    out = out or base.PRETRAINED / f"jacobian_flow_{path}.safetensors"
-    if shared:  # before the training: another Jacobian may be there
-        jacobian.share(learned, out.with_name(shared), about_jacobian)
-    if recorded.n_bytes > memory * 2**30:
+    batches, held_out = recorded.split(n_tasks)
+    validation = recorded.read(held_out).to(place)
+    share = len(batches) * recorded.group.attrs["batch"] / recorded.n_rows
+    if share * recorded.n_bytes > memory * 2**30:
         trajectories.spare_a_core()
-        data = trajectories.Stream(recorded, memory_bytes=int(memory * 2**30), device=place)
+        limits = {"memory_bytes": int(memory * 2**30), "device": place}
+        data = trajectories.Stream(recorded, batches, **limits)
+        draws = config.steps * config.batch // len(data)  # all are to be seen
+        data = replace(data, draws=max(1, min(data.draws, draws)))
     else:
-        data = recorded.read(progress=tqdm).to(place)
-    config = replace(training.DriftConfig.at(scale), path=path)
-    config = replace(config, steps=config.steps if steps < 0 else steps)
+        data = recorded.read(batches).to(place)
+    options = {"validation": validation, "correcting": flow, "progress": tqdm}
     generator = base.stream(seed, "drift", path)
-    net, _ = training.fit_drift(data, config, learned, generator=generator, progress=tqdm)
+    net, history = fit_drift(data, config, generator=generator, **options)
     seconds = time.perf_counter() - started
+    first = diagnostics.on_path(net, validation, path=path)
+    end = diagnostics.end_points(net, validation)
     about = {"seed": seed, "seconds": round(seconds), "config": config, "tasks": len(data)}
-    about |= {"domains": list(data.sample.domains), "jacobian": about_jacobian}
-    jacobian_flow.save(net.cpu(), out, {k: str(v) for k, v in about.items()}, shared=shared)
+    about |= {"domains": list(data.sample.domains), "validation": history.validation}
+    about |= {"error at t = 0": first.error, "end points": (end.error, end.cosine)}
+    about = {key: str(value) for key, value in about.items()}
+    if flow:
+        flow.correction = net
+        jacobian_flow.save(flow.cpu(), out, about)
+    else:
+        drift.save(net.cpu(), out, about)
     print(f"wrote {out} ({len(data)} trajectories, {seconds:.0f} s)")
 
 

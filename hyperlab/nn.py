@@ -129,6 +129,7 @@ class Descent:
     clip: float = 1.0  # longest gradient
     ema: float = 0.0  # decay of the averaged network, less in the first steps; 0: none
     fused: bool | None = None  # one kernel for all parameters; the bits are others
+    best: bool = False  # return the network whose validation was least
 
 
 class History(NamedTuple):
@@ -157,7 +158,7 @@ def fit(
     optimiser = torch.optim.AdamW(
         net.parameters(), descent.lr, weight_decay=descent.weight_decay, fused=descent.fused
     )
-    losses, validation = [], {}
+    losses, validation, best = [], {}, None
     every = max(1, descent.steps // 10)
     for step in progress(range(descent.steps), total=descent.steps, desc=desc):
         factor = cosine_warmup(step, warmup=descent.warmup, total=descent.steps)
@@ -172,8 +173,12 @@ def fit(
         if descent.ema:
             ema_update(average, net, min(descent.ema, (1 + step) / (10 + step)))
         if validate and (step + 1) % every == 0:
-            validation[step + 1] = validate(average.eval())
+            validation[step + 1] = value = validate(average.eval())
+            if descent.best and value == min(validation.values()):
+                best = copy.deepcopy(average.state_dict())
             net.train()
+    if best:
+        average.load_state_dict(best)
     trace = torch.stack(losses).cpu() if losses else torch.zeros(0)
     return average.eval(), History(trace, validation)
 

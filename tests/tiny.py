@@ -8,12 +8,15 @@ from torch import nn
 
 from hyperlab import params
 from hyperlab.base import stream
+from hyperlab.hyperflow import drift, jacobian_flow
 from hyperlab.hyperflow.context import encode, pad
+from hyperlab.hyperflow.drift import DriftNetwork
 from hyperlab.hyperflow.jacobian import LearnedJacobian
-from hyperlab.hyperflow.jacobian_flow import JacobianFlow, Shape
+from hyperlab.hyperflow.jacobian_flow import JacobianFlow
 from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.models import belonging, targets
 from hyperlab.models.targets import Target
+from hyperlab.nn import lent
 from hyperlab.params import ParamSubset
 from hyperlab.tasks import roles
 from hyperlab.tasks.domains import Domain
@@ -59,23 +62,38 @@ def tiny_jacobian(target, *, width=16):
 def tiny_net(target, *, seed=None):
     """A drift network for `target`: untrained, or with a seed one that moves every token."""
     dim = target.model.num_features
-    shape = Shape(
+    shape = drift.Shape(
+        n_params=target.subset.n_params,
+        token_size=dim,
+        n_inputs=(2 * len(target.model.blocks) + 2) * dim,
+        width=16,
+        depth=1,
+        image_depth=1,
+        n_heads=2,
+    )
+    with lent(stream(0, "net")):
+        net = DriftNetwork(shape).eval()
+    net.theta0.copy_(target.theta0)
+    if seed is not None:
+        nn.init.normal_(net.out, std=0.1, generator=stream(seed, "out"))
+    return net
+
+
+def tiny_flow(target, *, pace=0.0):
+    """A Jacobian flow for `target`, at one pace for all paths."""
+    dim = target.model.num_features
+    shape = jacobian_flow.Shape(
         n_params=target.subset.n_params,
         token_size=dim,
         n_inputs=(2 * len(target.model.blocks) + 2) * dim,
         n_residual=dim,
-        width=16,
-        depth=1,
-        n_heads=2,
         jacobian_width=16,
     )
-    net = JacobianFlow(shape).eval()
-    net.jacobian.load_state_dict(tiny_jacobian(target).state_dict())
-    net.theta0.copy_(target.theta0)
-    if seed is not None:
-        nn.init.normal_(net.out, std=0.1, generator=stream(seed, "out"))
-        net.pace.fill_(1.0)
-    return net
+    flow = JacobianFlow(shape).eval()
+    flow.jacobian.load_state_dict(tiny_jacobian(target).state_dict())
+    flow.theta0.copy_(target.theta0)
+    flow.paces = dict.fromkeys(flow.paces, pace)
+    return flow
 
 
 def recorded(target, n=3):

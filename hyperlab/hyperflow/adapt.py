@@ -26,7 +26,7 @@ from ..executor import one_thread
 from ..models.targets import Target, prototypes
 from ..tasks.episodes import LabelledImages
 from .context import Context, encode
-from .jacobian_flow import JacobianFlow
+from .drift import Drift
 from .teacher import Supports, TeacherConfig, fine_tune
 
 SMALL = 25  # support images whose solver steps one thread takes as fast as two
@@ -143,7 +143,7 @@ class LearnedFlow:
     Source: HyperFlow, arXiv:2504.15323, section 3.3 (there: Euler's method, step size alpha).
     """
 
-    net: JacobianFlow
+    net: Drift
     steps: int = 10
     method: str = "chebyshev"
     length: float = 1.0

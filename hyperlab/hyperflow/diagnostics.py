@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import interpolants, solvers
 from ..base import ConfigError, Velocity, choose
 from ..models import belonging
-from .jacobian_flow import JacobianFlow
+from .drift import Drift
 from .trajectories import Trajectories
 
 BATCH = 64  # tasks that a drift network sees together
@@ -62,7 +62,7 @@ def _relative(difference: Tensor, true: Tensor, dim: tuple[int, ...]) -> Tensor:
 
 
 def on_path(
-    net: JacobianFlow,
+    net: Drift,
     data: Trajectories,
     t: float = 0.0,
     *,
@@ -89,7 +89,7 @@ def mean_baseline(
 
 
 def along_rollouts(
-    net: JacobianFlow, data: Trajectories, *, path: str = "cubic", unit: Unit = None
+    net: Drift, data: Trajectories, *, path: str = "cubic", unit: Unit = None
 ) -> list[Fit]:
     """The drift at each knot of the network's own roll-outs against the path's velocity then."""
     f, thetas = bound(net, data), rollouts(net, data)
@@ -100,19 +100,19 @@ def along_rollouts(
     ]
 
 
-def end_points(net: JacobianFlow, data: Trajectories, *, unit: Unit = None) -> Fit:
+def end_points(net: Drift, data: Trajectories, *, unit: Unit = None) -> Fit:
     """The whole displacement of the roll-outs against that of fine-tuning."""
     moved = rollouts(net, data)[-1] - data.thetas[:, 0]
     return _in_units(net, moved, data.displacement, unit)
 
 
-def _in_units(net: JacobianFlow, predicted: Tensor, true: Tensor, unit: Unit) -> Fit:
+def _in_units(net: Drift, predicted: Tensor, true: Tensor, unit: Unit) -> Fit:
     unit = net.scale if unit is None else unit
     return compare(predicted, true, unit, token_size=net.shape.token_size)
 
 
 def rollouts(
-    net: JacobianFlow, data: Trajectories, *, steps: int = 10
+    net: Drift, data: Trajectories, *, steps: int = 10
 ) -> Float[Tensor, " knots tasks params"]:
     """d theta/dt = h(theta, t | S) from t = 0 to 1, for every task."""
     f = bound(net, data)
@@ -125,12 +125,12 @@ def true_flow(data: Trajectories, t: float, *, path: str = "cubic") -> tuple[Row
     return curves.both_each(data.thetas.new_full((len(data),), t))
 
 
-def drifts(net: JacobianFlow, data: Trajectories, theta: Rows, t: float) -> Rows:
+def drifts(net: Drift, data: Trajectories, theta: Rows, t: float) -> Rows:
     """h(theta_i, t | S_i) for every task i."""
     return bound(net, data)(theta.new_tensor(t), theta)
 
 
-def bound(net: JacobianFlow, data: Trajectories) -> Velocity:
+def bound(net: Drift, data: Trajectories) -> Velocity:
     """The velocity f(t, theta) of all tasks at once; every support set is read once."""
     belonging.require_same(net.target, data.target, "drift network and trajectories differ")
     parts = torch.arange(len(data)).split(BATCH)

@@ -6,11 +6,9 @@ the task, so a network can learn it from any image: it guesses J from what one f
 shows, and is then used in both directions.
 """
 
-import hashlib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -18,9 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import checkpoint
-from ..base import ArtifactError, Progress, choose, expanded, silent
-from ..checkpoint import Checkpoint
+from ..base import Progress, choose, silent
 from ..models import belonging
 from ..models.targets import Target
 from ..nn import Descent, fit, lent
@@ -28,7 +24,6 @@ from ..tasks import augment
 from ..tasks.episodes import LabelledImages
 from .context import encode, head_residual, origin
 
-KIND = "learned Jacobian"
 Gates = tuple[Tensor, Tensor]
 
 
@@ -217,44 +212,3 @@ def build(
     spread = data.residual[sample].float().std()
     net.unit.copy_(tokens.repeat_interleave(token_size) / spread)
     return net
-
-
-def save(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> None:
-    """The network with its target; `about`: how it was made."""
-    checkpoint.save(path, KIND, net, {"target": net.target}, about)
-
-
-def share(net: LearnedJacobian, path: Path | str, about: Mapping[str, str]) -> None:
-    """A half-precision file for all drift networks in its folder, see `jacobian_flow.save`."""
-    if not expanded(Path(path)).exists():
-        checkpoint.save(path, KIND, checkpoint.halved(net), {"target": net.target}, about)
-    elif digest(load(path)) != digest(net):
-        raise ArtifactError(
-            f"{path} is another learned Jacobian, which the drift networks beside it need; "
-            "choose another folder, or move it and them away first"
-        )
-
-
-def digest(net: LearnedJacobian) -> str:
-    """Sixteen hex digits that change with any number, as half precision has it."""
-    found = hashlib.sha256()
-    for name, p in sorted(checkpoint.halved(net).items()):
-        found.update(f"{name} {tuple(p.shape)}".encode())
-        found.update(p.contiguous().cpu().numpy().data)
-    return found.hexdigest()[:16]
-
-
-def load(path: Path | str) -> LearnedJacobian:
-    """A learned Jacobian from a file."""
-
-    def build(found: Checkpoint) -> LearnedJacobian:
-        state = found.tensors
-        width, n_inputs = state["gate1.weight"].shape
-        sizes = n_inputs, state["near.weight"].shape[1], state["far.weight"].shape[0]
-        net = LearnedJacobian(*sizes, width)
-        net.load_state_dict(state)
-        net.target = found.spec["target"]
-        return net.eval()
-
-    remedy = "run: python data_scripts/learn_jacobian.py STORE"
-    return checkpoint.load(path, KIND, build, remedy)

@@ -1,93 +1,107 @@
-"""Fitting the drift network to recorded trajectories: its pace and its correction.
+"""Fitting a drift network to recorded trajectories: HyperFlow's regression, and its departures.
 
-The Jacobian in it stays as it is. `path` decides what is regressed, and more: "linear" takes the
-guess at theta0 and has no feedback from theta, the others take it at theta_t, each at its own pace.
-So a linear and a cubic network do not differ by their paths alone; cubic and piecewise do.
+`DriftConfig` switches each departure off: noise on theta_t, times that are exactly 0, images left
+out of a support set, and theta itself.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import interpolants
-from ..base import Progress, choose, silent
-from ..models import belonging
+from ..base import Progress, choose, silent, stream
 from ..nn import Descent, History, fit, lent
 from .context import Context
-from .jacobian import LearnedJacobian
-from .jacobian_flow import JacobianFlow, Shape
+from .drift import Drift, DriftNetwork, Shape
 from .trajectories import Stream, Trajectories
 
-EMA = 0.995  # decay of the averaged network
+BATCH = 64  # tasks that validation looks at together
 
 
 @dataclass(frozen=True, kw_only=True)
 class DriftConfig:
     """How a drift network is trained."""
 
-    path: str = "cubic"  # Jacobian flow L "linear", Jacobian flow C "cubic", or "piecewise"
-    steps: int = 3_000  # gradient steps
+    path: str = "cubic"  # HyperFlow-L "linear", -P "piecewise" or -C "cubic"
+    steps: int = 12_000  # gradient steps
     batch: int = 32  # trajectories a step
     lr: float = 1e-3  # peak, AdamW, cosine
     weight_decay: float = 0.05
+    ema: float = 0.998  # decay of the averaged network
     at_start: float = 0.3  # share of the times drawn that are exactly 0
-    width: int = 96
-    dropout: float = 0.2
-    hide: float = 0.2  # share of the support images left out of a step's context
+    noise: float = 0.1  # of theta_t, in units of each token's displacement
+    hide: float = 0.1  # share of the support images left out of a step's context
+    sees_theta: bool = True  # False: h(t, S)
+    width: int = 128
+    depth: int = 4  # blocks over the tokens of theta
+    dropout: float = 0.1
 
     def __post_init__(self) -> None:
         choose(interpolants.KINDS, self.path)
 
     @classmethod
     def at(cls, scale: str) -> "DriftConfig":
-        small = cls(steps=60, batch=8, width=32)
-        return choose({"smoke": small, "laptop": cls(steps=600), "paper": cls()}, scale)
+        small = cls(steps=60, batch=8, width=32, depth=2)
+        laptop = cls(steps=600, width=96, depth=2)
+        return choose({"smoke": small, "laptop": laptop, "paper": cls()}, scale)
 
 
 def fit_drift(
     data: Trajectories | Stream,
     config: DriftConfig,
-    jacobian: LearnedJacobian,
     *,
     generator: torch.Generator,
+    validation: Trajectories | None = None,
+    correcting: Drift | None = None,
     progress: Progress = silent,
-    validate: Callable[[nn.Module], float] | None = None,
-) -> tuple[JacobianFlow, History]:
-    """Minimise E |h(theta_t, t | S) - v_t|^2 in units of each parameter's displacement.
+) -> tuple[DriftNetwork, History]:
+    """Minimise E |h(theta_t, t | S) - v_t|^2 in units of each token's displacement and of v_t.
+
+    So a loss of 1 is that of no adaptation, h = 0.
 
     Recorded points can give velocities away: for the linear path theta_t does for every t > 0, for
-    the others its noise does. So only the Jacobian's guess sees theta_t, at a pace that is set at
-    t = 0 and not trained, and part of the times are exactly 0.
+    the others its noise does. So noise is put on theta_t, and part of the times are exactly 0.
 
     Args:
-        jacobian: of the same target; it stays as it is.
-        validate: of the averaged network, asked after every tenth of the training.
+        validation: tasks that are not in `data`. Their loss is taken ten times, and the network
+            comes back as it was when that was least.
+        correcting: another drift; what is regressed is what it leaves over.
 
-    Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform); the
-    departures above are ours.
+    Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform); the departures are
+    ours.
     """
-    steps, decay = config.steps, config.weight_decay
-    descent = Descent(steps=steps, lr=config.lr, warmup=50, weight_decay=decay, ema=EMA)
+    descent = Descent(
+        steps=config.steps,
+        lr=config.lr,
+        warmup=50,
+        weight_decay=config.weight_decay,
+        ema=config.ema,
+        best=validation is not None,
+    )
     with lent(generator):
-        net = build(data.sample, config, jacobian)
-        net.pace.copy_(pace(net, data.sample, config.path))
+        net = build(data.sample, config)
         batches = data.batches(config.batch, generator)
 
         def loss() -> Tensor:
             batch = next(batches)
-            t, theta, v = draw(batch.thetas, batch.times, config, generator)
+            t, theta, v = draw(batch, config, generator)
             context = hide_images(batch.contexts, config.hide, generator)
-            return drift_loss(net, theta, t, v, context)
+            v = v if correcting is None else v - correcting(theta, t, context)
+            noise = torch.randn(theta.shape, generator=generator).to(theta)
+            return drift_loss(net, theta + config.noise * net.scale * noise, t, v, context)
 
+        def validate(average: DriftNetwork) -> float:
+            return validation_loss(average, validation, config, correcting)
+
+        watch = None if validation is None else validate
         desc = f"drift ({config.path})"
-        return fit(net, loss, descent, desc=desc, progress=progress, validate=validate)
+        return fit(net, loss, descent, desc=desc, progress=progress, validate=watch)
 
 
 def drift_loss(
-    net: JacobianFlow,
+    net: Drift,
     theta: Float[Tensor, " batch params"],
     t: Float[Tensor, " batch"],
     v: Float[Tensor, " batch params"],
@@ -95,8 +109,22 @@ def drift_loss(
 ) -> Float[Tensor, ""]:
     """Mean squared error of the drift over the parameters that move, in their own units."""
     moves = net.scale > 0
-    error = (net(theta, t, context) - v)[:, moves] / net.scale[moves]
+    error = (net(theta, t, context) - v)[:, moves] / (net.speed * net.scale[moves])
     return error.square().mean()
+
+
+@torch.no_grad()
+def validation_loss(
+    net: Drift, data: Trajectories, config: DriftConfig, correcting: Drift | None = None
+) -> float:
+    """The loss on tasks that were held out, always at the same times, without any noise."""
+    total, generator = 0.0, stream(0, "validation")
+    for rows in torch.arange(len(data)).split(BATCH):
+        batch = data.trimmed(rows)
+        t, theta, v = draw(batch, config, generator)
+        v = v if correcting is None else v - correcting(theta, t, batch.contexts)
+        total += len(rows) * float(drift_loss(net, theta, t, v, batch.contexts))
+    return total / len(data)
 
 
 def hide_images(context: Context, share: float, generator: torch.Generator) -> Context:
@@ -108,59 +136,38 @@ def hide_images(context: Context, share: float, generator: torch.Generator) -> C
 
 
 def draw(
-    thetas: Float[Tensor, " batch knots params"],
-    times: Float[Tensor, " knots"],
-    config: DriftConfig,
-    generator: torch.Generator,
+    data: Trajectories, config: DriftConfig, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Times t, points theta_t of the path, and its velocities there."""
-    path = choose(interpolants.KINDS, config.path)(times, thetas)
-    u = torch.rand(2, len(thetas), generator=generator)
+    """A time t for each task, the point theta_t of its path, and the velocity there."""
+    path = choose(interpolants.KINDS, config.path)(data.times, data.thetas)
+    u = torch.rand(2, len(data), generator=generator)
     if config.path == "piecewise":
         # At the knots: the noise of the next step is not in theta_t.
-        u[0] = times[(u[0] * (len(times) - 1)).long()]
-    t = (u[0] * (u[1] >= config.at_start)).to(thetas)
+        u[0] = data.times[(u[0] * (len(data.times) - 1)).long()]
+    t = (u[0] * (u[1] >= config.at_start)).to(data.thetas)
     return t, *path.both_each(t)
 
 
-def build(
-    data: Trajectories, config: DriftConfig, jacobian: LearnedJacobian
-) -> JacobianFlow:
-    """An untrained network in the units of `data`, with `jacobian` in it."""
-    what = "trajectories and learned Jacobian do not belong together"
-    belonging.require_same(data.target, jacobian.target, what)
-    context = data.context(torch.arange(min(len(data), 256)))
+def build(data: Trajectories, config: DriftConfig) -> DriftNetwork:
+    """An untrained network in the units of `data`."""
+    few = data.trimmed(torch.arange(min(len(data), 256)))
+    images = few.contexts.features[few.contexts.labels >= 0].float()
     shape = Shape(
         n_params=data.thetas.shape[-1],
         token_size=data.token_size,
-        n_inputs=context.features.shape[-1],
-        n_residual=context.residual.shape[-1],
+        n_inputs=images.shape[-1],
         width=config.width,
+        depth=config.depth,
         dropout=config.dropout,
-        jacobian_width=jacobian.near.out_features,
-        feedback=config.path != "linear",
+        sees_theta=config.sees_theta,
     )
-    net = JacobianFlow(shape).to(data.thetas.device)
-    net.jacobian.load_state_dict(jacobian.state_dict())
-    net.target = net.jacobian.target = data.target
+    net = DriftNetwork(shape).to(data.thetas.device)
+    net.target = data.target
     net.theta0.copy_(data.theta0)
     net.scale.copy_(data.unit())
-    with torch.no_grad():
-        gates = net.jacobian.gates(context.features)
-        hidden = net.jacobian.hidden(gates, context.residual.float())
-        net.image_unit.copy_(hidden[context.labels >= 0].std().clamp(min=1e-12))
+    moves = net.scale > 0
+    _, _, v = draw(few, config, stream(0, "speed"))
+    net.speed.copy_((v[:, moves] / net.scale[moves]).square().mean().sqrt())
+    net.input_mean.copy_(images.mean(0))
+    net.input_std.copy_(images.std(0).clamp(min=1e-3))
     return net
-
-
-@torch.no_grad()
-def pace(net: JacobianFlow, data: Trajectories, path: str) -> Float[Tensor, ""]:
-    """The least-squares factor from guessed gradients at theta0 to what was recorded there.
-
-    For the straight path that is the whole displacement; for the others the first step, whose
-    factor would be learning rate times number of steps, were the guess exact.
-    """
-    sample = torch.arange(min(len(data), 256))
-    guess = net.read(data.context(sample)).start
-    knot = -1 if path == "linear" else 1
-    moved = (data.thetas[sample, knot] - data.thetas[sample, 0]) / data.times[knot]
-    return (guess * moved).sum() / guess.square().sum().clamp(min=1e-20)

@@ -16,7 +16,16 @@ from ..store import Column, Store
 from .context import Context, pad
 
 SAMPLE = 512  # tasks that a stream takes units from
-ROWS = ("thetas", "losses", "contexts", "domain", "styled", "perturbed")  # of which every task has one
+LIKE = 4  # mini-batches that are drawn together and sorted by size
+HELD_OUT = 16  # of so many batches one is held out
+ROWS = (
+    "thetas",
+    "losses",
+    "contexts",
+    "domain",
+    "styled",
+    "perturbed",
+)  # of which every task has one
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +87,12 @@ class Trajectories:
         return self
 
     def batches(self, n: int, generator: torch.Generator) -> Iterator["Trajectories"]:
-        """Without end, n random tasks each time."""
+        """Without end, n random tasks each time, of about the same size."""
+        sizes = (self.contexts.labels >= 0).sum(1).cpu()
         while True:
-            yield self.trimmed(torch.randint(len(self), (n,), generator=generator))
+            rows = torch.randint(len(self), (LIKE * n,), generator=generator)
+            for part in alike(sizes[rows], generator):
+                yield self.trimmed(rows[part])
 
     def trimmed(self, rows: Int[Tensor, " batch"]) -> "Trajectories":
         """Some of the tasks, their contexts no longer than the longest of them."""
@@ -103,6 +115,13 @@ class Trajectories:
         rms = tokens.square().mean((0, 2)).sqrt()
         rms = rms * (rms > 1e-3 * rms.max())
         return rms.repeat_interleave(self.token_size)
+
+
+def alike(sizes: Int[Tensor, " n"], generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows of `LIKE` mini-batches in random order, each of about one size: less padding."""
+    parts = sizes.argsort(stable=True).chunk(LIKE)
+    for k in torch.randperm(LIKE, generator=generator):
+        yield parts[k]
 
 
 class TrajectoryStore(Store):
@@ -132,23 +151,31 @@ class TrajectoryStore(Store):
         whole = np.repeat(self.group["mark"][:] != 0, self.group.attrs["batch"])
         return np.flatnonzero(whole[: self.n_rows] & ~self.group["diverged"][:])
 
+    def split(self, n_tasks: int = 0) -> tuple[list[int], list[int]]:
+        """The batches of the first n tasks (0: all there are), and every sixteenth of them."""
+        batches = self.there[: -(-n_tasks // self.group.attrs["batch"]) or None]
+        held_out = batches[::HELD_OUT]
+        return [b for b in batches if b not in {*held_out}], held_out
+
     @property
     def n_diverged(self) -> int:
         """Tasks that diverged, among those that are there."""
         return int(self.group["diverged"][:].sum())
 
-    def read(self, *, progress: Progress = silent) -> Trajectories:
-        """All complete tasks that did not diverge, in memory.
+    def read(
+        self, batches: Sequence[int] | None = None, *, progress: Progress = silent
+    ) -> Trajectories:
+        """All complete tasks that did not diverge, or those of some batches, in memory.
 
         Raises:
             ArtifactError: no batch is complete, or one is damaged.
         """
-        if broken := self.damaged(progress=progress):
+        if batches is None and (broken := self.damaged(progress=progress)):
             raise self.broken(broken)
-        batches = [self.batch(batch) for batch in self.there]
-        if not batches:
+        parts = [self.batch(b) for b in (self.there if batches is None else batches)]
+        if not parts:
             raise self.empty()
-        columns = {n: np.concatenate([b.pop(n) for b in batches]) for n in self.columns}
+        columns = {n: np.concatenate([p.pop(n) for p in parts]) for n in self.columns}
         return self.trajectories(columns)
 
     def empty(self) -> ArtifactError:
@@ -186,12 +213,14 @@ class Stream:
     read once before any is read again.
 
     Args:
+        only: batches of the store; None: all that are there.
         memory_bytes: of the pool.
         draws: of a task, for one reading.
         device: where the mini-batches go.
     """
 
     store: TrajectoryStore
+    only: Sequence[int] | None = None
     memory_bytes: int = 2**30
     draws: int = 8
     device: torch.device | str = "cpu"
@@ -208,7 +237,12 @@ class Stream:
 
     @cached_property
     def _n_tasks(self) -> int:
-        return len(self.store.sound)
+        owners = self.store.sound // self.store.group.attrs["batch"]
+        return int(np.isin(owners, self._batches).sum())
+
+    @property
+    def _batches(self) -> Sequence[int]:
+        return self.store.there if self.only is None else self.only
 
     @cached_property
     def sample(self) -> Trajectories:
@@ -224,10 +258,12 @@ class Stream:
         size = max(n, min(self._pool_size, len(self) // 2))
         pool = list(itertools.islice(tasks, size))
         for step in itertools.count():
-            taken = torch.randperm(len(pool), generator=generator)[:n].tolist()
-            yield Trajectories.join([pool[i] for i in taken]).to(self.device)
-            n_new = (step + 1) * n // self.draws - step * n // self.draws
-            for i in taken[:n_new]:
+            rows = torch.randint(len(pool), (LIKE * n,), generator=generator)
+            sizes = torch.tensor([pool[i].contexts.labels.shape[1] for i in rows])
+            for part in alike(sizes, generator):
+                yield Trajectories.join([pool[i] for i in rows[part]]).to(self.device)
+            n_new = (step + 1) * len(rows) // self.draws - step * len(rows) // self.draws
+            for i in rows[torch.randperm(len(rows), generator=generator)[:n_new]]:
                 pool[i] = next(tasks)
 
     @property
@@ -237,7 +273,7 @@ class Stream:
 
     def _tasks(self, generator: torch.Generator) -> Iterator[Trajectories]:
         """Without end, task by task; the batches of every round in a new order."""
-        there = torch.tensor(self.store.there)
+        there = torch.tensor(self._batches)
         while True:
             for i in torch.randperm(len(there), generator=generator).tolist():
                 batch = self.store.trajectories(self.store.batch(int(there[i])))
