@@ -63,9 +63,12 @@ def fitted_drift() -> Found:
     yield "jacobian", learned
     for path in ("linear", "cubic", "piecewise"):
         short = replace(training.DriftConfig.at("smoke"), steps=20, path=path)
-        net, _ = training.fit_drift(data, short, learned, generator=stream(0, path))
+        net, _ = training.fit_drift(data, short, generator=stream(0, path))
         yield f"drift: {path}", net
-        yield f"adaptation: {path}", adapt.LearnedFlow(net=net, steps=3)(target, support())
+        flow = jacobian_flow.fit_paces(data, learned).along(path)
+        for name, h in (("drift network", net), ("Jacobian flow", flow)):
+            theta = adapt.LearnedFlow(net=h, steps=3)(target, support())
+            yield f"adaptation: {name}, {path}", theta
     yield "adaptation: tuning", adapt.bias_tuning(steps=3)(target, support())
 
 
@@ -103,9 +106,7 @@ def fitted_networks() -> Found:
 
 def shipped() -> Found:
     """The networks that come with the package, as they are loaded."""
-    for name in jacobian_flow.SHIPPED:
-        yield f"shipped: jacobian_flow_{name}", jacobian_flow.load(name)
-    yield "shipped: jacobian", jacobian.load(PRETRAINED / "jacobian.safetensors")
+    yield "shipped: Jacobian flow", jacobian_flow.load()
     yield "shipped: vit_micro", targets.load().model
     yield "shipped: context", context.load(PRETRAINED / "context.safetensors")
     for name in zoo_store.SHIPPED:

@@ -13,13 +13,13 @@ from torch import nn
 
 from hyperlab import checkpoint
 from hyperlab.base import ArtifactError, ConfigError, DataMissingError, stream
-from hyperlab.hyperflow import jacobian, jacobian_flow
+from hyperlab.hyperflow import drift, jacobian_flow
 from hyperlab.models import backbones, cnn, own, targets
 from hyperlab.nn import lent
 from hyperlab.weights import context, zoo_store
 from hyperlab.weights.context import SetConfig
 from hyperlab.weights.zoo import Zoo
-from tests.tiny import tiny_jacobian, tiny_net, tiny_target
+from tests.tiny import tiny_flow, tiny_net, tiny_target
 
 ABOUT = {"command": "by hand"}
 BUILT = ("config", "shape", "target")
@@ -62,16 +62,17 @@ def population(network, w):
 CASES = {
     "drift network": Case(
         lambda: seeded(lambda: tiny_net(TARGET, seed=0)),
-        lambda net, path: jacobian_flow.save(net, path, ABOUT),
-        jacobian_flow.load,
-        r"shipped are \['linear', 'cubic'\], or run: python data_scripts/train_drift\.py",
+        lambda net, path: drift.save(net, path, ABOUT),
+        drift.load,
+        r"shipped are \['linear', .*\], or run: python data_scripts/train_drift\.py",
         half=True,
     ),
-    "learned Jacobian": Case(
-        lambda: tiny_jacobian(TARGET),
-        lambda net, path: jacobian.save(net, path, ABOUT),
-        jacobian.load,
-        r"run: python data_scripts/learn_jacobian\.py STORE",
+    "Jacobian flow": Case(
+        lambda: tiny_flow(TARGET),
+        lambda net, path: jacobian_flow.save(net, path, ABOUT),
+        jacobian_flow.load,
+        r"shipped are \['linear', .*\], or run: python data_scripts/learn_jacobian\.py STORE",
+        half=True,
     ),
     "set encoder": Case(
         set_encoder,
@@ -200,7 +201,7 @@ def test_the_file_of_another_kind_is_refused_by_its_name(saved, kind, tmp_path):
         CASES[kind].load(tmp_path / "foreign")
 
 
-@pytest.mark.parametrize("kind", ["drift network", "learned Jacobian", "zoo"])
+@pytest.mark.parametrize("kind", ["drift network", "Jacobian flow", "zoo"])
 def test_how_a_network_came_to_be_is_read_from_its_file(saved, kind):
     assert checkpoint.about(saved[kind]) == ABOUT
 

@@ -13,14 +13,14 @@ import typer
 from hyperlab import checkpoint
 from hyperlab.base import DataMissingError, expanded, whole_file
 from hyperlab.evaluation import claims
-from hyperlab.hyperflow import jacobian, jacobian_flow
+from hyperlab.hyperflow import jacobian_flow
 from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.models import targets
 from hyperlab.store import whole_address
 from hyperlab.tasks import domains, own
 from hyperlab.weights import zoo_store
 from tests.hyperflow.test_trajectories import new
-from tests.tiny import tiny_jacobian, tiny_target
+from tests.tiny import tiny_flow, tiny_target
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -63,7 +63,7 @@ def test_what_is_not_below_the_home_folder_is_missed_there(home, look):
 
 
 def test_what_is_kept_of_a_jacobian_below_the_home_folder_is_read_there(home):
-    jacobian.save(tiny_jacobian(tiny_target()), "~/j.safetensors", {"command": "x"})
+    jacobian_flow.save(tiny_flow(tiny_target()), "~/j.safetensors", {"command": "x"})
     assert checkpoint.about("~/j.safetensors")["command"] == "x"
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hyperlab.base import ConfigError, choose, stream
 from hyperlab.hyperflow.context import Context, encode
-from hyperlab.hyperflow.jacobian_flow import JacobianFlow
+from hyperlab.hyperflow.drift import Drift
 from hyperlab.hyperflow.teacher import Supports, TeacherConfig, fine_tune
 from hyperlab.models.targets import Target, cosine, leave_one_out_loss, prototypes
 from hyperlab.tasks import augment, episodes, roles
@@ -56,7 +56,7 @@ class Bench:
     """
 
     target: Target
-    nets: Mapping[str, JacobianFlow]
+    nets: Mapping[str, Drift]
     domains: Mapping[str, Callable[[], Domain]]
     draw: Callable[..., Episode] = DRAW
     teacher: TeacherConfig = TeacherConfig()

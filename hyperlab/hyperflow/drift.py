@@ -70,8 +70,8 @@ class Drift(nn.Module):
         belonging.require(target, self.target, "this drift network", theta0=self.theta0)
 
     def moved(
-        self, theta: Float[Tensor, " batch params"]
-    ) -> Float[Tensor, " batch params"]:
+        self, theta: Float[Tensor, "*batch params"]
+    ) -> Float[Tensor, "*batch params"]:
         """theta - theta0, 0 where nothing moves."""
         if theta.shape[-1] != self.shape.n_params:
             raise ConfigError(

@@ -178,7 +178,9 @@ def load(name: Path | str = "cubic") -> JacobianFlow:
         flow.target = flow.jacobian.target = found.spec["target"]
         return flow.eval()
 
-    remedy = f"shipped are {list(KNOT)}, or run: python data_scripts/learn_jacobian.py STORE"
+    remedy = (
+        f"shipped are {list(KNOT)}, or run: python data_scripts/learn_jacobian.py STORE"
+    )
     shipped = PRETRAINED / "jacobian_flow.safetensors"
     flow = checkpoint.load(shipped if name in KNOT else name, KIND, make, remedy)
     return flow.along(name) if name in KNOT else flow

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import interpolants
 from ..base import Progress, choose, silent, stream
+from ..models import belonging
 from ..nn import Descent, History, fit, lent
 from .context import Context
 from .drift import Drift, DriftNetwork, Shape
@@ -67,11 +68,14 @@ def fit_drift(
     Args:
         validation: tasks that are not in `data`. Their loss is taken ten times, and the network
             comes back as it was when that was least.
-        correcting: another drift; what is regressed is what it leaves over.
+        correcting: another drift of the same target; what is regressed is what it leaves over.
 
     Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform); the departures are
     ours.
     """
+    if correcting is not None:
+        what = "trajectories and the drift to correct do not belong together"
+        belonging.require_same(data.sample.target, correcting.target, what)
     descent = Descent(
         steps=config.steps,
         lr=config.lr,

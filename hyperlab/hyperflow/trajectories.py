@@ -255,15 +255,15 @@ class Stream:
         """Without end, n random tasks each time."""
         order = stream(int(torch.randint(2**31, (), generator=generator)), "order")
         tasks = ahead(self._tasks(order), n=n)
-        size = max(n, min(self._pool_size, len(self) // 2))
+        size = max(LIKE * n, min(self._pool_size, len(self) // 2))
         pool = list(itertools.islice(tasks, size))
         for step in itertools.count():
-            rows = torch.randint(len(pool), (LIKE * n,), generator=generator)
+            rows = torch.randperm(len(pool), generator=generator)[: LIKE * n]
             sizes = torch.tensor([pool[i].contexts.labels.shape[1] for i in rows])
             for part in alike(sizes, generator):
                 yield Trajectories.join([pool[i] for i in rows[part]]).to(self.device)
             n_new = (step + 1) * len(rows) // self.draws - step * len(rows) // self.draws
-            for i in rows[torch.randperm(len(rows), generator=generator)[:n_new]]:
+            for i in rows[:n_new]:
                 pool[i] = next(tasks)
 
     @property

@@ -13,7 +13,7 @@ from hyperlab.hyperflow.context import encode
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.models.targets import Target
 from hyperlab.tasks.episodes import Episode
-from tests.tiny import recorded, support, tiny_net, tiny_target
+from tests.tiny import recorded, support, tiny_flow, tiny_net, tiny_target
 
 QUICK = TeacherConfig(steps=2)
 TARGET = tiny_target()
@@ -176,7 +176,7 @@ class LinearTarget(Target):
 
 
 def test_pushed_class_means_are_the_recomputed_ones_where_features_are_linear(monkeypatch):
-    target, net = LinearTarget(**vars(TARGET)), tiny_net(TARGET, seed=1)
+    target, net = LinearTarget(**vars(TARGET)), tiny_flow(TARGET, pace=1.0)
     push = lambda _, delta: target.answer(delta.flatten())
     monkeypatch.setattr(net.jacobian, "push", push)
     options = {"net": net, "steps": 1, "method": "euler"}

@@ -8,13 +8,20 @@ import torch
 
 from hyperlab import params
 from hyperlab.apps.bench import Bench
-from hyperlab.base import PRETRAINED, ConfigError, stream
+from hyperlab.base import ConfigError, stream
 from hyperlab.evaluation import experiments
 from hyperlab.hyperflow import adapt, controls, diagnostics, jacobian, jacobian_flow
 from hyperlab.hyperflow.jacobian import JacobianConfig
 from hyperlab.hyperflow.training import DriftConfig, build, fit_drift
 from hyperlab.models import belonging, targets
-from tests.tiny import noise_domain, recorded, support, tiny_jacobian, tiny_net, tiny_target
+from tests.tiny import (
+    noise_domain,
+    recorded,
+    support,
+    tiny_flow,
+    tiny_net,
+    tiny_target,
+)
 
 TARGET = tiny_target()
 
@@ -116,8 +123,7 @@ def test_a_displacement_belongs_to_its_target_in_every_precision(dtype, refused)
 def test_the_shipped_networks_belong_to_the_shipped_backbone(tmp_path):
     micro = targets.load("vit_micro")
     shipped = jacobian_flow.load("cubic")
-    learned = jacobian.load(PRETRAINED / "jacobian.safetensors")
-    for part in (shipped, shipped.jacobian, learned):
+    for part in (shipped, shipped.jacobian):
         assert part.target == belonging.described(micro)
     shipped.require(micro)
     with pytest.raises(ConfigError, match="for vit_micro-.*, .* the target is vit_micro-"):
@@ -149,15 +155,15 @@ def test_rows_know_where_a_trajectory_starts():
     assert belonging.described(other) != before
 
 
-def test_a_drift_network_is_fitted_to_trajectories_and_a_jacobian_of_one_target():
+def test_a_drift_network_belongs_to_the_target_of_its_trajectories():
     data, config = recorded(TARGET), replace(DriftConfig.at("smoke"), steps=2)
-    learned = tiny_jacobian(TARGET)
-    fitted, _ = fit_drift(data, config, learned, generator=stream(0))
-    assert fitted.target == fitted.jacobian.target == data.target
-    learned.target = belonging.described(FOREIGN["other weights"])
+    fitted, _ = fit_drift(data, config, generator=stream(0))
+    assert fitted.target == data.target
+    flow = tiny_flow(TARGET)
+    flow.target = belonging.described(FOREIGN["other weights"])
     with pytest.raises(ConfigError, match="do not belong together: .*tiny-.*tiny-"):
-        fit_drift(data, config, learned, generator=stream(0))
-    fitted.target = learned.target
+        fit_drift(data, config, correcting=flow, generator=stream(0))
+    fitted.target = flow.target
     with pytest.raises(ConfigError, match="network and trajectories differ"):
         diagnostics.bound(fitted, data)
 
@@ -170,7 +176,7 @@ def test_a_jacobian_names_the_target_of_the_images_that_it_learned_from():
     learned = jacobian.fit_jacobian(seen, config, token_size=size, generator=stream(0))
     assert learned.target == belonging.described(TARGET)
     with pytest.raises(ConfigError, match="do not belong together"):
-        build(recorded(FOREIGN["other weights"]), DriftConfig.at("smoke"), learned)
+        jacobian_flow.fit_paces(recorded(FOREIGN["other weights"]), learned)
 
 
 def test_a_bench_and_a_table_refuse_before_any_work(monkeypatch):

@@ -6,8 +6,7 @@ import torch
 from hyperlab.base import ConfigError, stream
 from hyperlab.hyperflow import diagnostics, training
 from hyperlab.hyperflow.context import Context
-from hyperlab.hyperflow.jacobian import LearnedJacobian
-from hyperlab.hyperflow.jacobian_flow import JacobianFlow, Shape
+from hyperlab.hyperflow.drift import Drift, Shape
 from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.hyperflow.trajectories import Trajectories
 
@@ -36,22 +35,23 @@ def data(name="a"):
     )
 
 
-class Oracle(JacobianFlow):
+class Oracle(Drift):
     """Stands for a network that knows the whole path of every task, or leaks it."""
 
     def __init__(self, rule, unit):
-        shape = {"n_params": PARAMS, "token_size": SIZE, "n_inputs": 8, "n_residual": 2}
-        super().__init__(Shape(**shape, width=8, jacobian_width=4))
+        super().__init__(Shape(n_params=PARAMS, token_size=SIZE, n_inputs=8))
         self.rule = rule
         self.scale.copy_(unit)
+
+    def read(self, context):
+        return None
 
     def step(self, theta, t, reading):
         return self.rule(theta, t[:, None])
 
 
 def untrained():
-    jacobian = LearnedJacobian(8, 2, PARAMS, 4)
-    return training.build(data(), DriftConfig(width=16), jacobian).eval()
+    return training.build(data(), DriftConfig(width=16)).eval()
 
 
 def test_error_and_cosine_of_known_vectors():

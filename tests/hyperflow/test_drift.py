@@ -284,7 +284,7 @@ def test_the_loss_is_in_units_of_each_parameter_and_leaves_still_ones_out():
     net.scale[DIM : 2 * DIM] = 0
     v = net.speed * net.scale.where(net.scale > 0, 100.0).expand(4, -1) * 3
     loss = training.drift_loss(net, data.thetas[:, 0], torch.zeros(4), v, data.contexts)
-    assert float(loss) == pytest.approx(9, rel=1e-5)
+    assert loss.item() == pytest.approx(9, rel=1e-5)
 
 
 def test_a_network_without_adaptation_has_a_loss_of_one():

@@ -7,7 +7,7 @@ from PIL import Image
 from hyperlab.apps.bench import Bench
 from hyperlab.apps.stepper import Stepper
 from hyperlab.base import ConfigError, stream
-from hyperlab.hyperflow import adapt, collect, jacobian, training
+from hyperlab.hyperflow import adapt, collect, jacobian, jacobian_flow, training
 from hyperlab.hyperflow.collect import CollectConfig
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.models import backbones
@@ -56,10 +56,12 @@ def test_a_folder_is_collected_learned_from_and_stepped(folder, tmp_path, make):
     seen = jacobian.gather(target, redrawn, few, generator=g)
     learned = jacobian.fit_jacobian(seen, few, token_size=data.token_size, generator=g)
     config = training.DriftConfig(steps=3, batch=2, width=16)
-    net, _ = training.fit_drift(data, config, learned, generator=g)
+    flow = jacobian_flow.fit_paces(data, learned)
+    flow.correction, _ = training.fit_drift(data, config, correcting=flow, generator=g)
+    net, _ = training.fit_drift(data, config, generator=g)
     bench = Bench(
         target=target,
-        nets={"own": net},
+        nets={"own": net, "flow": flow},
         domains={"mine": lambda: own.part(folder, "own_test")},
         draw=own.draw,
         teacher=CONFIG.teacher,

@@ -9,7 +9,7 @@ import torch
 from hyperlab.base import ArtifactError, ahead, stream
 from hyperlab.hyperflow import training
 from hyperlab.hyperflow.trajectories import Stream, TrajectoryStore
-from tests.tiny import tiny_jacobian, tiny_target
+from tests.tiny import tiny_target
 
 TARGET = tiny_target()
 DIM, N = 32, 30
@@ -44,6 +44,7 @@ def arrays(batch):
         "labels": labels,
         "domain": np.zeros(n),
         "styled": np.zeros(n),
+        "perturbed": np.zeros(n),
         "n_way": np.full(n, 2),
         "n_support": n_support,
         "diverged": tasks == 5,
@@ -96,9 +97,8 @@ def test_the_same_seed_draws_the_same(store):
 
 def test_a_drift_network_is_trained_from_a_stream(store):
     config = training.DriftConfig(steps=5, batch=4, width=16)
-    jacobian = tiny_jacobian(TARGET)
-    net, _ = training.fit_drift(Stream(store), config, jacobian, generator=stream(0, "fit"))
-    held, _ = training.fit_drift(store.read(), config, jacobian, generator=stream(0, "fit"))
+    net, _ = training.fit_drift(Stream(store), config, generator=stream(0, "fit"))
+    held, _ = training.fit_drift(store.read(), config, generator=stream(0, "fit"))
     assert net.shape == held.shape
     assert torch.equal(net.theta0[1:], held.theta0[1:])  # the first tells the task
 
