@@ -85,7 +85,7 @@ BACKBONES = {
 
 
 def drift_shape(vit: Vit) -> Shape:
-    """A drift network like the shipped ones, for the qkv biases of a backbone."""
+    """A Jacobian flow like the shipped one, for the qkv biases of a backbone."""
     d = vit.width
     return Shape(
         n_params=3 * d * vit.depth,
@@ -96,19 +96,13 @@ def drift_shape(vit: Vit) -> Shape:
 
 
 def drift_flops(shape: Shape, *, n_images: int, n_way: int, calls: int = 50) -> int:
-    """Reading a context once and calling the drift network `calls` times, nothing of a backbone.
-
-    Left out: the time embedding and sums over classes, under a hundredth of the whole.
-    """
-    d, p, w, v = shape.n_residual, shape.n_params, shape.jacobian_width, shape.width
-    tokens = p // shape.token_size
+    """Reading a context once and calling a Jacobian flow `calls` times, nothing of a backbone."""
+    d, p, w = shape.n_residual, shape.n_params, shape.jacobian_width
     hidden = 2 * d * w + 2 * w * w  # one image, one way through the Jacobian
     head = 14 * n_way * d
-    guess = 4 * p * w + n_images * (2 * hidden + head)
-    block = 20 * v * v * tokens + 4 * v * v * n_way + 4 * tokens * (tokens + n_way) * v
-    step = guess + 4 * p * v + shape.depth * (block + 18 * v * v)
-    read = n_images * (2 * shape.n_inputs * w + 2 * w * w + hidden + 4 * w * v + head)
-    return read + guess + calls * step
+    gradient = 4 * p * w + n_images * (2 * hidden + head)
+    gates = n_images * (2 * shape.n_inputs * w + 2 * w * w)
+    return gates + (1 + calls) * gradient
 
 
 def push_flops(shape: Shape, *, n_images: int, n_way: int) -> int:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .. import params
+from .. import checkpoint, params
 from ..base import ConfigError, choose
-from ..hyperflow import controls, jacobian_flow
+from ..hyperflow import controls, drift, jacobian_flow
 from ..hyperflow.adapt import FineTuning, LearnedFlow, Method, NoAdaptation
+from ..hyperflow.drift import Drift
 from ..hyperflow.jacobian_flow import JacobianFlow
 from ..hyperflow.teacher import TeacherConfig
 from ..hyperflow.trajectories import Trajectories
@@ -82,7 +83,7 @@ class Learned:
         length: factor on the drift, chosen on validation domains.
     """
 
-    nets: Mapping[str, JacobianFlow] = field(default_factory=dict)
+    nets: Mapping[str, Drift] = field(default_factory=dict)
     data: Trajectories | None = None
     own: Mapping[str, Tensor] = field(default_factory=dict)
     own_of: str = ""
@@ -105,9 +106,11 @@ class Learned:
         if flows:
             last = list(flows.values())[-1]
             size = last.net.shape.token_size
-            if last.net.out.any():  # else without a correction, and alone already
-                alone = replace(last, net=jacobian_flow.guess_alone(last.net))
-                all_methods.append(replace(alone, name=f"{last.name} uncorrected"))
+            if isinstance(last.net, JacobianFlow) and last.net.correction:
+                alone = last.net.along(last.net.path)
+                all_methods.append(
+                    replace(last, net=alone, name=f"{last.name} uncorrected")
+                )
             all_methods += [
                 controls.WrongSupport(method=last),
                 controls.RandomDirection(method=last, token_size=size),
@@ -163,9 +166,7 @@ def n_tasks(protocol: str) -> int:
     return choose(protocols.PROTOCOLS, protocol).n_tasks
 
 
-def networks(
-    pairs: Sequence[str], device: torch.device | str = "cpu"
-) -> dict[str, JacobianFlow]:
+def networks(pairs: Sequence[str], device: torch.device | str = "cpu") -> dict[str, Drift]:
     """("Jacobian flow C=cubic", ...) -> name -> network: a shipped one or a file.
 
     Raises:
@@ -177,4 +178,12 @@ def networks(
     names = [BASELINE, *GRADIENT, *CONTROLS, *(name for name, _ in named_files)]
     if taken := [name for name, _ in named_files if names.count(name) > 1]:
         raise ConfigError(f"networks need names of their own, {taken} are taken")
-    return {name: jacobian_flow.load(file).to(device) for name, file in named_files}
+    return {name: network(file).to(device) for name, file in named_files}
+
+
+def network(name: str) -> Drift:
+    """A drift from a file, or a shipped one: "cubic" (Jacobian flow), "hyperflow-cubic"."""
+    if name.startswith("hyperflow-"):
+        return drift.load(name.removeprefix("hyperflow-"))
+    ours = name in jacobian_flow.KNOT or checkpoint.kind(name) == jacobian_flow.KIND
+    return jacobian_flow.load(name) if ours else drift.load(name)

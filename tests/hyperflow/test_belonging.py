@@ -12,7 +12,7 @@ from hyperlab.base import ConfigError, stream
 from hyperlab.evaluation import experiments
 from hyperlab.hyperflow import adapt, controls, diagnostics, jacobian, jacobian_flow
 from hyperlab.hyperflow.jacobian import JacobianConfig
-from hyperlab.hyperflow.training import DriftConfig, build, fit_drift
+from hyperlab.hyperflow.training import DriftConfig, fit_drift
 from hyperlab.models import belonging, targets
 from tests.tiny import (
     noise_domain,
