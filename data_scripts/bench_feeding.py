@@ -10,7 +10,6 @@ from typing import Annotated
 
 from hyperlab import executor
 from hyperlab.base import Progress, choose, silent, stream
-from hyperlab.hyperflow import jacobian_flow
 from hyperlab.hyperflow.training import DriftConfig, fit_drift
 from hyperlab.hyperflow.trajectories import (
     Stream,
@@ -97,7 +96,6 @@ def measure(
         memory of this process so far, `peak_bytes`. The first step, in which the pool is
         filled, counts as `start_s`.
     """
-    jacobian = jacobian_flow.load("cubic").jacobian
     watched, begun = Watched(data), time.perf_counter()
     started: list[float] = []
 
@@ -107,7 +105,7 @@ def measure(
             yield item
 
     config, generator = DriftConfig(steps=steps), stream(seed, "feeding")
-    fit_drift(watched, config, jacobian, generator=generator, progress=timed)
+    fit_drift(watched, config, generator=generator, progress=timed)
     spent = time.perf_counter() - started[1]
     return {
         "seconds": spent / (steps - 1),

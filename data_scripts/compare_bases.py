@@ -1,4 +1,5 @@
-"""How many tasks must a learned Jacobian see? Guesses alone, from parts of a store; no drift.
+"""How many tasks must a learned Jacobian see? Jacobian flows from parts of a store.
+
 A part is a choice of recorded tasks: of few or many domains, few or many tasks, with or without a
 style of their own, writing alone or everything but writing. Each part gets a learned Jacobian of
 its own, trained for the same number of steps, and a pace; nothing else differs. No drift is trained
@@ -16,7 +17,6 @@ from hyperlab.evaluation import claims, experiments
 from hyperlab.hyperflow import adapt, collect, jacobian, jacobian_flow
 from hyperlab.hyperflow.jacobian import Examples, JacobianConfig, fit_jacobian
 from hyperlab.hyperflow.jacobian_flow import JacobianFlow
-from hyperlab.hyperflow.training import DriftConfig, fit_drift
 from hyperlab.hyperflow.trajectories import Trajectories
 from hyperlab.identity import checksum
 from hyperlab.models import targets
@@ -30,7 +30,6 @@ from tqdm import tqdm
 import script
 
 WRITING = ("omniglot", "characters", "runes", "cursive")
-GUESS = DriftConfig(steps=0)  # the Jacobian's guess at its pace, without a correction
 Rows = Int[Tensor, " tasks"]
 
 
@@ -102,7 +101,7 @@ def network(
     settings = {"generator": generator, "token_size": data.token_size}
     seen = images_of(data, looks(), rows)
     learned = fit_jacobian(seen, config, **settings, progress=progress)
-    return fit_drift(data.of(rows), GUESS, learned, generator=generator)[0]
+    return jacobian_flow.fit_paces(data.of(rows), learned)
 
 
 def kept(

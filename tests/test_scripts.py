@@ -62,7 +62,7 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
     assert "of 8 looks" in said.stdout.splitlines()[-1]
     net = tmp_path / "net.safetensors"
     said = run(
-        "train_drift.py", store, "--jacobian", learned, "--scale", "smoke", "--steps", 3,
+        "train_drift.py", store, "--correct", learned, "--scale", "smoke", "--steps", 3,
         "--out", net,
     )  # fmt: skip
     assert said.returncode == 0, said.stderr

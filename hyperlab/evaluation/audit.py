@@ -40,8 +40,7 @@ ENOUGH_S = 10.0  # a timed call is repeated for so long, or `repeats` times if t
 RECORDING_MIN = 14.0  # 704 tasks, two processes: results/README.md; no card has it
 CARDS = {
     "pre-training the backbone": "vit_micro",
-    "learned Jacobian": "jacobian",
-    "drift network": "jacobian_flow_cubic",
+    "learned Jacobian": "jacobian_flow",
 }
 
 

@@ -7,7 +7,7 @@ import torch
 
 from hyperlab.base import stream
 from hyperlab.evaluation import claims, experiments
-from hyperlab.hyperflow import collect, jacobian, training
+from hyperlab.hyperflow import collect, jacobian, jacobian_flow, training
 from hyperlab.hyperflow.adapt import LearnedFlow, NoAdaptation
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.models import targets
@@ -54,15 +54,17 @@ def test_from_official_records_to_a_table_of_unseen_classes(root, target, tmp_pa
     told = {"generator": stream(0, "test")}
     looks = jacobian.gather(target, collect.redrawn(store, root=root), plan, **told)
     learned = jacobian.fit_jacobian(looks, plan, token_size=48, **told)
-    net, _ = training.fit_drift(
-        data, training.DriftConfig(steps=2, batch=2), learned, **told
-    )
+    net, _ = training.fit_drift(data, training.DriftConfig(steps=2, batch=2), **told)
+    flow = jacobian_flow.fit_paces(data, learned)
     tasks = experiments.EvalConfig(
         role="meta_dataset_test", protocol="Meta-Dataset", n_tasks=2
     )
-    compared = [NoAdaptation(), LearnedFlow(net=net, steps=1)]
+    flows = [
+        LearnedFlow(net=h, steps=1, name=name) for h, name in ((net, "h"), (flow, "J"))
+    ]
+    compared = [NoAdaptation(), *flows]
     table = experiments.evaluate(target, compared, tasks, root=root)
-    assert len(table) == 3 * 2 * 2
+    assert len(table) == 3 * 2 * 3
     claims.write(table, tmp_path / "table", claims.about(tasks))
     assert "md_ilsvrc_2012" in (tmp_path / "table.md").read_text(encoding="utf-8")
 

@@ -19,7 +19,7 @@ from hyperlab.hyperflow.jacobian import Examples
 from hyperlab.hyperflow.teacher import TeacherConfig
 from hyperlab.tasks.episodes import Episode
 from tests.hyperflow.test_adapt import recorded
-from tests.tiny import support, tiny_net, tiny_target
+from tests.tiny import support, tiny_flow, tiny_net, tiny_target
 
 TARGET = tiny_target()
 NAMES = ("omniglot", "cifar10", "clothing")
@@ -89,10 +89,8 @@ def test_a_mask_marks_the_numbers_that_a_smaller_subset_moves():
 
 
 def test_a_masked_flow_leaves_the_other_numbers_alone():
-    net, keep = (
-        tiny_net(TARGET, seed=1),
-        compare_subsets.random_mask(TARGET.subset.n_params, 0.5),
-    )
+    net = tiny_flow(TARGET, pace=1.0)
+    keep = compare_subsets.random_mask(TARGET.subset.n_params, 0.5)
     flow = adapt.LearnedFlow(net=compare_subsets.masked(net, keep), steps=1, method="euler")
     moved = flow(TARGET, support()) - TARGET.theta0
     assert not moved[~keep].any() and moved[keep].any()
@@ -113,8 +111,8 @@ def test_key_biases_do_nothing_so_qv_tuning_is_qkv_tuning():
 
 
 def test_a_drift_network_for_more_parameters_is_larger():
-    shape = tiny_net(TARGET).shape
-    own = sum(p.numel() for p in tiny_net(TARGET).parameters())
+    shape = tiny_flow(TARGET).shape
+    own = sum(p.numel() for p in tiny_flow(TARGET).parameters())
     assert compare_subsets.network_size(shape, shape.n_params) == own
     assert compare_subsets.network_size(shape, 10 * shape.n_params) > own
 
