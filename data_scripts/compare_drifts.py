@@ -68,10 +68,11 @@ class Judge:
         """Errors, cosines, and the gain of accuracy over the domains, in points."""
         gains = 100 * (self.accuracy(ends) - self.accuracy(self.data.thetas[:, 0]))
         means = [gains[self.data.domain == d].mean() for d in self.data.domain.unique()]
-        gain, half = interval(torch.stack(means).tolist())
+        gain, half = float(torch.stack(means).mean()), interval(torch.stack(means))
         found = {"t = 0: error": first.error, "t = 0: cosine": first.cosine}
         found |= {"end: error": end.error, "end: cosine": end.cosine}
-        return {k: round(x, 4) for k, x in found.items()} | {"gain": gain, "+-": half}
+        found |= {"gain": gain, "+-": half}
+        return {key: round(x, 4) for key, x in found.items()}
 
     def drift(self, net: Drift, path: str) -> Row:
         """The row of a drift, whose roll-out is solved by ten Chebyshev steps."""
