@@ -60,7 +60,7 @@ def population(network, w):
 
 
 CASES = {
-    "drift network": Case(
+    "Jacobian flow": Case(
         lambda: seeded(lambda: tiny_net(TARGET, seed=0)),
         lambda net, path: jacobian_flow.save(net, path, ABOUT),
         jacobian_flow.load,
@@ -200,7 +200,7 @@ def test_the_file_of_another_kind_is_refused_by_its_name(saved, kind, tmp_path):
         CASES[kind].load(tmp_path / "foreign")
 
 
-@pytest.mark.parametrize("kind", ["drift network", "learned Jacobian", "zoo"])
+@pytest.mark.parametrize("kind", ["Jacobian flow", "learned Jacobian", "zoo"])
 def test_how_a_network_came_to_be_is_read_from_its_file(saved, kind):
     assert checkpoint.about(saved[kind]) == ABOUT
 

@@ -179,7 +179,7 @@ def test_the_file_of_another_or_half_a_jacobian_is_refused(pair):
     path, shared = pair
     jacobian.save(JACOBIAN, shared, {})
     for says in ("another learned Jacobian than", "no whole learned"):
-        with pytest.raises(ArtifactError, match=f"no whole drift network.*{says}"):
+        with pytest.raises(ArtifactError, match=f"no whole Jacobian flow.*{says}"):
             jacobian_flow.load(path)
         shared.write_bytes(shared.read_bytes()[:-10])
 
@@ -188,7 +188,7 @@ def test_a_name_outside_the_folder_is_refused(net, tmp_path):
     path, elsewhere = tmp_path / "a.safetensors", {"file": "../elsewhere", "digest": "0"}
     spec = {"shape": asdict(net.shape), "target": "", "jacobian": elsewhere}
     checkpoint.save(path, jacobian_flow.KIND, net, spec)
-    with pytest.raises(ArtifactError, match="no whole drift network"):
+    with pytest.raises(ArtifactError, match="no whole Jacobian flow"):
         jacobian_flow.load(path)
 
 
