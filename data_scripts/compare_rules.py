@@ -139,11 +139,11 @@ def main(
     config = experiments.EvalConfig(
         role=role, protocol=protocol, seed=seed, n_tasks=n, only=script.words(only)
     )
-    euler = {"method": "euler", "steps": 1, "name": "Jacobian flow L"}
+    straight = {"net": jacobian_flow.load("linear"), "name": "Jacobian flow L"}
     bent = adapt.LearnedFlow(net=jacobian_flow.load("cubic"), name="Jacobian flow C")
     candidates = [
         adapt.NoAdaptation(),
-        adapt.LearnedFlow(net=jacobian_flow.load("linear"), **euler),
+        adapt.LearnedFlow(**straight, method="euler", steps=1),
         replace(bent, name=f"{bent.name} to t = 0.5", length=0.5, steps=5),
         bent,
         replace(bent, name=f"{bent.name} to t = 2", length=2.0, steps=20),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import draw_figures
@@ -93,9 +94,8 @@ def begun(store, *arguments):
         text=True,
         cwd=ROOT,
         encoding="utf-8",
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # nohup's is ignored
+        # A run under nohup ignores it, and so would its children.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     for _ in range(1_200):
         if (store / "mark" / "c").is_dir():
@@ -183,7 +183,8 @@ def test_looks_are_compared_on_validation_domains_and_go_on_from_their_rows(tmp_
     for _ in range(2):
         said = run("compare_contexts.py", *plan, "--rows", tmp_path / "rows")
         assert said.returncode == 0, said.stderr
-    assert "C, quarter, pushed" in (tmp_path / "t.md").read_text(encoding="utf-8")
+    table = (tmp_path / "t.md").read_text(encoding="utf-8")
+    assert "Jacobian flow C, quarter, pushed" in table
 
 
 def test_the_audit_of_costs_writes_its_parts(tmp_path):
@@ -307,7 +308,7 @@ def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path)
         ("evaluate.py", ["--methods", "voodoo"], "bias-tuning"),
         ("evaluate.py", ["--protocol", "6-way"], "5-way 5-shot"),
         ("evaluate.py", ["--share", "2/2"], "0/2"),
-        ("evaluate.py", ["--nets", "cubic"], "Flow C=cubic"),
+        ("evaluate.py", ["--nets", "cubic"], "Jacobian flow C=cubic"),
         ("evaluate.py", ["--device", "abacus"], "have cpu"),
         ("evaluate.py", ["--role", "cdfsl"], "download_data.py"),
         ("collect_trajectories.py", ["--steps", "fifty"], "20x10"),

@@ -172,7 +172,7 @@ def networks(
         ConfigError: a pair without a name, or a name that is another method's too.
     """
     if odd := [pair for pair in pairs if not pair.partition("=")[2]]:
-        raise ConfigError(f"networks are given as name=file, e.g. Flow C=cubic: {odd}")
+        raise ConfigError(f"networks are name=file, e.g. Jacobian flow C=cubic: {odd}")
     named_files = [pair.split("=", 1) for pair in pairs]
     names = [BASELINE, *GRADIENT, *CONTROLS, *(name for name, _ in named_files)]
     if taken := [name for name, _ in named_files if names.count(name) > 1]:

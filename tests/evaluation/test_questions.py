@@ -89,10 +89,8 @@ def test_a_mask_marks_the_numbers_that_a_smaller_subset_moves():
 
 
 def test_a_masked_flow_leaves_the_other_numbers_alone():
-    net, keep = (
-        tiny_net(TARGET, seed=1),
-        compare_subsets.random_mask(TARGET.subset.n_params, 0.5),
-    )
+    net = tiny_net(TARGET, seed=1)
+    keep = compare_subsets.random_mask(TARGET.subset.n_params, 0.5)
     flow = adapt.LearnedFlow(net=compare_subsets.masked(net, keep), steps=1, method="euler")
     moved = flow(TARGET, support()) - TARGET.theta0
     assert not moved[~keep].any() and moved[keep].any()
