@@ -148,7 +148,7 @@ def paid_off(table: list[Row]) -> list[Row]:
     n_images = max(row["n_images"] for row in table)
     own = find(table, "vit_micro", n_images, WHOLE)["estimated_seconds"]
     plan, rows = Plan(), []
-    own_flops = sum(plan.hyperflow().values())
+    own_flops = sum(plan.flow().values())
     for rival in ("full fine-tuning", "bias-tuning"):
         seconds = find(table, "vit_micro", n_images, rival)["estimated_seconds"]
         after = break_even(offline_s, seconds, own)

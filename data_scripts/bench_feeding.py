@@ -15,7 +15,6 @@ from hyperlab.hyperflow.trajectories import (
     Stream,
     Trajectories,
     TrajectoryStore,
-    spare_a_core,
 )
 
 import numpy as np
@@ -143,7 +142,7 @@ def main(
             pool.submit(executor.settled, n).result()
         store = TrajectoryStore.open(path)
         data = Stream(store, memory_bytes=int(memory * 2**30))
-        spare_a_core()
+        script.spare_a_core()
         streamed = measure(data, steps, seed=seed, progress=tqdm)
         whole = next(data.batches(min(n // 2, 512), torch.Generator()))
         held = measure(whole, min(steps, 60), seed=seed, progress=tqdm)

@@ -6,14 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.base import (
-    ConfigError,
-    Progress,
-    Velocity,
-    choose,
-    silent,
-    stream,
-)
+from hyperlab.base import ConfigError, Progress, Velocity, choose, silent, stream
 from hyperlab.evaluation.timing import seconds
 from hyperlab.nn import lent
 from hyperlab.weights import flow

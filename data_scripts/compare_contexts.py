@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import report
 from hyperlab.base import ConfigError, choose
-from hyperlab.evaluation import claims, experiments
+from hyperlab.evaluation import experiments
 from hyperlab.hyperflow import adapt, jacobian_flow
 from hyperlab.models import targets
 from hyperlab.tasks import protocols
@@ -35,7 +36,7 @@ def main(
     config = experiments.EvalConfig(**which, n_tasks=script.n_tasks(n_tasks, scale, 40))
     where = {"folder": rows, "root": data, "progress": tqdm}
     table = experiments.evaluate(targets.load("vit_micro"), methods(), config, **where)
-    print(claims.finish(table, config, len(table), out))
+    print(report.finish(table, config, len(table), out))
 
 
 def methods() -> list[adapt.Method]:

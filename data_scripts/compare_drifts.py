@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Annotated
 
 from hyperlab.base import choose, stream
+from hyperlab.evaluation import diagnostics
 from hyperlab.evaluation.tables import Row, interval
-from hyperlab.hyperflow import collect, diagnostics, drift, jacobian_flow, training
+from hyperlab.hyperflow import collect, drift, jacobian_flow, training
 from hyperlab.hyperflow.drift import Drift
 from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.hyperflow.trajectories import Trajectories, TrajectoryStore
@@ -151,7 +152,7 @@ def main(
 ) -> None:
     """An hour for each network of ten thousand tasks on two cores. Goes on where it stopped."""
     target, recorded = targets.load("vit_micro"), TrajectoryStore.open(store)
-    judge = Judge.of(target, collect.reopen(judged, target), data)
+    judge = Judge.of(target, study.reopen(judged, target), data)
     config = collect.config_of(TrajectoryStore.open(judged))
     made = {"judged": checksum(judge.data.thetas), "steps": steps, "seed": seed}
     calls = {n: partial(judge.teacher, config, n) for n in ("teacher", AGAIN)}

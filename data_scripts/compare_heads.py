@@ -16,11 +16,7 @@ from hyperlab.base import ConfigError, choose, distinct, stream
 from hyperlab.evaluation import cost, experiments, heads, methods
 from hyperlab.evaluation.audit import before_any_task
 from hyperlab.evaluation.experiments import EvalConfig, Trial, summarise
-from hyperlab.evaluation.heads import (
-    REGRESSION,
-    Accuracies,
-    Seen,
-)
+from hyperlab.evaluation.heads import REGRESSION, Accuracies, Seen
 from hyperlab.evaluation.tables import Row, number, table, with_interval
 from hyperlab.hyperflow.adapt import Method, classifier
 from hyperlab.models import targets

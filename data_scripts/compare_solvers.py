@@ -5,8 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
+import report
 from hyperlab.base import ConfigError
-from hyperlab.evaluation import claims, experiments
+from hyperlab.evaluation import experiments
 from hyperlab.hyperflow import adapt, jacobian_flow
 from hyperlab.models import targets
 
@@ -40,7 +41,7 @@ def main(
     config = experiments.EvalConfig(**which)
     methods = [adapt.NoAdaptation(), *map(flow, grid.split(","))]
     target = targets.load("vit_micro")
-    claims.tabulate(target, methods, config, out, root=data, progress=tqdm)
+    report.tabulate(target, methods, config, out, root=data, progress=tqdm)
     print(f"wrote {out}.json and {out}.md")
 
 

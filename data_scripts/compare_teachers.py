@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.evaluation import claims, experiments, methods
+import report
+from hyperlab.evaluation import experiments, methods
 from hyperlab.hyperflow import adapt
 from hyperlab.models import targets
 
@@ -34,7 +35,7 @@ def main(
     )
     compared = [adapt.NoAdaptation(), *map(methods.tuning, grid.split(","))]
     target = targets.load("vit_micro", weights=backbone)
-    claims.tabulate(target, compared, config, out, root=data, progress=tqdm)
+    report.tabulate(target, compared, config, out, root=data, progress=tqdm)
     print(f"wrote {out}.json and {out}.md")
 
 

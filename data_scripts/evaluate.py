@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab.evaluation import claims, experiments, methods
-from hyperlab.hyperflow import collect
+import report
+from hyperlab.evaluation import experiments, methods
 from hyperlab.models import belonging, targets
 
 import torch
@@ -13,6 +13,7 @@ import typer
 from tqdm import tqdm
 
 import script
+import study
 
 NETS = "Jacobian flow L=linear,Jacobian flow C=cubic"
 
@@ -42,7 +43,7 @@ def main(
     which = {"role": role, "protocol": protocol, "only": script.words(only), "n_tasks": n}
     which |= {"share": script.share(share), "size": target.image_size, "seed": seed}
     config = experiments.EvalConfig(**which)
-    paths = collect.reopen(store, target).read().to(place) if store else None
+    paths = study.reopen(store, target).read().to(place) if store else None
     learned = methods.Learned(nets=methods.networks(script.words(nets), place), data=paths)
     asked = methods.checked(script.words(compared), learned)
     script.no_effect("--nets", when=not learned.lends(asked), why="no method uses them")
@@ -55,7 +56,7 @@ def main(
     where = {"folder": rows, "root": data, "progress": tqdm}
     table = experiments.evaluate(target, chosen, config, **where)
     n_rows = config.n_tasks * len(chosen) * len(experiments.chosen(config, data))
-    print(claims.finish(table, config, n_rows, out))
+    print(report.finish(table, config, n_rows, out))
 
 
 if __name__ == "__main__":

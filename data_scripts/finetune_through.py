@@ -199,10 +199,7 @@ def of_way(
     return rows
 
 
-def compare(
-    settings: Sequence[Setting],
-    names: Sequence[str] = tuple(LRS),
-) -> list[Row]:
+def compare(settings: Sequence[Setting], names: Sequence[str] = tuple(LRS)) -> list[Row]:
     """The samples before, and every way of changing them, over settings that differ in the seed."""
     first, rows = settings[0], []
     about = (first.maker, first.codes, first.splits.train, first.config.through)

@@ -12,6 +12,7 @@ import typer
 from tqdm import tqdm
 
 import script
+import study
 
 SAMPLE = 64  # batches of the store that paces are fitted to
 
@@ -34,7 +35,7 @@ def main(
     config = jacobian.JacobianConfig.at(scale)
     target = targets.load(backbone, image_size=image_size or None).to(place)
     generator = base.stream(seed, "jacobian")
-    recorded = collect.reopen(store, target)
+    recorded = study.reopen(store, target)
     tasks = collect.redrawn(recorded, root=data)
     seen = jacobian.gather(target, tasks, config, generator=generator, progress=tqdm)
     options = {

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
+import report
 from hyperlab.base import whole_file
-from hyperlab.evaluation import claims
 
 import typer
 
@@ -24,7 +24,7 @@ from course import times
 
 Printer = Callable[[Mapping], str]  # figures -> Markdown
 PLAN = "python data_scripts/plan_collection.py"
-# JSON -> Markdown and its printer; figures with a "summary" are printed by `claims`.
+# JSON -> Markdown and its printer; figures with a "summary" are printed by `report`.
 PRINTERS: dict[str, tuple[str, Printer]] = {
     "adapters": ("adapters", compare_heads.adapters_markdown),
     "bench_collection": ("collection", lambda found: plan_collection.markdown(found, PLAN)),
@@ -49,7 +49,7 @@ def texts(path: Path) -> dict[Path, str]:
     """Files beside a JSON of figures -> what is printed of it there; some have no table."""
     found = json.loads(path.read_text(encoding="utf-8"))
     if "summary" in found:
-        pages = claims.texts(found, path.stem)
+        pages = report.texts(found, path.stem)
         return {path.with_suffix(suffix): text for suffix, text in pages.items()}
     if path.stem not in PRINTERS:
         return {}

@@ -9,7 +9,10 @@ from pathlib import Path
 from hyperlab.base import ConfigError, differences, whole_file
 from hyperlab.evaluation import timing
 from hyperlab.evaluation.tables import Row
+from hyperlab.hyperflow import collect
+from hyperlab.hyperflow.trajectories import TrajectoryStore
 from hyperlab.identity import checksum
+from hyperlab.models.targets import Target
 from hyperlab.weights.recipes import Splits
 from hyperlab.weights.zoo import Zoo
 
@@ -135,3 +138,10 @@ def require_same(row: Mapping, now: Parts, key: str, parts: Sequence[str] = DATA
             f"new rows do not go with those of {key} ({'; '.join(found)}); measure all of them "
             "anew: take another --out"
         )
+
+
+def reopen(path: Path | str, target: Target) -> TrajectoryStore:
+    """A store that is there, for the target that was fine-tuned for it and no other."""
+    store = TrajectoryStore.open(path)
+    store.require(collect.backbone(target))
+    return store

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from hyperlab import base
 from hyperlab.base import choose
-from hyperlab.hyperflow import diagnostics, drift, jacobian_flow, trajectories
+from hyperlab.evaluation import diagnostics
+from hyperlab.hyperflow import drift, jacobian_flow, trajectories
 from hyperlab.hyperflow.training import DriftConfig, fit_drift
 
 import typer
@@ -56,7 +57,7 @@ def main(
     validation = recorded.read(held_out).to(place)
     share = len(batches) * recorded.group.attrs["batch"] / recorded.n_rows
     if share * recorded.n_bytes > memory * 2**30:
-        trajectories.spare_a_core()
+        script.spare_a_core()
         limits = {"memory_bytes": int(memory * 2**30), "device": place}
         data = trajectories.Stream(recorded, batches, **limits)
         draws = config.steps * config.batch // len(data)  # all are to be seen

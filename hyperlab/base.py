@@ -57,10 +57,9 @@ def brief(error: BaseException) -> list[str]:
 
 
 def _raised(error: BaseException) -> list[str]:
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    return [
-        f"(raised by {f.name}, line {f.lineno} of {Path(f.filename).name})" for f in last
-    ]
+    frames = traceback.extract_tb(error.__traceback__)[-1:]
+    at = [(f.name, f.lineno, Path(f.filename).name) for f in frames]
+    return [f"(raised by {name}, line {line} of {file})" for name, line, file in at]
 
 
 @runtime_checkable

@@ -66,15 +66,6 @@ def load(path: Path | str, kind: str, make: Callable[[Checkpoint], T], remedy: s
         raise ArtifactError(f"{path} is no whole {kind} ({why}); {remedy}") from error
 
 
-def kind(path: Path | str) -> str:
-    """What a file says it holds; "" of one that says nothing, or is not there."""
-    try:
-        with safe_open(expanded(Path(path)), "pt") as file:
-            return (file.metadata() or {}).get("kind", "")
-    except (OSError, SafetensorError):
-        return ""
-
-
 def about(path: Path | str) -> dict[str, str]:
     """How a network came to be, as `save` was told."""
     with safe_open(expanded(Path(path)), "pt") as file:

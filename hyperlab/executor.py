@@ -45,9 +45,7 @@ class Executor:
     def __post_init__(self) -> None:
         k, n = self.share
         if not 0 <= k < n or self.workers < 1:
-            raise ConfigError(
-                f"want a share (k, n) with k < n and workers >= 1, got {self}"
-            )
+            raise ConfigError(f"want a share (k, n), k < n, and workers >= 1, got {self}")
 
     def take(self, items: Sequence[Item]) -> list[Item]:
         """The items of this executor's share."""

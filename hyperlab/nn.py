@@ -65,9 +65,7 @@ class Attention(nn.Module):
 
         k, v = self.kv(memory).chunk(2, -1)
         mask = None if present is None else present[:, None, None]
-        y = F.scaled_dot_product_attention(
-            heads(self.q(x)), heads(k), heads(v), attn_mask=mask
-        )
+        y = F.scaled_dot_product_attention(heads(self.q(x)), heads(k), heads(v), mask)
         return self.out(y.transpose(1, 2).flatten(2))
 
 

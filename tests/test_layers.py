@@ -380,6 +380,6 @@ def test_imports_are_resolved_wherever_they_stand():
     ours, theirs = imports(source, "hyperflow.adapt")
     assert ours == {"hyperflow.drift", "tasks.episodes.Episode"}
     assert theirs == {"torch"}
-    assert imports("from .jacobian_flow import Drift", "hyperflow", {"hyperflow"})[0] == {
+    assert imports("from .drift import Drift", "hyperflow", {"hyperflow"})[0] == {
         "hyperflow.drift.Drift"
     }

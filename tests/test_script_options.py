@@ -66,8 +66,6 @@ def said(monkeypatch, tmp_path, capsys):
         ("train_zoo.py", ["--epochs", "6,6"], "different numbers such as 6,7,8"),
         ("retrieve_networks.py", ["--seeds", "0,one"], "--seeds takes different numbers"),
         ("retrieve_networks.py", ["--steps", "300"], "--steps takes 2 numbers"),
-        ("compare_supports.py", ["--shots", "5,5"], "--shots takes different numbers"),
-        ("compare_supports.py", ["--n-tasks", "1"], "two tasks of it or more"),
         ("compare_contexts.py", ["--protocol", "5-way 1-shot"], "take two shots or more"),
         ("download_data.py", ["--all", "dtd"], "one of these"),
         ("audit_cost.py", ["--again", "a.json", "--scale", "smoke"], "--scale would"),
@@ -115,21 +113,10 @@ def test_images_of_all_zoos_are_there_before_the_first_is_measured(
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "compare_bases.py",
-        "compare_contexts.py",
-        "compare_rules.py",
-        "compare_solvers.py",
-        "compare_subsets.py",
-        "compare_supports.py",
-        "compare_teachers.py",
-        "evaluate.py",
-        "recover_training.py",
-    ],
+    ["compare_contexts.py", "compare_solvers.py", "compare_teachers.py", "evaluate.py"],
 )
 def test_a_scale_that_has_no_tasks_of_its_own_is_refused(said, name):
-    store = ["store"] if name in ("compare_bases.py", "recover_training.py") else []
-    assert "--scale would change nothing" in said(name, *store, "--scale", "paper")
+    assert "--scale would change nothing" in said(name, "--scale", "paper")
 
 
 @pytest.mark.parametrize(

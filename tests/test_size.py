@@ -19,7 +19,7 @@ CEILINGS = {  # lines of Python today, and where they are to be
     "hyperlab/apps/*": (3_837, 2_900),
     "hyperlab/exercises/*": (640, 500),
     "data_scripts/**/*": (7_404, 4_500),
-    "tests/**/*": (22_140, 12_500),
+    "tests/**/*": (22_137, 12_500),
 }
 
 

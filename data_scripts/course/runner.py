@@ -305,11 +305,7 @@ def store_golden(path: Path, executed: Path) -> int:
 
 
 def run_all(
-    paths: Sequence[Path],
-    out: Path,
-    parameters: Parameters,
-    *,
-    progress: Progress = silent,
+    paths: Sequence[Path], out: Path, parameters: Parameters, *, progress: Progress = silent
 ) -> list[Run]:
     """Run notebooks one after the other; copies, HTML and index.html go to folder `out`."""
     runs: list[Run] = []

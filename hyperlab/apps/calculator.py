@@ -43,7 +43,7 @@ class CalculatorState(State):
     def costs(self) -> tuple[float, float, float]:
         """FLOPs: offline once, Jacobian flow a task, the rival a task."""
         plan = self.plan()
-        own = sum(plan.hyperflow().values())
+        own = sum(plan.flow().values())
         rival = plan.fine_tuning(RIVALS[self.rival])
         return float(plan.recording(self.recorded)), float(own), float(rival)
 
@@ -54,7 +54,7 @@ class CalculatorState(State):
 
     def read_out(self) -> str:
         offline, own, rival = self.costs()
-        parts, at, n = self.plan().hyperflow(), self.crossing(), self.n_tasks
+        parts, at, n = self.plan().flow(), self.crossing(), self.n_tasks
         shares = ", ".join(f"{k} {100 * part / rival:.2g} %" for k, part in parts.items())
         tuned, learned = n * rival, offline + n * own
         better = "Jacobian flow" if learned < tuned else self.rival

@@ -134,7 +134,7 @@ class Plan:
         """FLOPs of all gradient steps when "everything" or the "biases" move."""
         return self.steps * self.views * self.n_images * self.vit.tuning(self.size, what)
 
-    def hyperflow(self) -> dict[str, int]:
+    def flow(self) -> dict[str, int]:
         """FLOPs of Jacobian flow, part by part."""
         shape, seen = drift_shape(self.vit), min(self.n_images, self.max_images or math.inf)
         sizes = {"n_images": seen, "n_way": self.n_way}

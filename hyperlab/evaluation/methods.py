@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .. import checkpoint, params
-from ..base import ConfigError, choose
+from .. import params
+from ..base import ArtifactError, ConfigError, choose
 from ..hyperflow import controls, drift, jacobian_flow
 from ..hyperflow.adapt import FineTuning, LearnedFlow, Method, NoAdaptation
 from ..hyperflow.drift import Drift
@@ -173,7 +173,7 @@ def networks(pairs: Sequence[str], device: torch.device | str = "cpu") -> dict[s
         ConfigError: a pair without a name, or a name that is another method's too.
     """
     if odd := [pair for pair in pairs if not pair.partition("=")[2]]:
-        raise ConfigError(f"networks are given as name=file, e.g. Flow C=cubic: {odd}")
+        raise ConfigError(f"networks are name=file, e.g. Jacobian flow C=cubic: {odd}")
     named_files = [pair.split("=", 1) for pair in pairs]
     names = [BASELINE, *GRADIENT, *CONTROLS, *(name for name, _ in named_files)]
     if taken := [name for name, _ in named_files if names.count(name) > 1]:
@@ -185,5 +185,7 @@ def network(name: str) -> Drift:
     """A drift from a file, or a shipped one: "cubic" (Jacobian flow), "hyperflow-cubic"."""
     if name.startswith("hyperflow-"):
         return drift.load(name.removeprefix("hyperflow-"))
-    ours = name in jacobian_flow.KNOT or checkpoint.kind(name) == jacobian_flow.KIND
-    return jacobian_flow.load(name) if ours else drift.load(name)
+    try:
+        return jacobian_flow.load(name)
+    except ArtifactError:  # of another kind, which the other says better
+        return drift.load(name)

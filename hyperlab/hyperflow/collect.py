@@ -72,9 +72,8 @@ class CollectConfig:
     def at(cls, scale: str) -> "CollectConfig":
         short = {"protocol": "5-way 5-shot", "teacher": TeacherConfig(steps=4)}
         smoke, laptop = cls(n_tasks=16, batch=4, **short), cls(n_tasks=200)
-        return choose(
-            {"smoke": smoke, "laptop": laptop, "paper": cls(n_tasks=40_000)}, scale
-        )
+        paper = cls(n_tasks=40_000)
+        return choose({"smoke": smoke, "laptop": laptop, "paper": paper}, scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,13 +309,6 @@ def require_domains(store: TrajectoryStore, *, root: Path | str | None = None) -
     config = config_of(store)
     store.require({"domains": [s.name for s in roles.present(config.role, root=root)]})
     store.require(domains_of(config, root=root))
-
-
-def reopen(path: Path | str, target: Target) -> TrajectoryStore:
-    """A store that is there, for the target that was fine-tuned for it and no other."""
-    store = TrajectoryStore.open(path)
-    store.require(backbone(target))
-    return store
 
 
 def config_of(store: TrajectoryStore) -> CollectConfig:

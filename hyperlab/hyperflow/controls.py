@@ -167,9 +167,7 @@ class RandomDirection(Wrapper):
 
     def __post_init__(self) -> None:
         if self.token_size < 2:
-            raise ConfigError(
-                f"a token of {self.token_size} numbers has no other direction"
-            )
+            raise ConfigError(f"a token of {self.token_size} number has no other direction")
 
     def __call__(self, target: Target, support: LabelledImages) -> Float[Tensor, " params"]:
         moved = self.method(target, support) - target.theta0

@@ -25,7 +25,6 @@ from .context import Context
 
 KIND = "drift network"
 SHIPPED = ("linear", "piecewise", "cubic")  # HyperFlow-L, -P and -C
-LOG_SIZE = 3.0  # about the mean logarithm of a support set's size: centres what is read
 
 
 class Drift(nn.Module):
@@ -80,14 +79,12 @@ class Drift(nn.Module):
             )
         return (theta - self.theta0) * (self.scale > 0)
 
-    def check(self, context: Context, n_residual: int | None = None) -> None:
+    def check(self, context: Context) -> None:
         """Raise ConfigError unless the context is of the right target."""
-        found = [context.features.shape[-1], context.residual.shape[-1]]
-        wanted = [self.shape.n_inputs, found[1] if n_residual is None else n_residual]
-        if found != wanted:
+        if (found := context.features.shape[-1]) != self.shape.n_inputs:
             raise ConfigError(
-                f"context features and residual have {found} numbers, this drift network takes "
-                f"{wanted}: use the target it was trained for"
+                f"context features have {found} numbers, this drift network takes "
+                f"{self.shape.n_inputs}: use the target it was trained for"
             )
 
     @torch.no_grad()
@@ -189,15 +186,12 @@ class DriftNetwork(Drift):
         for block in self.images:
             x = block(x, own)
         sizes = own.sum(1)
-        n, way = sizes.sum(1, keepdim=True), (sizes > 0).sum(1, keepdim=True)
-        counts = torch.stack([sizes.clamp(min=1).log(), (sizes / n)], 2)
+        n, there = sizes.sum(1, keepdim=True), (sizes > 0).to(x)[..., None]
+        counts = torch.stack([sizes.clamp(min=1).log(), sizes / n], 2)
         classes = class_means(x, own) + self.counts(counts)
-        pooled = (classes * (sizes > 0)[..., None]).sum(1) / way
-        whole = self.counts(
-            torch.stack([n.log() - LOG_SIZE, way.log() - LOG_SIZE], 2)[:, 0]
-        )
+        pooled = (classes * there).sum(1) / there.sum(1)
         present = torch.cat([own.any(2), sizes > 0], 1)
-        return Reading(torch.cat([x, classes], 1), present, pooled + whole)
+        return Reading(torch.cat([x, classes], 1), present, pooled)
 
     def step(
         self,

@@ -190,8 +190,8 @@ def fit_jacobian(
         forward = (pushed - moved[rows].to(device)) / spread
         return backward.square().mean() + forward.square().mean()
 
-    steps, lr = config.steps, config.lr
-    descent = Descent(steps=steps, lr=lr, warmup=100, weight_decay=0.02, clip=5.0)
+    options = {"steps": config.steps, "lr": config.lr, "warmup": 100, "clip": 5.0}
+    descent = Descent(**options, weight_decay=0.02)
     return fit(net, loss, descent, desc="learned Jacobian", progress=progress)[0]
 
 

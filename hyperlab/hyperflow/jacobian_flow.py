@@ -64,9 +64,7 @@ class JacobianFlow(Drift):
         sizes = shape.n_inputs, shape.n_residual, shape.n_params
         self.jacobian = LearnedJacobian(*sizes, shape.jacobian_width).requires_grad_(False)
         self.correction: DriftNetwork | None = None
-        self.paces = dict.fromkeys(
-            KNOT, 0.0
-        )  # length of the flow per gradient, by kind of path
+        self.paces = dict.fromkeys(KNOT, 0.0)  # kind of path -> flow per gradient
         self.path = "cubic"
 
     def along(self, path: str) -> "JacobianFlow":
@@ -77,7 +75,7 @@ class JacobianFlow(Drift):
         return flow
 
     def read(self, context: Context) -> Reading:
-        self.check(context, self.shape.n_residual)
+        self.check(context)
         weights = (context.labels >= 0).float()
         theta0 = self.theta0.expand(len(weights), -1)
         reading = Reading(
@@ -117,11 +115,10 @@ class JacobianFlow(Drift):
         self, context: Context, theta: Float[Tensor, " params"]
     ) -> Float[Tensor, " n dim"]:
         """f(theta) ~ f(theta0) + J (theta - theta0) of every image, without the backbone."""
-        self.check(context, self.shape.n_residual)
+        self.check(context)
         gates, delta = self.jacobian.gates(context.features), self.moved(theta)
-        return origin(context.features, self.shape.n_residual) + self.jacobian.push(
-            gates, delta
-        )
+        start = origin(context.features, self.shape.n_residual)
+        return start + self.jacobian.push(gates, delta)
 
 
 def fit_paces(data: Trajectories, jacobian: LearnedJacobian) -> JacobianFlow:
@@ -136,13 +133,12 @@ def fit_paces(data: Trajectories, jacobian: LearnedJacobian) -> JacobianFlow:
     what = "trajectories and learned Jacobian do not belong together"
     belonging.require_same(data.target, jacobian.target, what)
     data = data.of(torch.arange(min(len(data), 256)))
-    sizes = data.contexts.features.shape[-1], data.contexts.residual.shape[-1]
     flow = JacobianFlow(
         Shape(
             n_params=data.thetas.shape[-1],
             token_size=data.token_size,
-            n_inputs=sizes[0],
-            n_residual=sizes[1],
+            n_inputs=data.contexts.features.shape[-1],
+            n_residual=data.contexts.residual.shape[-1],
             jacobian_width=jacobian.near.out_features,
         )
     ).to(data.thetas.device)
@@ -178,9 +174,7 @@ def load(name: Path | str = "cubic") -> JacobianFlow:
         flow.target = flow.jacobian.target = found.spec["target"]
         return flow.eval()
 
-    remedy = (
-        f"shipped are {list(KNOT)}, or run: python data_scripts/learn_jacobian.py STORE"
-    )
+    remedy = f"shipped are {[*KNOT]}, or run: python data_scripts/learn_jacobian.py STORE"
     shipped = PRETRAINED / "jacobian_flow.safetensors"
     flow = checkpoint.load(shipped if name in KNOT else name, KIND, make, remedy)
     return flow.along(name) if name in KNOT else flow

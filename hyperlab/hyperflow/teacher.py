@@ -64,8 +64,8 @@ class Supports:
         )
 
     def to(self, device: torch.device | str) -> "Supports":
-        moved = (x.to(device) for x in (self.images, self.labels, self.task))
-        return Supports(*moved, self.n_way)
+        parts = self.images, self.labels, self.task
+        return Supports(*(x.to(device) for x in parts), self.n_way)
 
 
 def losses(

@@ -100,8 +100,7 @@ def fit_drift(
             return validation_loss(average, validation, config, correcting)
 
         watch = None if validation is None else validate
-        desc = f"drift ({config.path})"
-        return fit(net, loss, descent, desc=desc, progress=progress, validate=watch)
+        return fit(net, loss, descent, desc="drift network", progress=progress, validate=watch)
 
 
 def drift_loss(

@@ -18,14 +18,8 @@ from .context import Context, pad
 SAMPLE = 512  # tasks that a stream takes units from
 LIKE = 4  # mini-batches that are drawn together and sorted by size
 HELD_OUT = 16  # of so many batches one is held out
-ROWS = (
-    "thetas",
-    "losses",
-    "contexts",
-    "domain",
-    "styled",
-    "perturbed",
-)  # of which every task has one
+# Of which every task has one.
+ROWS = ("thetas", "losses", "contexts", "domain", "styled", "perturbed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +62,6 @@ class Trajectories:
         """How far fine-tuning moved each task's parameters, theta(1) - theta(0)."""
         return self.thetas[:, -1] - self.thetas[:, 0]
 
-    def context(self, rows: Int[Tensor, " batch"]) -> Context:
-        """The padded contexts of some tasks, no longer than the longest of them."""
-        contexts = self.contexts[rows]
-        return contexts[:, : int((contexts.labels >= 0).sum(1).max())]
-
     def to(self, device: torch.device | str) -> "Trajectories":
         """A copy on `device`."""
         return replace(self, **{name: getattr(self, name).to(device) for name in ROWS})
@@ -96,7 +85,9 @@ class Trajectories:
 
     def trimmed(self, rows: Int[Tensor, " batch"]) -> "Trajectories":
         """Some of the tasks, their contexts no longer than the longest of them."""
-        return replace(self.of(rows), contexts=self.context(rows))
+        part = self.of(rows)
+        longest = int((part.contexts.labels >= 0).sum(1).max())
+        return replace(part, contexts=part.contexts[:, :longest])
 
     @classmethod
     def join(cls, parts: Sequence["Trajectories"]) -> "Trajectories":
@@ -233,10 +224,6 @@ class Stream:
 
     def __len__(self) -> int:
         """Tasks that are there and did not diverge."""
-        return self._n_tasks
-
-    @cached_property
-    def _n_tasks(self) -> int:
         owners = self.store.sound // self.store.group.attrs["batch"]
         return int(np.isin(owners, self._batches).sum())
 
@@ -279,12 +266,3 @@ class Stream:
                 batch = self.store.trajectories(self.store.batch(int(there[i])))
                 for k in range(len(batch)):
                     yield batch.trimmed(torch.tensor([k]))
-
-
-def spare_a_core() -> None:
-    """Leave a core to the thread that reads; called once, by a script that trains from a stream.
-
-    With all cores on the model its threads wait for each other while one of them reads: on two
-    cores a step took 0.086 s with two threads and 0.060 s with one (`bench_feeding.py`).
-    """
-    torch.set_num_threads(max(1, torch.get_num_threads() - 1))

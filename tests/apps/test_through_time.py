@@ -62,8 +62,7 @@ def test_another_stop_starts_anew_and_keeps_what_was_seen(state):
     assert (state.done, state.knot) == (0, 4)
     assert state.seen[0.4] == kept and len(state.seen[0.8]) == 1
     np.testing.assert_allclose(
-        state.path(),
-        MAKER.flow.path(12, generator=stream(1, "through time"), steps=5),
+        state.path(), MAKER.flow.path(12, generator=stream(1, "through time"), steps=5)
     )
 
 

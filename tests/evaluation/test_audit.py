@@ -32,7 +32,7 @@ def test_what_is_counted_without_memory_is_what_is_counted_with_it(match):
 
 
 @pytest.mark.parametrize("push", [True, False])
-def test_the_parts_of_hyperflow_make_the_whole(push):
+def test_the_parts_of_the_flow_make_the_whole(push):
     target = tiny.tiny_target()
     flow = adapt.LearnedFlow(
         net=tiny.tiny_flow(target, pace=1.0), steps=2, chunk=5, push=push

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
+import report
 import torch
 
 from hyperlab.base import stream
-from hyperlab.evaluation import claims, experiments
+from hyperlab.evaluation import experiments
 from hyperlab.hyperflow import collect, jacobian, jacobian_flow, training
 from hyperlab.hyperflow.adapt import LearnedFlow, NoAdaptation
 from hyperlab.hyperflow.teacher import TeacherConfig
@@ -65,7 +66,7 @@ def test_from_official_records_to_a_table_of_unseen_classes(root, target, tmp_pa
     compared = [NoAdaptation(), *flows]
     table = experiments.evaluate(target, compared, tasks, root=root)
     assert len(table) == 3 * 2 * 3
-    claims.write(table, tmp_path / "table", claims.about(tasks))
+    report.write(table, tmp_path / "table", report.about(tasks))
     assert "md_ilsvrc_2012" in (tmp_path / "table.md").read_text(encoding="utf-8")
 
 

@@ -77,10 +77,10 @@ def test_the_known_figures_come_out():
 def test_a_plan_is_the_sum_of_its_parts_and_a_bounded_look_stays_bounded():
     spare = {"max_images": 100, "push": True}
     many, few = (budget.Plan(n_images=n, **spare) for n in (400, 100))
-    assert many.hyperflow() == few.hyperflow()
+    assert many.flow() == few.flow()
     assert many.fine_tuning() == 4 * few.fine_tuning()
-    again = budget.Plan().hyperflow()
-    assert again["context"] == 4 * many.hyperflow()["context"]
+    again = budget.Plan().flow()
+    assert again["context"] == 4 * many.flow()["context"]
     assert again["class means"] > 0.9 * again["context"]
 
 

@@ -4,6 +4,7 @@ import functools
 
 import pandas as pd
 import pytest
+import report
 import torch
 
 from hyperlab.base import ConfigError, DataMissingError
@@ -116,7 +117,7 @@ def test_shares_that_keep_their_rows_in_one_folder_end_in_the_whole_table(
     for k in range(2):
         share = experiments.replace(CONFIG, share=(k, 2))
         table = experiments.evaluate(target, methods, share, folder=tmp_path)
-        said = claims.finish(table, CONFIG, len(whole), tmp_path / "table")
+        said = report.finish(table, CONFIG, len(whole), tmp_path / "table")
         assert (tmp_path / "table.md").exists() == (k == 1), said
     assert len(table) == len(whole)
 
@@ -159,7 +160,7 @@ def test_a_role_has_an_average_of_its_own(target, methods):
         "held_out",
         "in_domain",
     ]
-    assert "in-domain average" in claims.markdown(summary, {})
+    assert "in-domain average" in report.markdown(summary, {})
 
 
 @pytest.mark.parametrize("names", [["voodoo"], ["Jacobian flow C"], ["LoRA 20 x 3"]])
@@ -207,7 +208,7 @@ def test_a_method_that_missed_a_task_is_named(target, methods):
 
 def test_the_report_holds_every_domain_and_control(target, methods, tmp_path):
     table = experiments.evaluate(target, methods, CONFIG)
-    claims.write(table, tmp_path / "table", {"command": "here"})
+    report.write(table, tmp_path / "table", {"command": "here"})
     text, page = (
         (tmp_path / f"table.{end}").read_text(encoding="utf-8") for end in ("md", "html")
     )

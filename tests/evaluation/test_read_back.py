@@ -185,11 +185,11 @@ def test_a_store_is_opened_for_its_own_backbone_and_input_alone(tmp_path):
     store = collect.collect(
         tiny_target(), tmp_path / "store", PLAN, root=pack(tmp_path / "own")
     )
-    assert len(collect.reopen(store.path, tiny_target()).read()) == 2
+    assert len(study.reopen(store.path, tiny_target()).read()) == 2
     with pytest.raises(ArtifactError, match="target: was 'tiny-"):
-        collect.reopen(store.path, tiny_target(seed=1))
+        study.reopen(store.path, tiny_target(seed=1))
     with pytest.raises(ArtifactError, match=r"\(input.image_size: was 16, is 8\)"):
-        collect.reopen(store.path, replace(tiny_target(), image_size=8))
+        study.reopen(store.path, replace(tiny_target(), image_size=8))
 
 
 def test_images_in_memory_are_those_of_the_files_of_now(tmp_path):

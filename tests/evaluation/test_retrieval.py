@@ -63,8 +63,7 @@ def test_grey_networks_are_padded_and_come_back_as_they_were(sets, encoder):
 def test_a_flow_that_is_told_the_data_set_gives_networks_of_that_data_set():
     sets = [made_up("grey", GREY), made_up("other", GREY)]
     sets[1] = replace(
-        sets[1],
-        originals=replace(sets[1].originals, train=sets[1].originals.train + 1.0),
+        sets[1], originals=replace(sets[1].originals, train=sets[1].originals.train + 1.0)
     )
     vae = replace(CONFIG.vae, steps=150, noise_latent=0.1)
     config = replace(CONFIG, vae=vae, flow=replace(CONFIG.flow, steps=200, lr=3e-3))

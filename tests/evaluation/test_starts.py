@@ -212,10 +212,7 @@ def test_an_option_that_cannot_be_is_named(options, said):
 
 @pytest.mark.parametrize(
     ("zoo", "unseen", "said"),
-    [
-        ("digits", ["mars"], "unknown option 'mars'"),
-        ("objects", ["digits"], "grey"),
-    ],
+    [("digits", ["mars"], "unknown option 'mars'"), ("objects", ["digits"], "grey")],
 )
 def test_a_data_set_that_does_not_fit_is_named_before_any_work(zoo, unseen, said):
     with pytest.raises(ConfigError, match=said):

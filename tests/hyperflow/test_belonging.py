@@ -9,19 +9,12 @@ import torch
 from hyperlab import params
 from hyperlab.apps.bench import Bench
 from hyperlab.base import ConfigError, stream
-from hyperlab.evaluation import experiments
-from hyperlab.hyperflow import adapt, controls, diagnostics, jacobian, jacobian_flow
+from hyperlab.evaluation import diagnostics, experiments
+from hyperlab.hyperflow import adapt, controls, jacobian, jacobian_flow
 from hyperlab.hyperflow.jacobian import JacobianConfig
 from hyperlab.hyperflow.training import DriftConfig, fit_drift
 from hyperlab.models import belonging, targets
-from tests.tiny import (
-    noise_domain,
-    recorded,
-    support,
-    tiny_flow,
-    tiny_net,
-    tiny_target,
-)
+from tests.tiny import noise_domain, recorded, support, tiny_flow, tiny_net, tiny_target
 
 TARGET = tiny_target()
 

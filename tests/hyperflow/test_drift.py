@@ -8,7 +8,8 @@ from torch import nn
 
 from hyperlab import interpolants
 from hyperlab.base import ConfigError, stream
-from hyperlab.hyperflow import adapt, diagnostics, drift, jacobian_flow, training
+from hyperlab.evaluation import diagnostics
+from hyperlab.hyperflow import adapt, drift, jacobian_flow, training
 from hyperlab.hyperflow.context import Context, encode, pad
 from hyperlab.hyperflow.training import DriftConfig
 from hyperlab.hyperflow.trajectories import Trajectories

@@ -136,9 +136,7 @@ def test_losses_average_over_the_views():
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"steps": -1}, {"steps": 0}, {"views": 0}, {"lr": -0.1}, {"lr": 0.0}],
-    ids=str,
+    "wrong", [{"steps": -1}, {"steps": 0}, {"views": 0}, {"lr": -0.1}, {"lr": 0.0}], ids=str
 )
 def test_steps_views_and_rates_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=r"steps and views must be >= 1 and lr > 0"):

@@ -59,10 +59,8 @@ def test_colours_are_okabe_and_itos():
 
 
 def test_an_arrow_starts_at_its_point_and_ends_at_the_scaled_vector():
-    points, vectors = (
-        torch.tensor([[0.0, 0.0], [2.0, 2.0]]),
-        torch.tensor([[1.0, 0], [0, 2.0]]),
-    )
+    points = torch.tensor([[0.0, 0.0], [2.0, 2.0]])
+    vectors = torch.tensor([[1.0, 0], [0, 2.0]])
     arrows = figures.vector_field(points, vectors, scale=0.5).data[0]
     drawn = np.stack([arrows.x, arrows.y], 1).reshape(2, 6, 2)
     np.testing.assert_allclose(drawn[:, 0], points)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from .. import interpolants, solvers
 from ..base import ConfigError, Velocity, choose
+from ..hyperflow.drift import Drift
+from ..hyperflow.trajectories import Trajectories
 from ..models import belonging
-from .drift import Drift
-from .trajectories import Trajectories
 
 BATCH = 64  # tasks that a drift network sees together
 Rows = Float[Tensor, " tasks params"]
@@ -134,5 +134,5 @@ def bound(net: Drift, data: Trajectories) -> Velocity:
     """The velocity f(t, theta) of all tasks at once; every support set is read once."""
     belonging.require_same(net.target, data.target, "drift network and trajectories differ")
     parts = torch.arange(len(data)).split(BATCH)
-    flows = [(rows, net.given(data.context(rows))) for rows in parts]
+    flows = [(rows, net.given(data.trimmed(rows).contexts)) for rows in parts]
     return lambda t, theta: torch.cat([f(t, theta[rows]) for rows, f in flows])

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hyperlab.base import ConfigError, stream
-from hyperlab.hyperflow import diagnostics, training
+from hyperlab.evaluation import diagnostics
+from hyperlab.hyperflow import training
 from hyperlab.hyperflow.context import Context
 from hyperlab.hyperflow.drift import Drift, Shape
 from hyperlab.hyperflow.training import DriftConfig
