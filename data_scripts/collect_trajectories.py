@@ -49,7 +49,6 @@ def main(
     target = targets.load(backbone, image_size=image_size or None).to(place)
     config = replace(collect.CollectConfig.at(scale), role=role, seed=seed)
     config = replace(config, size=target.image_size, n_tasks=n_tasks or config.n_tasks)
-    config = replace(config, perturbed=perturbed)
     if protocol:
         config = replace(config, protocol=protocol, mixed=0.0)
     script.no_effect("--mixed", when=not other, why="without --other all are of one kind")
@@ -59,8 +58,8 @@ def main(
         config = replace(config, styled=0.0)
     if steps:
         config = replace(config, teacher=methods.tuning(steps).config)
-    if tf32:
-        config = replace(config, teacher=replace(config.teacher, tf32=True))
+    teacher = replace(config.teacher, perturbed=perturbed, tf32=tf32)
+    config = replace(config, teacher=teacher)
     options = {"executor": executor, "root": data, "progress": tqdm}
     store = collect.collect(target, out, config, **options)
     counts = f"{len(store.missing)} batches missing, {store.n_diverged} tasks diverged"

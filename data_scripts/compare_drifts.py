@@ -154,14 +154,14 @@ def main(
     target, recorded = targets.load("vit_micro"), TrajectoryStore.open(store)
     judge = Judge.of(target, study.reopen(judged, target), data)
     config = collect.config_of(TrajectoryStore.open(judged))
-    made = {"judged": checksum(judge.data.thetas), "steps": steps, "seed": seed}
+    shared = {"judged": checksum(judge.data.thetas), "steps": steps, "seed": seed}
     calls = {n: partial(judge.teacher, config, n) for n in ("teacher", AGAIN)}
     calls |= {n: partial(ours, judge, path) for n, path in FLOWS.items()}
     for n in map(int, script.words(sizes)):
         for name in script.words(names) or NETWORKS:
             options = (name, recorded, n, steps, folder, seed)
             calls[f"{name}, {n}"] = partial(theirs, judge, *options)
-    asked = {key: made | {"store": str(recorded.group.attrs["config"])} for key in calls}
+    asked = {key: shared | {"store": str(recorded.group.attrs["config"])} for key in calls}
     about = study.about("torch", tasks=len(judge.data))
     STUDY.run(out, asked, lambda key: calls[key](), about)
 

@@ -156,8 +156,7 @@ def fit(
     optimiser = torch.optim.AdamW(
         net.parameters(), descent.lr, weight_decay=descent.weight_decay, fused=descent.fused
     )
-    losses, validation, best = [], {}, None
-    every = max(1, descent.steps // 10)
+    losses, validation, best = [], {}, {}
     for step in progress(range(descent.steps), total=descent.steps, desc=desc):
         factor = cosine_warmup(step, warmup=descent.warmup, total=descent.steps)
         for group in optimiser.param_groups:
@@ -170,13 +169,12 @@ def fit(
         losses.append(value.detach())
         if descent.ema:
             ema_update(average, net, min(descent.ema, (1 + step) / (10 + step)))
-        if validate and (step + 1) % every == 0:
+        if validate and (step + 1) % max(1, descent.steps // 10) == 0:
             validation[step + 1] = value = validate(average.eval())
             if descent.best and value == min(validation.values()):
                 best = copy.deepcopy(average.state_dict())
             net.train()
-    if best:
-        average.load_state_dict(best)
+    average.load_state_dict(best or average.state_dict())
     trace = torch.stack(losses).cpu() if losses else torch.zeros(0)
     return average.eval(), History(trace, validation)
 

@@ -31,6 +31,7 @@ from .teacher import Supports, TeacherConfig, fine_tune
 from .trajectories import TrajectoryStore
 
 LOG = logging.getLogger(__name__)
+START_NOISE = 0.03  # standard deviation of every parameter's start beside theta0
 CHUNK = 1_024  # images that are looked at together for the contexts
 # Images of a pass. On a CPU larger products gain nothing from about 128 rows of tokens on, see
 # results/bench_collection.json; on an accelerator the more the better, and memory is the limit.
@@ -46,8 +47,6 @@ class CollectConfig:
     other: str = "5-way 5-shot"  # the protocol of the share `mixed` of the tasks
     mixed: float = 0.2
     styled: float = 0.8  # share of the tasks under a random style of their own
-    perturbed: float = 0.0  # share of the tasks that start beside theta0
-    start_noise: float = 0.03  # standard deviation of every parameter's start there
     n_tasks: int = 2_400
     batch: int = 8  # tasks that share a domain and are fine-tuned together
     seed: int = 0
@@ -60,8 +59,8 @@ class CollectConfig:
         choose(PROTOCOLS, self.other)
         if self.n_tasks < 1 or self.batch < 1:
             raise ConfigError(f"n_tasks and batch must be >= 1, got {self}")
-        if not all(0 <= x <= 1 for x in (self.mixed, self.styled, self.perturbed)):
-            raise ConfigError(f"mixed, styled and perturbed are shares, 0 to 1; got {self}")
+        if not all(0 <= x <= 1 for x in (self.mixed, self.styled)):
+            raise ConfigError(f"mixed and styled are shares, 0 to 1; got {self}")
 
     @property
     def max_support(self) -> int:
@@ -156,9 +155,9 @@ def record(
 def start(target: Target, config: CollectConfig, task: int) -> Float[Tensor, " params"]:
     """Where a task's fine-tuning begins: at theta0, or a share of the tasks beside it."""
     generator = stream(config.seed, config.role, "start", task)
-    beside = torch.rand((), generator=generator) < config.perturbed
+    beside = torch.rand((), generator=generator) < config.teacher.perturbed
     noise = torch.randn(target.subset.n_params, generator=generator).to(target.theta0)
-    return target.theta0 + config.start_noise * beside * noise
+    return target.theta0 + START_NOISE * beside * noise
 
 
 def fine_tuned(

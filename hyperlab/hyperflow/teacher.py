@@ -28,12 +28,14 @@ class TeacherConfig:
     lr: float = 10.0  # learning rate, constant; Adam's would be about 0.03
     optimiser: str = "sgd"  # "sgd", Euler's method on the gradient flow, or "adam"
     views: int = 1  # augmented copies of the support that a step's gradient averages over
+    perturbed: float = 0.0  # share of the recorded tasks that start beside theta0
     tf32: bool = False  # on a GPU: 10 bits of mantissa, see results/precision.md
 
     def __post_init__(self) -> None:
         choose(RULES, self.optimiser)
-        if self.steps < 1 or self.views < 1 or self.lr <= 0:
-            raise ConfigError(f"steps and views must be >= 1 and lr > 0, got {self}")
+        if min(self.steps, self.views) < 1 or self.lr <= 0 or not 0 <= self.perturbed <= 1:
+            words = "steps and views must be >= 1 and lr > 0, perturbed is a share"
+            raise ConfigError(f"{words}; got {self}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ out of a support set, and theta itself.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,7 @@ from .drift import Drift, DriftNetwork, Shape
 from .trajectories import Stream, Trajectories
 
 BATCH = 64  # tasks that validation looks at together
+REGULAR = {"warmup": 50, "weight_decay": 0.05, "ema": 0.998}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +31,12 @@ class DriftConfig:
     steps: int = 12_000  # gradient steps
     batch: int = 32  # trajectories a step
     lr: float = 1e-3  # peak, AdamW, cosine
-    weight_decay: float = 0.05
-    ema: float = 0.998  # decay of the averaged network
     at_start: float = 0.3  # share of the times drawn that are exactly 0
     noise: float = 0.1  # of theta_t, in units of each token's displacement
     hide: float = 0.1  # share of the support images left out of a step's context
     sees_theta: bool = True  # False: h(t, S)
     width: int = 128
     depth: int = 4  # blocks over the tokens of theta
-    dropout: float = 0.1
 
     def __post_init__(self) -> None:
         choose(interpolants.KINDS, self.path)
@@ -66,41 +65,41 @@ def fit_drift(
     the others its noise does. So noise is put on theta_t, and part of the times are exactly 0.
 
     Args:
-        validation: tasks that are not in `data`. Their loss is taken ten times, and the network
-            comes back as it was when that was least.
+        validation: other tasks. Their loss is taken ten times; the network is that of the least.
         correcting: another drift of the same target; what is regressed is what it leaves over.
 
-    Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform); the departures are
-    ours.
+    Source: HyperFlow, arXiv:2504.15323, section 3.1 (squared error, t uniform; the rest is ours).
     """
     if correcting is not None:
         what = "trajectories and the drift to correct do not belong together"
         belonging.require_same(data.sample.target, correcting.target, what)
-    descent = Descent(
-        steps=config.steps,
-        lr=config.lr,
-        warmup=50,
-        weight_decay=config.weight_decay,
-        ema=config.ema,
-        best=validation is not None,
-    )
     with lent(generator):
         net = build(data.sample, config)
         batches = data.batches(config.batch, generator)
 
         def loss() -> Tensor:
-            batch = next(batches)
-            t, theta, v = draw(batch, config, generator)
-            context = hide_images(batch.contexts, config.hide, generator)
-            v = v if correcting is None else v - correcting(theta, t, context)
-            noise = torch.randn(theta.shape, generator=generator).to(theta)
-            return drift_loss(net, theta + config.noise * net.scale * noise, t, v, context)
+            return training_loss(net, next(batches), config, generator, correcting)
 
-        def validate(average: DriftNetwork) -> float:
-            return validation_loss(average, validation, config, correcting)
+        options = {"data": validation, "config": config, "correcting": correcting}
+        watch = None if validation is None else partial(validation_loss, **options)
+        descent = Descent(steps=config.steps, lr=config.lr, best=bool(watch), **REGULAR)
+        return fit(
+            net, loss, descent, desc="drift network", progress=progress, validate=watch
+        )
 
-        watch = None if validation is None else validate
-        return fit(net, loss, descent, desc="drift network", progress=progress, validate=watch)
+
+def training_loss(
+    net: DriftNetwork,
+    data: Trajectories,
+    config: DriftConfig,
+    generator: torch.Generator,
+    correcting: Drift | None,
+) -> Float[Tensor, ""]:
+    """The loss at random times, with noise on theta_t and without some of the images."""
+    theta, t, v, context = examples(data, config, generator, correcting)
+    noise = torch.randn(theta.shape, generator=generator).to(theta)
+    theta = theta + config.noise * net.scale * noise
+    return drift_loss(net, theta, t, v, hide_images(context, config.hide, generator))
 
 
 def drift_loss(
@@ -123,10 +122,8 @@ def validation_loss(
     """The loss on tasks that were held out, always at the same times, without any noise."""
     total, generator = 0.0, stream(0, "validation")
     for rows in torch.arange(len(data)).split(BATCH):
-        batch = data.trimmed(rows)
-        t, theta, v = draw(batch, config, generator)
-        v = v if correcting is None else v - correcting(theta, t, batch.contexts)
-        total += len(rows) * float(drift_loss(net, theta, t, v, batch.contexts))
+        batch = examples(data.trimmed(rows), config, generator, correcting)
+        total += len(rows) * float(drift_loss(net, *batch))
     return total / len(data)
 
 
@@ -138,17 +135,21 @@ def hide_images(context: Context, share: float, generator: torch.Generator) -> C
     return replace(context, labels=labels)
 
 
-def draw(
-    data: Trajectories, config: DriftConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A time t for each task, the point theta_t of its path, and the velocity there."""
+def examples(
+    data: Trajectories,
+    config: DriftConfig,
+    generator: torch.Generator,
+    correcting: Drift | None,
+) -> tuple[Tensor, Tensor, Tensor, Context]:
+    """theta_t, a time t for each task, and what `correcting` leaves of the velocity there."""
     path = choose(interpolants.KINDS, config.path)(data.times, data.thetas)
     u = torch.rand(2, len(data), generator=generator)
     if config.path == "piecewise":
-        # At the knots: the noise of the next step is not in theta_t.
-        u[0] = data.times[(u[0] * (len(data.times) - 1)).long()]
+        u[0] = data.times[(u[0] * (len(data.times) - 1)).long()]  # before the step's noise
     t = (u[0] * (u[1] >= config.at_start)).to(data.thetas)
-    return t, *path.both_each(t)
+    theta, v = path.both_each(t)
+    v = v if correcting is None else v - correcting(theta, t, data.contexts)
+    return theta, t, v, data.contexts
 
 
 def build(data: Trajectories, config: DriftConfig) -> DriftNetwork:
@@ -161,7 +162,6 @@ def build(data: Trajectories, config: DriftConfig) -> DriftNetwork:
         n_inputs=images.shape[-1],
         width=config.width,
         depth=config.depth,
-        dropout=config.dropout,
         sees_theta=config.sees_theta,
     )
     net = DriftNetwork(shape).to(data.thetas.device)
@@ -169,7 +169,7 @@ def build(data: Trajectories, config: DriftConfig) -> DriftNetwork:
     net.theta0.copy_(data.theta0)
     net.scale.copy_(data.unit())
     moves = net.scale > 0
-    _, _, v = draw(few, config, stream(0, "speed"))
+    v = examples(few, config, stream(0, "speed"), None)[2]
     net.speed.copy_((v[:, moves] / net.scale[moves]).square().mean().sqrt())
     net.input_mean.copy_(images.mean(0))
     net.input_std.copy_(images.std(0).clamp(min=1e-3))

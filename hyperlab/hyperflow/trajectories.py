@@ -18,8 +18,7 @@ from .context import Context, pad
 SAMPLE = 512  # tasks that a stream takes units from
 LIKE = 4  # mini-batches that are drawn together and sorted by size
 HELD_OUT = 16  # of so many batches one is held out
-# Of which every task has one.
-ROWS = ("thetas", "losses", "contexts", "domain", "styled", "perturbed")
+ROWS = ("thetas", "losses", "contexts", "domain", "styled", "perturbed")  # one a task
 
 
 @dataclass(frozen=True, eq=False)

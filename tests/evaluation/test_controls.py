@@ -22,12 +22,12 @@ from hyperlab.weights.context import DatasetId, MeanFeatures
 from hyperlab.weights.retriever import RetrievalConfig
 from hyperlab.weights.zoo_store import shipped
 from tests.hyperflow.test_adapt import recorded
-from tests.tiny import noise_domain, small_world, support, tiny_net, tiny_target
+from tests.tiny import noise_domain, small_world, support, tiny_flow, tiny_net, tiny_target
 
 TARGET = tiny_target()
 TASK, OTHER = support(), support(seed=9)
 NAMED = methods.Learned(
-    nets={"Jacobian flow C": tiny_net(TARGET, seed=0)},
+    nets={"Jacobian flow C": tiny_flow(TARGET, pace=1.0)},
     data=recorded(TARGET),
     own={"a": torch.full_like(TARGET.theta0, 0.1)},
 )

@@ -150,8 +150,8 @@ def test_the_store_holds_what_fine_tuning_alone_gives(whole):
 
 
 def test_a_task_that_diverges_is_marked_and_left_out(tmp_path, monkeypatch):
-    def broken(*args):
-        for theta, loss in fine_tune(*args):
+    def broken(*args, starts):
+        for theta, loss in fine_tune(*args, starts=starts):
             spoilt = theta.clone()
             spoilt[0] = float("nan")
             yield spoilt, loss
@@ -192,11 +192,11 @@ def test_where_memory_is_short_half_of_the_tasks_go_at_a_time(
 ):
     asked = []
 
-    def small(target, supports, *rest):
+    def small(target, supports, *rest, starts):
         asked.append(len(supports.n_way))
         if len(supports.n_way) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return fine_tune(target, supports, *rest)
+        return fine_tune(target, supports, *rest, starts=starts)
 
     monkeypatch.setattr(collect, "fine_tune", small)
     store = collect.collect(tiny_target(), tmp_path / "store", CONFIG)

@@ -227,7 +227,7 @@ def test_a_unit_is_the_size_of_a_token_and_zero_where_nothing_moves(store):
 
 
 def test_contexts_are_no_longer_than_their_longest_task(store):
-    context = store.read().context(torch.tensor([0, 3]))
+    context = store.read().trimmed(torch.tensor([0, 3])).contexts
     assert context.features.shape == (2, 4, 7)
     assert context.labels.tolist() == [[0, 0, 1, 1]] * 2
 
