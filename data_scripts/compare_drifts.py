@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import train_drift
 from hyperlab.base import choose, stream
 from hyperlab.evaluation import diagnostics
 from hyperlab.evaluation.tables import Row, interval
@@ -40,6 +41,7 @@ NETWORKS = {  # the settings that differ from `DriftConfig`
     "HyperFlow-C without theta": {"sees_theta": False},
     "HyperFlow-C without noise": {"noise": 0.0},
     "HyperFlow-C without t = 0": {"at_start": 0.0},
+    "HyperFlow-C without hiding": {"hide": 0.0},
     "Jacobian flow C corrected": {},
 }
 FLOWS = {"Jacobian flow L": "linear", "Jacobian flow C": "cubic"}
@@ -106,7 +108,8 @@ def trained(
     """A network of `NETWORKS`, read where it was trained before on just this."""
     config = replace(DriftConfig(steps=steps), **choose(NETWORKS, name))
     batches, held_out = store.split(n_tasks)
-    data, validation = store.read(batches), store.read(held_out)
+    data = train_drift.fed(store, batches, config, memory=1.0, device="cpu")
+    validation = store.read(held_out)
     flow = jacobian_flow.load(config.path) if "corrected" in name else None
     options = {"validation": validation, "correcting": flow, "progress": tqdm}
     generator = stream(seed, "drift", config.path)

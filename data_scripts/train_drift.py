@@ -1,6 +1,7 @@
 """Train HyperFlow's drift network on recorded trajectories and write it as safetensors."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -8,9 +9,11 @@ from typing import Annotated
 from hyperlab import base
 from hyperlab.base import choose
 from hyperlab.evaluation import diagnostics
-from hyperlab.hyperflow import drift, jacobian_flow, trajectories
+from hyperlab.hyperflow import drift, jacobian_flow
 from hyperlab.hyperflow.training import DriftConfig, fit_drift
+from hyperlab.hyperflow.trajectories import Stream, Trajectories, TrajectoryStore
 
+import torch
 import typer
 from tqdm import tqdm
 
@@ -52,18 +55,10 @@ def main(
     for part in script.words(without):
         config = replace(config, **choose(WITHOUT, part))
     flow = jacobian_flow.load(correct).along(path).to(place) if correct else None
-    recorded = trajectories.TrajectoryStore.open(store)
+    recorded = TrajectoryStore.open(store)
     batches, held_out = recorded.split(n_tasks)
     validation = recorded.read(held_out).to(place)
-    share = len(batches) * recorded.group.attrs["batch"] / recorded.n_rows
-    if share * recorded.n_bytes > memory * 2**30:
-        script.spare_a_core()
-        limits = {"memory_bytes": int(memory * 2**30), "device": place}
-        data = trajectories.Stream(recorded, batches, **limits)
-        draws = config.steps * config.batch // len(data)  # all are to be seen
-        data = replace(data, draws=max(1, min(data.draws, draws)))
-    else:
-        data = recorded.read(batches).to(place)
+    data = fed(recorded, batches, config, memory=memory, device=place)
     options = {"validation": validation, "correcting": flow, "progress": tqdm}
     generator = base.stream(seed, "drift", path)
     net, history = fit_drift(data, config, generator=generator, **options)
@@ -80,6 +75,28 @@ def main(
     else:
         drift.save(net.cpu(), out, about)
     print(f"wrote {out} ({len(data)} trajectories, {seconds:.0f} s)")
+
+
+def fed(
+    store: TrajectoryStore,
+    batches: Sequence[int],
+    config: DriftConfig,
+    *,
+    memory: float,
+    device: torch.device | str,
+) -> Trajectories | Stream:
+    """Some batches of a store in memory, or streamed so that all of their tasks are seen.
+
+    Args:
+        memory: GiB that they may take.
+    """
+    share = len(batches) * store.group.attrs["batch"] / store.n_rows
+    if share * store.n_bytes <= memory * 2**30:
+        return store.read(batches).to(device)
+    script.spare_a_core()
+    data = Stream(store, batches, memory_bytes=int(memory * 2**30), device=device)
+    draws = config.steps * config.batch // len(data)
+    return replace(data, draws=max(1, min(data.draws, draws)))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ class Shape:
     token_size: int  # numbers of theta in a token; divides n_params
     n_inputs: int  # context features of an image
     width: int = 128
-    depth: int = 4  # blocks over the tokens of theta
+    depth: int = 2  # blocks over the tokens of theta
     image_depth: int = 2  # blocks over the images
     n_heads: int = 4
     dropout: float = 0.1

@@ -36,15 +36,15 @@ class DriftConfig:
     hide: float = 0.1  # share of the support images left out of a step's context
     sees_theta: bool = True  # False: h(t, S)
     width: int = 128
-    depth: int = 4  # blocks over the tokens of theta
+    depth: int = 2  # blocks over the tokens of theta
 
     def __post_init__(self) -> None:
         choose(interpolants.KINDS, self.path)
 
     @classmethod
     def at(cls, scale: str) -> "DriftConfig":
-        small = cls(steps=60, batch=8, width=32, depth=2)
-        laptop = cls(steps=600, width=96, depth=2)
+        small = cls(steps=60, batch=8, width=32)
+        laptop = cls(steps=600, width=96)
         return choose({"smoke": small, "laptop": laptop, "paper": cls()}, scale)
 
 
