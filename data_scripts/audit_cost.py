@@ -37,7 +37,7 @@ import study
 
 ALL = "all"
 # How Jacobian flow looks -> the row of results/contexts.json that has seen as much: its accuracy.
-ACCURACY = {WHOLE: "Jacobian flow C", SPARE: "Jacobian flow C, quarter, pushed"}
+ACCURACY = {WHOLE: "Jacobian flow", SPARE: "Jacobian flow, quarter, pushed"}
 # How Jacobian flow looks -> its gain over no adaptation, +-.
 Gains = Mapping[str, tuple[float, float]]
 

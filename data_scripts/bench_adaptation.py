@@ -32,7 +32,7 @@ def main(
     torch.set_num_threads(threads)
     place = script.place(device)
     target = targets.load("vit_micro").to(place)
-    flow = adapt.LearnedFlow(net=jacobian_flow.load("cubic").to(place))
+    flow = adapt.LearnedFlow(net=jacobian_flow.load().to(place))
     results = {}
     for n_shot in SHOTS[scale]:
         draw = {"n_shot": n_shot, "generator": episodes.stream(seed, "bench", n_shot)}

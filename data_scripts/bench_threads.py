@@ -28,7 +28,7 @@ from hyperlab.tasks import domains, episodes
 
 target = targets.load("vit_micro", subset=params.qkv_biases)
 task = episodes.sample(domains.load("digits"), n_way=5, n_shot=5, generator=base.stream(0))
-flow = adapt.LearnedFlow(net=jacobian_flow.load("cubic"), steps=40, method="euler")
+flow = adapt.LearnedFlow(net=jacobian_flow.load(), steps=40, method="euler")
 for _ in range(10):
     flow(target, task.support)
 """
@@ -138,7 +138,7 @@ def main(
     trees = {"before": before} if before else {}
     trees |= {"now": ROOT}
     notebook = ["--scale", scale, "--seed", str(seed), "--only", only, "--out"]
-    what = f"notebook {only}, {scale}" if only else "10 x 40 Euler steps of Jacobian flow C"
+    what = f"notebook {only}, {scale}" if only else "10 x 40 Euler steps of Jacobian flow"
     program = ["data_scripts/run_notebooks.py", *notebook] if only else ["-c", STEPS]
     rounds = {"repeats": repeats, "limit_s": limit_s, "progress": tqdm}
     seconds = measure(trees, program, **rounds)

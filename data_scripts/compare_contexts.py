@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 import script
 
-WHOLE, ROWS = "Jacobian flow C", Path("artifacts/contexts")
+WHOLE, ROWS = "Jacobian flow", Path("artifacts/contexts")
 
 
 def main(
@@ -28,7 +28,7 @@ def main(
     n_tasks: script.NTasks = 0,
     rows: Annotated[Path, typer.Option(help="folder of each task's rows")] = ROWS,
 ) -> None:
-    """The shipped drift network C. CPU, one core: 20 minutes."""
+    """The shipped Jacobian flow. CPU, one core: 20 minutes."""
     draw = choose(protocols.PROTOCOLS, protocol).draw
     if getattr(draw, "keywords", {}).get("n_shot") == 1:
         raise ConfigError("half of one image a class is all of it: take two shots or more")
@@ -41,7 +41,7 @@ def main(
 
 def methods() -> list[adapt.Method]:
     """All, half or a quarter of the images, and three ways to the class means."""
-    net, none = jacobian_flow.load("cubic"), adapt.NoAdaptation()
+    net, none = jacobian_flow.load(), adapt.NoAdaptation()
     flow = adapt.LearnedFlow(net=net, name=WHOLE)
     pushed = replace(flow, push=True, name=f"{WHOLE}, pushed")
     rows = [none, flow, pushed]

@@ -42,9 +42,9 @@ NETWORKS = {  # the settings that differ from `DriftConfig`
     "HyperFlow-C without noise": {"noise": 0.0},
     "HyperFlow-C without t = 0": {"at_start": 0.0},
     "HyperFlow-C without hiding": {"hide": 0.0},
-    "Jacobian flow C corrected": {},
+    "Jacobian flow corrected": {},
 }
-FLOWS = {"Jacobian flow L": "linear", "Jacobian flow C": "cubic"}
+OURS = "Jacobian flow"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ def trained(
     batches, held_out = store.split(n_tasks)
     data = train_drift.fed(store, batches, config, memory=1.0, device="cpu")
     validation = store.read(held_out)
-    flow = jacobian_flow.load(config.path) if "corrected" in name else None
+    flow = jacobian_flow.load() if "corrected" in name else None
     options = {"validation": validation, "correcting": flow, "progress": tqdm}
     generator = stream(seed, "drift", config.path)
     net, history = training.fit_drift(data, config, generator=generator, **options)
@@ -159,7 +159,7 @@ def main(
     config = collect.config_of(TrajectoryStore.open(judged))
     shared = {"judged": checksum(judge.data.thetas), "steps": steps, "seed": seed}
     calls = {n: partial(judge.teacher, config, n) for n in ("teacher", AGAIN)}
-    calls |= {n: partial(ours, judge, path) for n, path in FLOWS.items()}
+    calls[OURS] = lambda: judge.drift(jacobian_flow.load(), "cubic")
     for n in map(int, script.words(sizes)):
         for name in script.words(names) or NETWORKS:
             options = (name, recorded, n, steps, folder, seed)
@@ -167,10 +167,6 @@ def main(
     asked = {key: shared | {"store": str(recorded.group.attrs["config"])} for key in calls}
     about = study.about("torch", tasks=len(judge.data))
     STUDY.run(out, asked, lambda key: calls[key](), about)
-
-
-def ours(judge: Judge, path: str) -> Row:
-    return judge.drift(jacobian_flow.load(path), path)
 
 
 def theirs(judge: Judge, name: str, *options: object) -> Row:

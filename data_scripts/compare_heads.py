@@ -44,7 +44,7 @@ FLOW, DIFFUSION, LINEAR = "residual flow", "residual diffusion", "linear map"
 WHOLE = f"{FLOW} of whole heads"
 # What their random streams are called: the names that they had when heads.json was made.
 STREAMS = {FLOW: "FLoWN", WHOLE: "FLoWN of whole heads", DIFFUSION: "diffusion"}
-FLOWS = ("Jacobian flow L", "Jacobian flow C")
+FLOWS = ("Jacobian flow",)
 FIRST = (methods.TEACHER, *FLOWS)  # adapters that meet every task
 # Of each generator, the row that stands for it among the adapters.
 STANDS = {name: f"{name}, mean head" for name in (FLOW, DIFFUSION)} | {LINEAR: LINEAR}
@@ -246,7 +246,7 @@ def as_table(role: str, trials: Sequence[Trial], found: Accuracies) -> pd.DataFr
 
 def adapters(names: Sequence[str] = ()) -> list[Method]:
     """The methods of part A that need no store: gradients, and the shipped drift networks."""
-    shipped = methods.networks(["Jacobian flow L=linear", "Jacobian flow C=cubic"])
+    shipped = methods.networks(["Jacobian flow=jacobian"])
     every = (*methods.GRADIENT, *FLOWS)
     return methods.named(names or every, methods.Learned(nets=shipped))
 

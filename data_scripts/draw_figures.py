@@ -215,7 +215,10 @@ def main(
     """Task 0 of drawn circuits, which nothing was fitted to. CPU, one core: half a minute."""
     n_steps = choose({"smoke": 4, "laptop": 40, "paper": 40}, scale)
     target = targets.load("vit_micro", subset=params.qkv_biases)
-    domains, nets = {"circuits": unseen()["circuits"]}, {"C": jacobian_flow.load("cubic")}
+    domains, nets = (
+        {"circuits": unseen()["circuits"]},
+        {"Jacobian flow": jacobian_flow.load()},
+    )
     state = Stepper(Bench(target=target, nets=nets, domains=domains, seed=seed))
     shown = Film(state.task, walk(state, "euler", n_steps))
     pictures = draw([shown.figure(k) for k in range(n_steps + 1)])

@@ -15,7 +15,7 @@ from tqdm import tqdm
 import script
 import study
 
-NETS = "Jacobian flow L=linear,Jacobian flow C=cubic"
+NETS = "HyperFlow-L=linear,HyperFlow-C=cubic,Jacobian flow=jacobian"
 
 
 def main(

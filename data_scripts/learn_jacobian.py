@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from hyperlab import base
+from hyperlab import base, checkpoint
 from hyperlab.hyperflow import collect, jacobian, jacobian_flow
 from hyperlab.models import targets
 
@@ -14,7 +14,7 @@ from tqdm import tqdm
 import script
 import study
 
-SAMPLE = 64  # batches of the store that paces are fitted to
+SAMPLE = 64  # batches of the store that the pace is fitted to
 
 
 def main(
@@ -28,31 +28,33 @@ def main(
     data: script.Data = None,
     backbone: script.Backbone = "vit_micro",
     image_size: script.ImageSize = 0,
+    keep: Annotated[
+        Path | None, typer.Option(help="a Jacobian flow: keep its Jacobian, fit the pace")
+    ] = None,
 ) -> None:
     """Three backward passes a task, at random points of its path; CPU, one core: 18 minutes."""
     started = time.perf_counter()
     place = script.place(device)
     config = jacobian.JacobianConfig.at(scale)
     target = targets.load(backbone, image_size=image_size or None).to(place)
-    generator = base.stream(seed, "jacobian")
     recorded = study.reopen(store, target)
-    tasks = collect.redrawn(recorded, root=data)
-    seen = jacobian.gather(target, tasks, config, generator=generator, progress=tqdm)
-    options = {
-        "token_size": target.model.num_features,
-        "generator": generator,
-        "device": place,
-    }
-    net = jacobian.fit_jacobian(seen, config, **options, progress=tqdm)
+    if keep:
+        net, about = jacobian_flow.load(keep).jacobian, checkpoint.about(keep)
+    else:
+        options = {"generator": base.stream(seed, "jacobian"), "progress": tqdm}
+        tasks = collect.redrawn(recorded, root=data)
+        seen = jacobian.gather(target, tasks, config, **options)
+        size = target.model.num_features
+        net = jacobian.fit_jacobian(seen, config, token_size=size, device=place, **options)
+        seconds = round(time.perf_counter() - started)
+        about = {"seed": seed, "seconds": seconds, "config": config}
+        about |= {"domains": recorded.group.attrs["domains"], "images": len(seen.look)}
     sample = recorded.read(recorded.there[:SAMPLE])
-    flow = jacobian_flow.fit_paces(sample, net.cpu())
-    seconds = time.perf_counter() - started
-    about = {"seed": seed, "seconds": round(seconds), "config": config}
-    about |= {"domains": recorded.group.attrs["domains"]}
+    flow = jacobian_flow.fit_pace(sample, net.cpu())
+    teacher = collect.config_of(recorded).teacher
+    about |= {"pace": f"{float(flow.pace):.1f}, from {len(sample)} tasks, {teacher}"}
     jacobian_flow.save(flow, out, {key: str(value) for key, value in about.items()})
-    print(
-        f"wrote {out} ({len(seen.look)} images of {len(seen.delta)} looks, {seconds:.0f} s)"
-    )
+    print(f"wrote {out} (pace {about['pace']})")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
         },
         "summary": rounded(summary.to_dict("records")),
         "recovery": rounded({m: recovery(table, m) for m in emulators}),
-        "paired": paired(table, [m for m in methods if m.startswith("Jacobian flow")]),
+        "paired": paired(
+            table, [m for m in methods if m.startswith(("HyperFlow", "Jacobian flow"))]
+        ),
     }
     whole = json.dumps(figures, indent=1, allow_nan=False) + "\n"
     for suffix, text in ({".json": whole} | texts(figures, stem.name)).items():

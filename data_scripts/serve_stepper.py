@@ -17,12 +17,12 @@ import script
 TITLE = """# One step of the learned flow
 What does **Step** do to a task that neither the network nor its learned flow has seen?"""
 CODE = """from hyperlab import params
-from hyperlab.hyperflow import jacobian_flow
+from hyperlab.hyperflow import drift, jacobian_flow
 from hyperlab.models import targets
 from hyperlab.apps import app, bench, stepper
 
 target = targets.load("vit_micro", subset=params.qkv_biases)
-nets = {{"C": jacobian_flow.load("cubic"), "L": jacobian_flow.load("linear")}}
+nets = {{"Jacobian flow": jacobian_flow.load(), "HyperFlow-C": drift.load("cubic"), "HyperFlow-L": drift.load("linear")}}
 domains = bench.unseen()
 tried = bench.Bench(target=target, nets=nets, domains=domains, seed={seed})
 app.App(stepper.Stepper(tried))"""

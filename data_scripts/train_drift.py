@@ -54,7 +54,7 @@ def main(
     config = replace(config, steps=steps or config.steps)
     for part in script.words(without):
         config = replace(config, **choose(WITHOUT, part))
-    flow = jacobian_flow.load(correct).along(path).to(place) if correct else None
+    flow = jacobian_flow.load(correct).to(place) if correct else None
     recorded = TrajectoryStore.open(store)
     batches, held_out = recorded.split(n_tasks)
     validation = recorded.read(held_out).to(place)

@@ -16,8 +16,12 @@ WHAT = {
     "vit_micro": "The course's frozen backbone: a timm vision transformer of 17 tokens for 32 px "
     "images, pre-trained with labels on photographs and their procedural cousins, then on "
     "rehearsals: one gradient step of the qkv biases on half of a group of images, differentiated.",
-    "jacobian_flow": "Jacobian flow L, P and C: a learned Jacobian, how an image's feature answers "
-    "to the qkv biases, guessed from one frozen forward pass; and a pace for each kind of path.",
+    "jacobian_flow": "Jacobian flow: a learned Jacobian, how an image's feature answers to the qkv "
+    "biases, guessed from one frozen forward pass; and the pace of recorded fine-tuning.",
+    "hyperflow_linear": "HyperFlow-L: h(theta, t | S), regressed on straight lines between the ends "
+    "of recorded fine-tunings.",
+    "hyperflow_cubic": "HyperFlow-C: h(theta, t | S), regressed on cubic splines through the knots "
+    "of recorded fine-tunings.",
     "context": "A set encoder of CAML's kind on features of `vit_micro`, for ten classes at most: "
     "what a generator of networks is told of a data set. Half precision.",
     "zoo_digits": "A hundred `cnn_small` that read scikit-learn's digits, each from first weights "
@@ -35,7 +39,16 @@ LIMITS = (
 POPULATION = (
     "Made to be studied as a population, not to be used. Accuracies are in the file."
 )
-FACTS = ("command", "seed", "seconds", "tasks", "config", "paces", "right_share")
+FACTS = (
+    "command",
+    "seed",
+    "seconds",
+    "tasks",
+    "config",
+    "pace",
+    "validation",
+    "right_share",
+)
 
 
 def model_card(path: Path) -> str:

@@ -65,10 +65,9 @@ def fitted_drift() -> Found:
         short = replace(training.DriftConfig.at("smoke"), steps=20, path=path)
         net, _ = training.fit_drift(data, short, generator=stream(0, path))
         yield f"drift: {path}", net
-        flow = jacobian_flow.fit_paces(data, learned).along(path)
-        for name, h in (("drift network", net), ("Jacobian flow", flow)):
-            theta = adapt.LearnedFlow(net=h, steps=3)(target, support())
-            yield f"adaptation: {name}, {path}", theta
+        yield f"adaptation: {path}", adapt.LearnedFlow(net=net, steps=3)(target, support())
+    ours = adapt.LearnedFlow(net=jacobian_flow.fit_pace(data, learned), steps=3)
+    yield "adaptation: Jacobian flow", ours(target, support())
     yield "adaptation: tuning", adapt.bias_tuning(steps=3)(target, support())
 
 

@@ -75,7 +75,7 @@ def said(monkeypatch, tmp_path, capsys):
         ("bench_threads.py", ["--scale", "laptop", "--seed", "1"], "--scale, --seed would"),
         (
             "evaluate.py",
-            ["--nets", "Jacobian flow C=cubic", "--methods", "no adaptation,LoRA"],
+            ["--nets", "Jacobian flow=jacobian", "--methods", "no adaptation,LoRA"],
             "--nets would change nothing",
         ),
         ("compare_generators.py", ["--zoos", "zoo", "--again", "graph"], "no rows of zoo"),

@@ -60,7 +60,7 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
     learned = tmp_path / "jacobian.safetensors"
     said = run("learn_jacobian.py", store, "--scale", "smoke", "--out", learned)
     assert said.returncode == 0, said.stderr
-    assert "of 8 looks" in said.stdout.splitlines()[-1]
+    assert "(pace " in said.stdout.splitlines()[-1]
     net = tmp_path / "net.safetensors"
     said = run(
         "train_drift.py", store, "--correct", learned, "--scale", "smoke", "--steps", 3,
@@ -76,7 +76,13 @@ def test_collect_train_and_evaluate_at_smoke_scale(tmp_path):
         assert said.returncode == 0, said.stderr
         assert word in said.stdout.splitlines()[-1]
     text = (tmp_path / "t.md").read_text(encoding="utf-8")
-    for name in ("Jacobian flow C", "LoRA", "own domain's mean", "random direction"):
+    for name in (
+        "HyperFlow-L",
+        "Jacobian flow without feedback",
+        "LoRA",
+        "own domain's mean",
+        "random direction",
+    ):
         assert name in text
 
 
@@ -155,9 +161,11 @@ def test_teachers_are_compared_on_validation_domains(tmp_path):
 
 def test_solvers_are_compared_on_validation_domains(tmp_path):
     plan = ["--scale", "smoke", "--protocol", "5-way 1-shot", "--out", tmp_path / "t"]
-    said = run("compare_solvers.py", *plan, "--grid", "C euler 2,L chebyshev 1 x 1.5")
+    said = run(
+        "compare_solvers.py", *plan, "--grid", "jacobian euler 2,jacobian chebyshev 1 x 1.5"
+    )
     assert said.returncode == 0, said.stderr
-    assert "L chebyshev 1 x 1.5" in (tmp_path / "t.md").read_text(encoding="utf-8")
+    assert "jacobian chebyshev 1 x 1.5" in (tmp_path / "t.md").read_text(encoding="utf-8")
 
 
 def test_looks_are_compared_on_validation_domains_and_go_on_from_their_rows(tmp_path):
@@ -166,7 +174,7 @@ def test_looks_are_compared_on_validation_domains_and_go_on_from_their_rows(tmp_
         said = run("compare_contexts.py", *plan, "--rows", tmp_path / "rows")
         assert said.returncode == 0, said.stderr
     table = (tmp_path / "t.md").read_text(encoding="utf-8")
-    assert "Jacobian flow C, quarter, pushed" in table
+    assert "Jacobian flow, quarter, pushed" in table
 
 
 def test_the_audit_of_costs_writes_its_parts(tmp_path):
@@ -290,12 +298,16 @@ def test_a_book_of_one_notebook_is_built_and_built_again_without_a_run(tmp_path)
         ("evaluate.py", ["--methods", "voodoo"], "bias-tuning"),
         ("evaluate.py", ["--protocol", "6-way"], "5-way 5-shot"),
         ("evaluate.py", ["--share", "2/2"], "0/2"),
-        ("evaluate.py", ["--nets", "cubic"], "Jacobian flow C=cubic"),
+        ("evaluate.py", ["--nets", "cubic"], "HyperFlow-C=cubic"),
         ("evaluate.py", ["--device", "abacus"], "have cpu"),
         ("evaluate.py", ["--role", "cdfsl"], "download_data.py"),
         ("collect_trajectories.py", ["--steps", "fifty"], "20x10"),
         ("compare_teachers.py", ["--scale", "smoke", "--grid", "20by10"], "20x10"),
-        ("compare_solvers.py", ["--scale", "smoke", "--grid", "C 20"], "C euler 40"),
+        (
+            "compare_solvers.py",
+            ["--scale", "smoke", "--grid", "jacobian 20"],
+            "jacobian euler 40",
+        ),
         ("audit_cost.py", ["--device", "abacus"], "have cpu"),
         ("draw_figures.py", ["--scale", "tiny"], "smoke"),
         ("train_zoo.py", ["--dataset", "mars"], "digits"),

@@ -80,7 +80,7 @@ def tiny_net(target, *, seed=None):
 
 
 def tiny_flow(target, *, pace=0.0):
-    """A Jacobian flow for `target`, at one pace for all paths."""
+    """A Jacobian flow for `target`, at a pace."""
     dim = target.model.num_features
     shape = jacobian_flow.Shape(
         n_params=target.subset.n_params,
@@ -92,7 +92,7 @@ def tiny_flow(target, *, pace=0.0):
     flow = JacobianFlow(shape).eval()
     flow.jacobian.load_state_dict(tiny_jacobian(target).state_dict())
     flow.theta0.copy_(target.theta0)
-    flow.paces = dict.fromkeys(flow.paces, pace)
+    flow.pace.fill_(pace)
     return flow
 
 

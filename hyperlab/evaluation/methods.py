@@ -75,8 +75,8 @@ class Learned:
     """What the methods without gradients are made of.
 
     Args:
-        nets: name -> drift network, e.g. {"Jacobian flow C": ...}; the last lends itself to the
-            controls, and, with a correction, to a row without ("Jacobian flow C uncorrected").
+        nets: name -> drift network, e.g. {"HyperFlow-C": ...}; the last lends itself to the
+            controls, and, if it is a Jacobian flow, to rows without parts of it.
         data: the recorded trajectories, for the mean displacements.
         own: of each test domain the mean displacement of other tasks, see `experiments.own_means`.
         own_of: the target of these, see `models.belonging.described`; "": not known.
@@ -106,11 +106,12 @@ class Learned:
         if flows:
             last = list(flows.values())[-1]
             size = last.net.shape.token_size
-            if isinstance(last.net, JacobianFlow) and last.net.correction:
-                alone = last.net.along(last.net.path)
-                all_methods.append(
-                    replace(last, net=alone, name=f"{last.name} uncorrected")
-                )
+            if isinstance(net := last.net, JacobianFlow):
+                off = ["feedback"] + ["correction"] * (net.correction is not None)
+                parts = {f"{last.name} without {part}": net.without(part) for part in off}
+                all_methods += [
+                    replace(last, net=n, name=name) for name, n in parts.items()
+                ]
             all_methods += [
                 controls.WrongSupport(method=last),
                 controls.RandomDirection(method=last, token_size=size),
@@ -167,13 +168,13 @@ def n_tasks(protocol: str) -> int:
 
 
 def networks(pairs: Sequence[str], device: torch.device | str = "cpu") -> dict[str, Drift]:
-    """("Jacobian flow C=cubic", ...) -> name -> network: a shipped one or a file.
+    """("HyperFlow-C=cubic", ...) -> name -> network: a shipped one or a file.
 
     Raises:
         ConfigError: a pair without a name, or a name that is another method's too.
     """
     if odd := [pair for pair in pairs if not pair.partition("=")[2]]:
-        raise ConfigError(f"networks are name=file, e.g. Jacobian flow C=cubic: {odd}")
+        raise ConfigError(f"networks are name=file, e.g. HyperFlow-C=cubic: {odd}")
     named_files = [pair.split("=", 1) for pair in pairs]
     names = [BASELINE, *GRADIENT, *CONTROLS, *(name for name, _ in named_files)]
     if taken := [name for name, _ in named_files if names.count(name) > 1]:
@@ -182,10 +183,9 @@ def networks(pairs: Sequence[str], device: torch.device | str = "cpu") -> dict[s
 
 
 def network(name: str) -> Drift:
-    """A drift from a file, or a shipped one: "cubic" (Jacobian flow), "hyperflow-cubic"."""
-    if name.startswith("hyperflow-"):
-        return drift.load(name.removeprefix("hyperflow-"))
+    """A drift from a file, or a shipped one: "jacobian", or of `drift.SHIPPED` (HyperFlow)."""
     try:
-        return jacobian_flow.load(name)
+        path = jacobian_flow.SHIPPED if name == "jacobian" else name
+        return drift.load(name) if name in drift.SHIPPED else jacobian_flow.load(path)
     except ArtifactError:  # of another kind, which the other says better
         return drift.load(name)

@@ -27,7 +27,7 @@ from .jacobian import Gates, LearnedJacobian
 from .trajectories import Trajectories
 
 KIND = "Jacobian flow"
-KNOT = {"linear": -1, "piecewise": 1, "cubic": 1}  # whose displacement sets the pace
+SHIPPED = PRETRAINED / "jacobian_flow.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Shape:
     n_inputs: int  # context features of an image
     n_residual: int  # numbers of a head residual
     jacobian_width: int = 384
-    feedback: bool = True  # gradient at theta; False: at theta0, for straight paths
+    feedback: bool = True  # gradient at theta; False: at theta0, whatever theta is
 
 
 class Reading(NamedTuple):
@@ -56,7 +56,7 @@ class Reading(NamedTuple):
 class JacobianFlow(Drift):
     """h(theta, t | S) = pace * (-gradient of the support loss) + correction(t, S).
 
-    Without paces and correction it means no adaptation.
+    Without a pace and a correction it means no adaptation.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -64,14 +64,16 @@ class JacobianFlow(Drift):
         sizes = shape.n_inputs, shape.n_residual, shape.n_params
         self.jacobian = LearnedJacobian(*sizes, shape.jacobian_width).requires_grad_(False)
         self.correction: DriftNetwork | None = None
-        self.paces = dict.fromkeys(KNOT, 0.0)  # kind of path -> flow per gradient
-        self.path = "cubic"
+        self.register_buffer("pace", torch.zeros(()))  # length of the flow per gradient
 
-    def along(self, path: str) -> "JacobianFlow":
-        """The same flow for another kind of path, without a correction."""
-        flow = copy.deepcopy(self)
-        flow.path, flow.correction = path, None
-        flow.shape = replace(self.shape, feedback=choose(KNOT, path) != -1)
+    def without(self, part: str) -> "JacobianFlow":
+        """A copy whose "correction" or "feedback" is switched off."""
+        flow, feedback = (
+            copy.deepcopy(self),
+            choose({"feedback": False, "correction": True}, part),
+        )
+        flow.shape = replace(self.shape, feedback=feedback and self.shape.feedback)
+        flow.correction = self.correction if part == "feedback" else None
         return flow
 
     def read(self, context: Context) -> Reading:
@@ -95,7 +97,7 @@ class JacobianFlow(Drift):
         reading: Reading,
     ) -> Float[Tensor, " batch params"]:
         gradient = self.gradient(theta, reading) if self.shape.feedback else reading.start
-        drift = self.paces[self.path] * gradient * (self.scale > 0)
+        drift = self.pace * gradient * (self.scale > 0)
         if self.correction is None:
             return drift
         return drift + self.correction.step(theta, t, reading.correction)
@@ -121,11 +123,10 @@ class JacobianFlow(Drift):
         return start + self.jacobian.push(gates, delta)
 
 
-def fit_paces(data: Trajectories, jacobian: LearnedJacobian) -> JacobianFlow:
-    """The flow of a learned Jacobian, at a pace for each kind of path.
+def fit_pace(data: Trajectories, jacobian: LearnedJacobian) -> JacobianFlow:
+    """The flow of a learned Jacobian, at the pace of recorded paths.
 
-    A pace is the least-squares factor from the gradients at theta0 to what was recorded there: for
-    the straight path the whole displacement, for the others the velocity of the first step.
+    That is the least-squares factor from the gradients at theta0 to the first recorded velocities.
 
     Raises:
         ConfigError: Jacobian and trajectories are of two targets.
@@ -147,34 +148,29 @@ def fit_paces(data: Trajectories, jacobian: LearnedJacobian) -> JacobianFlow:
     flow.theta0.copy_(data.theta0)
     flow.scale.copy_(data.unit())
     gradient = flow.gradient(data.thetas[:, 0], flow.read(data.contexts))
-    for path, knot in KNOT.items():
-        moved = (data.thetas[:, knot] - data.thetas[:, 0]) / data.times[knot]
-        pace = (gradient * moved).sum() / gradient.square().sum().clamp(min=1e-20)
-        flow.paces[path] = float(pace)
+    first = (data.thetas[:, 1] - data.thetas[:, 0]) / data.times[1]
+    flow.pace.copy_((gradient * first).sum() / gradient.square().sum().clamp(min=1e-20))
     return flow.eval()
 
 
 def save(flow: JacobianFlow, path: Path | str, about: Mapping[str, str]) -> None:
-    """The flow in half precision, with its target, its paces and its correction."""
+    """The flow in half precision, with its target and its correction."""
     correction = flow.correction and asdict(flow.correction.shape)
-    spec = {"shape": asdict(flow.shape), "target": flow.target, "paces": flow.paces}
-    spec |= {"path": flow.path, "correction": correction}
+    spec = {"shape": asdict(flow.shape), "target": flow.target, "correction": correction}
     checkpoint.save(path, KIND, checkpoint.halved(flow), spec, about)
 
 
-def load(name: Path | str = "cubic") -> JacobianFlow:
-    """A Jacobian flow from a file, or the shipped one for a kind of path: "linear", "cubic"."""
+def load(path: Path | str = SHIPPED) -> JacobianFlow:
+    """A Jacobian flow from a file; without one the shipped flow, which has no correction."""
 
     def make(found: Checkpoint) -> JacobianFlow:
         flow = JacobianFlow(Shape(**found.spec["shape"]))
-        flow.paces, flow.path = found.spec["paces"], found.spec["path"]
         if shape := found.spec["correction"]:
             flow.correction = DriftNetwork(drift.Shape(**shape))
         flow.load_state_dict(found.tensors)
         flow.target = flow.jacobian.target = found.spec["target"]
         return flow.eval()
 
-    remedy = f"shipped are {[*KNOT]}, or run: python data_scripts/learn_jacobian.py STORE"
-    shipped = PRETRAINED / "jacobian_flow.safetensors"
-    flow = checkpoint.load(shipped if name in KNOT else name, KIND, make, remedy)
-    return flow.along(name) if name in KNOT else flow
+    return checkpoint.load(
+        path, KIND, make, "run: python data_scripts/learn_jacobian.py STORE"
+    )

@@ -56,7 +56,7 @@ def test_from_official_records_to_a_table_of_unseen_classes(root, target, tmp_pa
     looks = jacobian.gather(target, collect.redrawn(store, root=root), plan, **told)
     learned = jacobian.fit_jacobian(looks, plan, token_size=48, **told)
     net, _ = training.fit_drift(data, training.DriftConfig(steps=2, batch=2), **told)
-    flow = jacobian_flow.fit_paces(data, learned)
+    flow = jacobian_flow.fit_pace(data, learned)
     tasks = experiments.EvalConfig(
         role="meta_dataset_test", protocol="Meta-Dataset", n_tasks=2
     )

@@ -27,7 +27,7 @@ from tests.tiny import noise_domain, small_world, support, tiny_flow, tiny_net, 
 TARGET = tiny_target()
 TASK, OTHER = support(), support(seed=9)
 NAMED = methods.Learned(
-    nets={"Jacobian flow C": tiny_flow(TARGET, pace=1.0)},
+    nets={"Jacobian flow": tiny_flow(TARGET, pace=1.0)},
     data=recorded(TARGET),
     own={"a": torch.full_like(TARGET.theta0, 0.1)},
 )
@@ -187,11 +187,11 @@ DEGENERATE = {
         lambda: adapt.FewerImages(**HALF | {"share": 1.0}),
         "'no adaptation' itself",
     ),
-    "the uncorrected of a network without a correction": (
+    "a flow without a correction that it has not": (
         lambda: methods.named(
-            ["X uncorrected"], methods.Learned(nets={"X": tiny_net(TARGET)})
+            ["X without correction"], methods.Learned(nets={"X": tiny_flow(TARGET)})
         ),
-        r"no method \['X uncorrected'\]",
+        r"no method \['X without correction'\]",
     ),
     "a method on numbers that are not its own": (
         lambda: methods.GRADIENT["norms"](TARGET, TASK),
@@ -260,7 +260,7 @@ def in_world(monkeypatch):
     return small
 
 
-QUICK = replace(of("Jacobian flow C"), steps=1, method="euler")
+QUICK = replace(of("Jacobian flow"), steps=1, method="euler")
 FLOW = [QUICK, controls.WrongSupport(method=QUICK)]
 
 
@@ -278,7 +278,7 @@ def test_a_domain_that_is_alone_lends_from_classes_that_the_task_has_not(
         assert not torch.equal(method(TARGET, right), FLOW[0](TARGET, right))
     table = experiments.evaluate(TARGET, FLOW, SHORT)
     assert set(table.lender[table.method == "wrong support"]) == {"other classes of rock"}
-    assert set(table.lender[table.method == "Jacobian flow C"]) == {""}
+    assert set(table.lender[table.method == "Jacobian flow"]) == {""}
 
 
 def test_a_domain_without_other_classes_is_refused_before_any_work(monkeypatch):

@@ -40,7 +40,7 @@ def methods(target):
     delta = 0.1 * torch.randn(
         len(target.theta0), generator=torch.Generator().manual_seed(0)
     )
-    step = Displacement(delta=delta, name="Jacobian flow C")
+    step = Displacement(delta=delta, name="Jacobian flow")
     teacher = Displacement(delta=2 * delta, name="bias-tuning")
     return [NoAdaptation(), teacher, step, WrongSupport(method=step)]
 
@@ -86,7 +86,7 @@ def test_rows_of_a_network_that_has_changed_are_made_anew(target, methods, tmp_p
     fresh = experiments.evaluate(target, changed, CONFIG)
     pd.testing.assert_frame_equal(after, fresh)
     same = before["made_by"] == after["made_by"]
-    assert set(after["method"][~same]) == {"Jacobian flow C", "wrong support"}
+    assert set(after["method"][~same]) == {"Jacobian flow", "wrong support"}
     back = experiments.evaluate(target, methods, CONFIG, folder=tmp_path)
     pd.testing.assert_frame_equal(back, before)
 
@@ -163,7 +163,7 @@ def test_a_role_has_an_average_of_its_own(target, methods):
     assert "in-domain average" in report.markdown(summary, {})
 
 
-@pytest.mark.parametrize("names", [["voodoo"], ["Jacobian flow C"], ["LoRA 20 x 3"]])
+@pytest.mark.parametrize("names", [["voodoo"], ["Jacobian flow"], ["LoRA 20 x 3"]])
 def test_an_unknown_method_is_named_with_those_there_are(names):
     with pytest.raises(ConfigError, match=r"no method .*bias-tuning"):
         methods_of.named(names)
@@ -215,7 +215,7 @@ def test_the_report_holds_every_domain_and_control(target, methods, tmp_path):
     for word in ("digits", "circuits", "wrong support", "out-of-domain average"):
         assert word in text and word in page
     summary, facts = claims.read(tmp_path / "table")
-    assert "Jacobian flow C - wrong support" in facts["paired"]
+    assert "Jacobian flow - wrong support" in facts["paired"]
     assert facts["command"] == "here" and len(summary) == 3 * len(methods)
     with pytest.raises(DataMissingError, match="no table"):
         claims.read(tmp_path / "chair")

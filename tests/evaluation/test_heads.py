@@ -21,7 +21,7 @@ from hyperlab.weights.heads import BaseConfig, Whitening, tell
 
 RESULTS = Path(__file__).parents[2] / "results"
 SMALL = roles.Drawing(n_classes=6, n_per_class=21)
-LIKE = [NoAdaptation(name="bias-tuning"), NoAdaptation(name="Jacobian flow C")]
+LIKE = [NoAdaptation(name="bias-tuning"), NoAdaptation(name="Jacobian flow")]
 
 
 @pytest.fixture(scope="module")

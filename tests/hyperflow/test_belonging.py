@@ -115,7 +115,7 @@ def test_a_displacement_belongs_to_its_target_in_every_precision(dtype, refused)
 
 def test_the_shipped_networks_belong_to_the_shipped_backbone(tmp_path):
     micro = targets.load("vit_micro")
-    shipped = jacobian_flow.load("cubic")
+    shipped = jacobian_flow.load()
     for part in (shipped, shipped.jacobian):
         assert part.target == belonging.described(micro)
     shipped.require(micro)
@@ -169,7 +169,7 @@ def test_a_jacobian_names_the_target_of_the_images_that_it_learned_from():
     learned = jacobian.fit_jacobian(seen, config, token_size=size, generator=stream(0))
     assert learned.target == belonging.described(TARGET)
     with pytest.raises(ConfigError, match="do not belong together"):
-        jacobian_flow.fit_paces(recorded(FOREIGN["other weights"]), learned)
+        jacobian_flow.fit_pace(recorded(FOREIGN["other weights"]), learned)
 
 
 def test_a_bench_and_a_table_refuse_before_any_work(monkeypatch):

@@ -152,18 +152,18 @@ def test_the_gradient_is_right_where_the_jacobian_is():
     torch.testing.assert_close(found, -gradient, atol=1e-6, rtol=1e-3)
 
 
-def test_a_jacobian_flow_is_pace_times_gradient_and_along_the_straight_path_never_looks_back():
+def test_a_jacobian_flow_is_pace_times_gradient_and_each_part_can_be_switched_off():
     flow, c = corrected(), context()
-    flow.paces["linear"] = 3.0
-    straight, bent = flow.along("linear"), flow.along("cubic")
-    reading = bent.read(pad([c]))
-    gradient = bent.gradient(moved()[None], reading)[0]
-    torch.testing.assert_close(bent.given(c)(T[0], moved()), 2 * gradient)
-    torch.testing.assert_close(straight.given(c)(T[0], moved()), 3 * reading.start[0])
-    extra = flow.given(c)(T[0], moved()) - bent.given(c)(T[0], moved())
+    plain, blind = flow.without("correction"), flow.without("feedback")
+    reading = flow.read(pad([c]))
+    gradient = flow.gradient(moved()[None], reading)[0]
+    torch.testing.assert_close(plain.given(c)(T[0], moved()), 2 * gradient)
+    extra = flow.given(c)(T[0], moved()) - plain.given(c)(T[0], moved())
     torch.testing.assert_close(extra, flow.correction.given(c)(T[0], moved()))
-    with pytest.raises(ConfigError, match="'quintic'; have"):
-        flow.along("quintic")
+    at_start = blind.given(c)(T[0], moved()) - extra
+    torch.testing.assert_close(at_start, 2 * reading.start[0], atol=1e-5, rtol=1e-4)
+    with pytest.raises(ConfigError, match="'pace'; have"):
+        flow.without("pace")
 
 
 @pytest.mark.parametrize("make", [tiny_flow, corrected])
@@ -171,24 +171,23 @@ def test_a_jacobian_flow_comes_back_from_its_file(make, tmp_path):
     flow = make(TARGET) if make is tiny_flow else make()
     jacobian_flow.save(flow, path := tmp_path / "flow.safetensors", {})
     back = jacobian_flow.load(path)
-    assert (back.paces, back.path, back.target) == (flow.paces, flow.path, flow.target)
+    assert (float(back.pace), back.target) == (float(flow.pace), flow.target)
     one, two = (x.given(context())(T[0], moved()) for x in (flow, back))
     torch.testing.assert_close(one, two, atol=1e-2, rtol=1e-2)
 
 
-def test_paces_are_found_again_and_belong_to_the_target_of_the_jacobian():
+def test_a_pace_is_found_again_and_belongs_to_the_target_of_the_jacobian():
     flow, data = tiny_flow(TARGET), recorded(TARGET)
     gradient = flow.gradient(data.thetas[:, 0], flow.read(data.contexts))
     steps = torch.tensor([0.0, 3.0, 4.0])[:, None]  # half a unit of time each
     data = replace(data, thetas=data.thetas[:, :1] + steps * gradient[:, None])
     jacobian = tiny_jacobian(TARGET)
     jacobian.target = data.target
-    found = jacobian_flow.fit_paces(data, jacobian)
-    wanted = {"linear": 4.0, "piecewise": 6.0, "cubic": 6.0}
-    assert found.paces == pytest.approx(wanted, rel=1e-4) and found.target == data.target
+    found = jacobian_flow.fit_pace(data, jacobian)
+    assert float(found.pace) == pytest.approx(6.0, rel=1e-4) and found.target == data.target
     jacobian.target = "another"
     with pytest.raises(ConfigError, match="do not belong together"):
-        jacobian_flow.fit_paces(data, jacobian)
+        jacobian_flow.fit_pace(data, jacobian)
 
 
 def known_problem(n=40):

@@ -56,7 +56,7 @@ def test_a_folder_is_collected_learned_from_and_stepped(folder, tmp_path, make):
     seen = jacobian.gather(target, redrawn, few, generator=g)
     learned = jacobian.fit_jacobian(seen, few, token_size=data.token_size, generator=g)
     config = training.DriftConfig(steps=3, batch=2, width=16)
-    flow = jacobian_flow.fit_paces(data, learned)
+    flow = jacobian_flow.fit_pace(data, learned)
     flow.correction, _ = training.fit_drift(data, config, correcting=flow, generator=g)
     net, _ = training.fit_drift(data, config, generator=g)
     bench = Bench(
