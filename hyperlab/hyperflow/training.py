@@ -28,6 +28,7 @@ class DriftConfig:
     """How a drift network is trained."""
 
     path: str = "cubic"  # HyperFlow-L "linear", -P "piecewise" or -C "cubic"
+    every: int = 1  # the path goes through every so many-th knot, and the last
     steps: int = 12_000  # gradient steps
     batch: int = 32  # trajectories a step
     lr: float = 1e-3  # peak, AdamW, cosine
@@ -36,7 +37,6 @@ class DriftConfig:
     hide: float = 0.1  # share of the support images left out of a step's context
     sees_theta: bool = True  # False: h(t, S)
     width: int = 128
-    depth: int = 2  # blocks over the tokens of theta
 
     def __post_init__(self) -> None:
         choose(interpolants.KINDS, self.path)
@@ -142,10 +142,12 @@ def examples(
     correcting: Drift | None,
 ) -> tuple[Tensor, Tensor, Tensor, Context]:
     """theta_t, a time t for each task, and what `correcting` leaves of the velocity there."""
-    path = choose(interpolants.KINDS, config.path)(data.times, data.thetas)
+    kind, last = choose(interpolants.KINDS, config.path), len(data.times) - 1
+    knots = [*range(0, last, config.every), last]
+    path = kind(data.times[knots], data.thetas[:, knots])
     u = torch.rand(2, len(data), generator=generator)
     if config.path == "piecewise":
-        u[0] = data.times[(u[0] * (len(data.times) - 1)).long()]  # before the step's noise
+        u[0] = data.times[knots][(u[0] * (len(knots) - 1)).long()]  # before a piece's noise
     t = (u[0] * (u[1] >= config.at_start)).to(data.thetas)
     theta, v = path.both_each(t)
     v = v if correcting is None else v - correcting(theta, t, data.contexts)
@@ -161,7 +163,6 @@ def build(data: Trajectories, config: DriftConfig) -> DriftNetwork:
         token_size=data.token_size,
         n_inputs=images.shape[-1],
         width=config.width,
-        depth=config.depth,
         sees_theta=config.sees_theta,
     )
     net = DriftNetwork(shape).to(data.thetas.device)

@@ -210,7 +210,7 @@ def known_problem(n=40):
     )
 
 
-QUICK = DriftConfig(steps=200, batch=16, width=32, depth=2, lr=3e-3)
+QUICK = DriftConfig(steps=200, batch=16, width=32, lr=3e-3)
 
 
 @pytest.fixture(scope="module")
