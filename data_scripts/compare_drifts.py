@@ -38,7 +38,7 @@ NETWORKS = {  # the settings that differ from `DriftConfig`
     "HyperFlow-L": {"path": "linear"},
     "HyperFlow-P": {"path": "piecewise"},
     "HyperFlow-C": {},
-    "HyperFlow-C, every 8th knot": {"every": 8},
+    "HyperFlow-C of every 8th knot": {"every": 8},
     "HyperFlow-C without theta": {"sees_theta": False},
     "HyperFlow-C without noise": {"noise": 0.0},
     "HyperFlow-C without t = 0": {"at_start": 0.0},
@@ -130,7 +130,7 @@ def table(rows: Mapping[str, Row]) -> str:
     head = ["drift", "trajectories", *columns, "gain, points"]
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
     for key, row in rows.items():
-        name, _, n = key.rpartition(", ") if key[-1].isdigit() else (key, "", "")
+        name, _, n = key.partition(", ")
         cells = [name, n or "", *(f"{row[c]:.2f}" for c in columns)]
         lines.append(f"| {' | '.join(cells)} | {row['gain']:+.1f} ± {row['+-']:.1f} |")
     return "\n".join(lines) + "\n"
