@@ -13,7 +13,7 @@ from typing import Annotated
 
 import train_drift
 from hyperlab.base import choose, stream
-from hyperlab.evaluation import diagnostics
+from hyperlab.evaluation import diagnostics, timing
 from hyperlab.evaluation.tables import Row, interval
 from hyperlab.hyperflow import collect, drift, jacobian_flow, training
 from hyperlab.hyperflow.drift import Drift
@@ -116,8 +116,10 @@ def trained(
     generator = stream(seed, "drift", config.path)
     net, history = training.fit_drift(data, config, generator=generator, **options)
     path = folder / f"{name.replace(' ', '_')}-{n_tasks}.safetensors"
-    curve = {str(k): round(x, 4) for k, x in history.validation.items()}
-    drift.save(net, path, {"validation": str(curve), "tasks": str(len(data))})
+    about = {"command": timing.command(), "seed": seed, "tasks": len(data)}
+    about |= {"config": config, "domains": list(data.sample.domains)}
+    about["validation"] = {k: round(x, 4) for k, x in history.validation.items()}
+    drift.save(net, path, {key: str(value) for key, value in about.items()})
     if flow is None:
         return net
     flow.correction = net

@@ -24,7 +24,7 @@ from ..nn import MLP, Attention, ConditionedBlock, TimeEmbedding
 from .context import Context
 
 KIND = "drift network"
-SHIPPED = ("linear", "piecewise", "cubic")  # HyperFlow-L, -P and -C
+SHIPPED = ("linear",)  # HyperFlow-L
 
 
 class Drift(nn.Module):
@@ -215,8 +215,8 @@ def save(net: DriftNetwork, path: Path | str, about: Mapping[str, str]) -> None:
     checkpoint.save(path, KIND, checkpoint.halved(net), spec, about)
 
 
-def load(name: Path | str = "cubic") -> DriftNetwork:
-    """A drift network from a file, or a shipped one: "linear", "piecewise" or "cubic"."""
+def load(name: Path | str = "linear") -> DriftNetwork:
+    """A drift network from a file, or the shipped one: "linear" (HyperFlow-L)."""
     path = PRETRAINED / f"hyperflow_{name}.safetensors" if name in SHIPPED else name
 
     def make(found: Checkpoint) -> DriftNetwork:
