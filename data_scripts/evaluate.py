@@ -15,7 +15,7 @@ from tqdm import tqdm
 import script
 import study
 
-NETS = "HyperFlow-L=linear,HyperFlow-C=cubic,Jacobian flow=jacobian"
+NETS = "HyperFlow-L=linear,Jacobian flow=jacobian"
 
 
 def main(

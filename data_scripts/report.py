@@ -22,6 +22,7 @@ from hyperlab.models.targets import Target
 import pandas as pd
 import torch
 
+FLOWS = ("HyperFlow", "Jacobian flow")
 AVERAGES = {"in_domain": "in-domain average", "held_out": "out-of-domain average"}
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -54,9 +55,7 @@ def write(table: pd.DataFrame, stem: Path, about: Mapping[str, object]) -> None:
         },
         "summary": rounded(summary.to_dict("records")),
         "recovery": rounded({m: recovery(table, m) for m in emulators}),
-        "paired": paired(
-            table, [m for m in methods if m.startswith(("HyperFlow", "Jacobian flow"))]
-        ),
+        "paired": paired(table, [m for m in methods if m.startswith(FLOWS)]),
     }
     whole = json.dumps(figures, indent=1, allow_nan=False) + "\n"
     for suffix, text in ({".json": whole} | texts(figures, stem.name)).items():

@@ -22,7 +22,7 @@ from hyperlab.models import targets
 from hyperlab.apps import app, bench, stepper
 
 target = targets.load("vit_micro", subset=params.qkv_biases)
-nets = {{"Jacobian flow": jacobian_flow.load(), "HyperFlow-C": drift.load("cubic"), "HyperFlow-L": drift.load("linear")}}
+nets = {{"Jacobian flow": jacobian_flow.load(), "HyperFlow-L": drift.load("linear")}}
 domains = bench.unseen()
 tried = bench.Bench(target=target, nets=nets, domains=domains, seed={seed})
 app.App(stepper.Stepper(tried))"""

@@ -18,8 +18,8 @@ WHAT = {
     "rehearsals: one gradient step of the qkv biases on half of a group of images, differentiated.",
     "jacobian_flow": "Jacobian flow: a learned Jacobian, how an image's feature answers to the qkv "
     "biases, guessed from one frozen forward pass; and the pace of recorded fine-tuning.",
-    "hyperflow_linear": "HyperFlow-L: the paper's h(theta, t | S), regressed on straight lines from "
-    "the pre-trained to the fine-tuned values of recorded tasks.",
+    "hyperflow_linear": "HyperFlow-L: the paper's h(theta, t | S), regressed on straight lines "
+    "from the pre-trained to the fine-tuned values of recorded tasks.",
     "context": "A set encoder of CAML's kind on features of `vit_micro`, for ten classes at most: "
     "what a generator of networks is told of a data set. Half precision.",
     "zoo_digits": "A hundred `cnn_small` that read scikit-learn's digits, each from first weights "

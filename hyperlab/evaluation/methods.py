@@ -168,13 +168,13 @@ def n_tasks(protocol: str) -> int:
 
 
 def networks(pairs: Sequence[str], device: torch.device | str = "cpu") -> dict[str, Drift]:
-    """("HyperFlow-C=cubic", ...) -> name -> network: a shipped one or a file.
+    """("HyperFlow-L=linear", ...) -> name -> network: a shipped one or a file.
 
     Raises:
         ConfigError: a pair without a name, or a name that is another method's too.
     """
     if odd := [pair for pair in pairs if not pair.partition("=")[2]]:
-        raise ConfigError(f"networks are name=file, e.g. HyperFlow-C=cubic: {odd}")
+        raise ConfigError(f"networks are name=file, e.g. HyperFlow-L=linear: {odd}")
     named_files = [pair.split("=", 1) for pair in pairs]
     names = [BASELINE, *GRADIENT, *CONTROLS, *(name for name, _ in named_files)]
     if taken := [name for name, _ in named_files if names.count(name) > 1]:
