@@ -12,6 +12,7 @@ import typer
 
 import audit_cost
 import bench_threads
+import compare_drifts
 import compare_generators
 import compare_heads
 import compare_precision
@@ -33,6 +34,7 @@ PRINTERS: dict[str, tuple[str, Printer]] = {
     "bench_threads_07_laptop": ("bench_threads_07_laptop", bench_threads.markdown),
     "cost": ("cost", audit_cost.markdown),
     "course": ("course", times.markdown),
+    "drifts": ("drifts", compare_drifts.STUDY.text),
     "generators": ("generators", compare_generators.STUDY.text),
     "heads": ("heads", compare_heads.heads_markdown),
     "precision": (

@@ -44,7 +44,7 @@ class DriftConfig:
     @classmethod
     def at(cls, scale: str) -> "DriftConfig":
         small = cls(steps=60, batch=8, width=32)
-        laptop = cls(steps=600, width=96)
+        laptop = cls(steps=300, width=96)
         return choose({"smoke": small, "laptop": laptop, "paper": cls()}, scale)
 
 
