@@ -34,16 +34,17 @@ import script
 import study
 
 AGAIN = "teacher again"
+LINEAR = {"path": "linear"}
 NETWORKS = {  # the settings that differ from `DriftConfig`
-    "HyperFlow-L": {"path": "linear"},
+    "HyperFlow-L": LINEAR,
     "HyperFlow-P": {"path": "piecewise"},
     "HyperFlow-C": {},
     "HyperFlow-C of every 8th knot": {"every": 8},
-    "HyperFlow-C without theta": {"sees_theta": False},
-    "HyperFlow-C without noise": {"noise": 0.0},
-    "HyperFlow-C without t = 0": {"at_start": 0.0},
-    "HyperFlow-C without hiding": {"hide": 0.0},
-    "Jacobian flow corrected": {},
+    "HyperFlow-L without theta": LINEAR | {"sees_theta": False},
+    "HyperFlow-L without noise": LINEAR | {"noise": 0.0},
+    "HyperFlow-L without t = 0": LINEAR | {"at_start": 0.0},
+    "HyperFlow-L without hiding": LINEAR | {"hide": 0.0},
+    "Jacobian flow corrected": {"every": 8},
 }
 OURS = "Jacobian flow"
 

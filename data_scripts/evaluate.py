@@ -15,6 +15,7 @@ from tqdm import tqdm
 import script
 import study
 
+BATCHES = 128  # of a store, for the mean displacements
 NETS = "HyperFlow-L=linear,Jacobian flow=jacobian"
 
 
@@ -43,7 +44,8 @@ def main(
     which = {"role": role, "protocol": protocol, "only": script.words(only), "n_tasks": n}
     which |= {"share": script.share(share), "size": target.image_size, "seed": seed}
     config = experiments.EvalConfig(**which)
-    paths = study.reopen(store, target).read().to(place) if store else None
+    recorded = study.reopen(store, target) if store else None
+    paths = recorded and recorded.read(recorded.there[:BATCHES]).to(place)
     learned = methods.Learned(nets=methods.networks(script.words(nets), place), data=paths)
     asked = methods.checked(script.words(compared), learned)
     script.no_effect("--nets", when=not learned.lends(asked), why="no method uses them")
