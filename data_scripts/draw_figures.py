@@ -207,13 +207,13 @@ def walk(state: Stepper, method: str, steps: int) -> tuple[Reading, ...]:
 
 def main(
     scale: Annotated[
-        str, typer.Option(help="smoke: 4 steps; laptop, paper: 40")
+        str, typer.Option(help="smoke: 4 steps; laptop, paper: 64")
     ] = "laptop",
     seed: script.Seed = 0,
     out: Annotated[Path, typer.Option(help="folder of the pictures")] = Path("results"),
 ) -> None:
     """Task 0 of drawn circuits, which nothing was fitted to. CPU, one core: half a minute."""
-    n_steps = choose({"smoke": 4, "laptop": 40, "paper": 40}, scale)
+    n_steps = choose({"smoke": 4, "laptop": 64, "paper": 64}, scale)
     target = targets.load("vit_micro", subset=params.qkv_biases)
     domains, nets = (
         {"circuits": unseen()["circuits"]},
@@ -228,7 +228,7 @@ def main(
     facts = {"command": timing.command(), "scale": scale, "seed": seed}
     facts |= {"backbone": "vit_micro", "network": state.net, "solver": state.method}
     facts |= shown.facts()
-    facts["four_euler_steps"] = round(walk(state, "euler", 4)[-1].accuracy, 4)
+    facts["ten_euler_steps"] = round(walk(state, "euler", 10)[-1].accuracy, 4)
     facts["eight_chebyshev_steps"] = round(walk(state, "chebyshev", 8)[-1].accuracy, 4)
     facts |= {"versions": timing.versions(["torch", "timm", "plotly"])}
     study.write(out / "stepper.json", facts)

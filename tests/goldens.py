@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from hyperlab.base import PRETRAINED, stream
 from hyperlab.executor import one_thread
-from hyperlab.hyperflow import adapt, collect, jacobian, jacobian_flow, training
+from hyperlab.hyperflow import adapt, collect, drift, jacobian, jacobian_flow, training
 from hyperlab.models import cnn, targets
 from hyperlab.tasks import augment, roles, styles
 from hyperlab.tasks.drawn import synthetic
@@ -106,6 +106,7 @@ def fitted_networks() -> Found:
 def shipped() -> Found:
     """The networks that come with the package, as they are loaded."""
     yield "shipped: Jacobian flow", jacobian_flow.load()
+    yield "shipped: HyperFlow-L", drift.load("linear")
     yield "shipped: vit_micro", targets.load().model
     yield "shipped: context", context.load(PRETRAINED / "context.safetensors")
     for name in zoo_store.SHIPPED:

@@ -96,7 +96,7 @@ def test_the_caption_has_the_numbers_of_the_picture():
     found = json.loads((ROOT / "results/stepper.json").read_text(encoding="utf-8"))
     caption = re.search(r"(?ms)^\*One task of .*?\*$", README)[0]
     said = [int(number) for number in re.findall(r"(\d+) %", caption)]
-    names = ["before", "after", "fine_tuning", "four_euler_steps", "eight_chebyshev_steps"]
+    names = ["before", "after", "fine_tuning", "ten_euler_steps", "eight_chebyshev_steps"]
     assert said == [round(100 * found[name]) for name in names]
     assert f"{found['steps']} steps" in caption and f"{found['n_query']} query" in caption
     assert (found["scale"], found["command"]) == (
