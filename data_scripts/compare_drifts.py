@@ -116,7 +116,7 @@ def trained(
     options = {"validation": validation, "correcting": flow, "progress": tqdm}
     generator = stream(seed, "drift", config.path)
     net, history = training.fit_drift(data, config, generator=generator, **options)
-    path = folder / f"{name.replace(' ', '_')}-{n_tasks}.safetensors"
+    path = folder / f"{name.replace(' ', '_')}-{n_tasks}-{steps}.safetensors"
     about = {"command": timing.command(), "seed": seed, "tasks": len(data)}
     about |= {"config": config, "domains": list(data.sample.domains)}
     about["validation"] = {k: round(x, 4) for k, x in history.validation.items()}
@@ -128,13 +128,13 @@ def trained(
 
 
 def table(rows: Mapping[str, Row]) -> str:
-    """Markdown: a row for each drift and number of trajectories."""
+    """Markdown: a row for each drift, number of trajectories and of gradient steps."""
     columns = ["t = 0: error", "t = 0: cosine", "end: error", "end: cosine"]
-    head = ["drift", "trajectories", *columns, "gain, points"]
+    head = ["drift", "trajectories", "steps", *columns, "gain, points"]
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
     for key, row in rows.items():
-        name, _, n = key.partition(", ")
-        cells = [name, n or "", *(f"{row[c]:.2f}" for c in columns)]
+        name, n, steps = (key.split(", ") + ["", ""])[:3]
+        cells = [name, n, steps, *(f"{row[c]:.2f}" for c in columns)]
         lines.append(f"| {' | '.join(cells)} | {row['gain']:+.1f} ± {row['+-']:.1f} |")
     return "\n".join(lines) + "\n"
 
@@ -167,7 +167,7 @@ def main(
     for n in map(int, script.words(sizes)):
         for name in script.words(names) or NETWORKS:
             options = (name, recorded, n, steps, folder, seed)
-            calls[f"{name}, {n}"] = partial(theirs, judge, *options)
+            calls[f"{name}, {n}, {steps}"] = partial(theirs, judge, *options)
     asked = {key: shared | {"store": str(recorded.group.attrs["config"])} for key in calls}
     about = study.about("torch", tasks=len(judge.data))
     STUDY.run(out, asked, lambda key: calls[key](), about)
