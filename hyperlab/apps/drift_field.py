@@ -1,4 +1,4 @@
-"""The learned drift of one task in a linear plane: move through time, compare L and C."""
+"""The learned drift of one task in a linear plane: move through time, compare networks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ RECORD, ROLLOUT = "recorded path", "own roll-out"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
-    """One task: for each objective, the path it was to learn and the drift it learned.
+    """One task: for each network, the path it was to learn and the drift it learned.
 
     Args:
-        paths: objective -> recorded path, one curve.
-        drifts: objective -> f(t, theta) with the support set bound.
+        paths: network -> recorded path, one curve.
+        drifts: network -> f(t, theta) with the support set bound.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Scene:
         if set(self.paths) != set(self.drifts) or not self.paths:
             raise ConfigError(
                 f"{self.name}: paths of {sorted(self.paths)}, drifts of {sorted(self.drifts)}; "
-                "each objective needs both"
+                "each network needs both"
             )
 
     @property
@@ -51,14 +51,14 @@ class DriftField(State):
 
     name = "drift_field"
     scene = Choice("task", lambda s: list(s.scenes))
-    objective = Choice("objective", lambda s: list(s.current.paths), look="buttons")
+    network = Choice("network", lambda s: list(s.current.paths), look="buttons")
     along = Choice("theta on the", (RECORD, ROLLOUT), look="buttons")
     moment = Whole(f"t x {MOMENTS}", high=MOMENTS)
     start, end = setting("Start", moment=0), setting("End", moment=MOMENTS)
     earlier = setting("Earlier", moment=lambda s: max(s.moment - 1, 0))
     later = setting("Later", moment=lambda s: min(s.moment + 1, MOMENTS))
     rows = (
-        ("scene", "objective"),
+        ("scene", "network"),
         ("along",),
         ("moment", "start", "earlier", "later", "end"),
     )
@@ -84,9 +84,9 @@ class DriftField(State):
     def _curves(self) -> list[Float[Tensor, " knots params"]]:
         return [f(o) for f in (self.rollout, self.recorded) for o in self.current.paths]
 
-    def rollout(self, objective: str) -> Float[Tensor, " knots params"]:
+    def rollout(self, network: str) -> Float[Tensor, " knots params"]:
         """Where the drift alone leads."""
-        return self._rollouts()[objective]
+        return self._rollouts()[network]
 
     @kept("scene")
     def _rollouts(self) -> dict[str, Float[Tensor, " knots params"]]:
@@ -94,25 +94,25 @@ class DriftField(State):
         drifts = self.current.drifts.items()
         return {name: solvers.solve(drift, start, **options) for name, drift in drifts}
 
-    def recorded(self, objective: str) -> Float[Tensor, " knots params"]:
-        """The path that the objective was to learn."""
-        return self.current.paths[objective].evaluate(torch.linspace(0, 1, MOMENTS + 1))
+    def recorded(self, network: str) -> Float[Tensor, " knots params"]:
+        """The path that the network was to learn."""
+        return self.current.paths[network].evaluate(torch.linspace(0, 1, MOMENTS + 1))
 
     @property
     def theta(self) -> Float[Tensor, " params"]:
         """Where we are at this moment."""
         path = self.recorded if self.along == RECORD else self.rollout
-        return path(self.objective)[self.moment]
+        return path(self.network)[self.moment]
 
     @property
     def true(self) -> Float[Tensor, " params"]:
         """The velocity of the recorded path at this moment."""
-        return self.current.paths[self.objective].derivative(self.t[None])[0]
+        return self.current.paths[self.network].derivative(self.t[None])[0]
 
     @property
     def predicted(self) -> Float[Tensor, " params"]:
         """The learned drift at this moment, where we are."""
-        return self.current.drifts[self.objective](self.t, self.theta)
+        return self.current.drifts[self.network](self.t, self.theta)
 
     def box(self) -> tuple[Tensor, Tensor]:
         """Lower left and upper right of what is shown, in plane coordinates."""
@@ -127,7 +127,7 @@ class DriftField(State):
         places = torch.cartesian_prod(*sides)
         away = places - self.plane.to_plane(self.theta)
         thetas = self.theta + away @ self.plane.axes
-        drift = self.current.drifts[self.objective]
+        drift = self.current.drifts[self.network]
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that torch.vmap knows
             velocities = torch.vmap(drift, in_dims=(None, 0))(self.t, thetas)
         return places, self.plane.arrows(velocities)
@@ -145,7 +145,7 @@ class DriftField(State):
     def read_out(self) -> str:
         m, where = self.measures(), "the" if self.along == RECORD else "its"
         return (
-            f"{self.scene}, objective {self.objective}, t = {float(self.t):.2f} on "
+            f"{self.scene}, network {self.network}, t = {float(self.t):.2f} on "
             f"{where} {self.along}. In all {len(self.theta):,} dimensions: relative error "
             f"of the drift {m['error']:.2f}, cosine {m['cosine']:.2f}. The plane shows "
             f"{m['shown_predicted']:.0%} of the predicted drift's length and "
@@ -164,8 +164,8 @@ class DriftField(State):
         field, thick = stroke(places, field * REACH).T, {"width": 4, "line_dash": "solid"}
         traces = [
             figures.line("drift across the plane", None, *field, width=1.2),
-            figures.line("recorded path", 1, *show(self.recorded(self.objective)).T),
-            figures.line("roll-out", 0, *show(self.rollout(self.objective)).T),
+            figures.line("recorded path", 1, *show(self.recorded(self.network)).T),
+            figures.line("roll-out", 0, *show(self.rollout(self.network)).T),
             figures.line("true drift", 1, *stroke(at, pair[:1]).T, **thick),
             figures.line("predicted drift", 0, *stroke(at, pair[1:]).T, **thick),
             figures.ring("t = 0", [0], [0]),

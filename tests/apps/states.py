@@ -306,7 +306,7 @@ EVERY = {
             "look": "100, class means pushed", "recorded": 704, "steps": 20, "n_tasks": 10,
         },
     ),
-    "drift_field": (field, {"moment": 9, "along": "own roll-out", "objective": "C", "scene": "b"}),
+    "drift_field": (field, {"moment": 9, "along": "own roll-out", "network": "C", "scene": "b"}),
     "flow_sampler": (sampler, {"knot": 10, "steps": 5, "method": "adaptive", "seed": 3}),
     "gradient_flow": (gradient_flow, {"step_size": 0.2, "method": "heun"}),
     "head_comparison": (

@@ -19,8 +19,8 @@ def state():
     return field()
 
 
-def test_it_starts_at_the_first_task_and_objective_at_time_zero(state):
-    assert (state.scene, state.objective, float(state.t)) == ("a", "L", 0)
+def test_it_starts_at_the_first_task_and_network_at_time_zero(state):
+    assert (state.scene, state.network, float(state.t)) == ("a", "L", 0)
     assert torch.equal(state.theta, state.current.theta0)
     assert state.plane.to_plane(state.theta).norm() < 1e-5
 
@@ -28,7 +28,7 @@ def test_it_starts_at_the_first_task_and_objective_at_time_zero(state):
 def test_the_measures_are_those_of_the_full_space(state):
     m = state.measures()
     assert (m["error"], m["cosine"]) == pytest.approx((0.5, 1), abs=1e-5)
-    state.objective, state.moment = "C", 7
+    state.network, state.moment = "C", 7
     m = state.measures()
     assert (m["error"], m["cosine"]) == pytest.approx((0, 1), abs=1e-4)
     assert m["shown_true"] == pytest.approx(float(state.plane.share(state.true)))
@@ -46,7 +46,7 @@ def test_theta_is_on_the_recorded_path_or_on_the_roll_out(state):
 
 
 def test_the_field_goes_through_theta_and_has_the_drift_of_every_grid_point(state):
-    state.objective, state.moment = "C", 4
+    state.network, state.moment = "C", 4
     places, vectors = state.field()
     assert len(places) == drift_field.GRID[0] * drift_field.GRID[1]
     expected = state.plane.arrows(state.predicted).expand_as(vectors)
@@ -68,7 +68,7 @@ def test_another_task_has_a_plane_of_its_own(state):
     assert state.plane.variance(state.recorded("C")) > 0.9
 
 
-def test_objectives_without_a_path_or_a_drift_are_refused():
+def test_networks_without_a_path_or_a_drift_are_refused():
     s = scene()
     with pytest.raises(ConfigError, match=r"a: paths of \['C', 'L'\], drifts of \['L'\]"):
         Scene(name="a", paths=s.paths, drifts={"L": s.drifts["L"]})

@@ -38,7 +38,7 @@ def test_kind_knots_and_time_change_what_is_drawn(lab):
         Driven(page, "interpolant").use_every_control()
 
 
-def test_time_objective_and_path_change_the_arrows_and_the_words(lab):
+def test_time_network_and_path_change_the_arrows_and_the_words(lab):
     with lab.open("06_drift_network.ipynb") as page:
         page.run_all()
         page.button("Later").scroll_into_view_if_needed()
@@ -52,11 +52,11 @@ def test_time_objective_and_path_change_the_arrows_and_the_words(lab):
         page.press("recorded path")
         page.until(lambda: "t = 0.05 on the recorded path" in page.text())
         page.press("End")
-        page.press("L")
-        page.until(lambda: "objective L, t = 1.00 on the recorded path" in page.text())
+        page.press("HyperFlow-L")
+        page.until(lambda: "network HyperFlow-L, t = 1.00 on the recorded path" in page.text())
         lengths = [page.points(plot, trace) for trace in range(5)]
         assert lengths == [6 * 99, 21, 21, 6, 6]
-        assert page.kernel("state.moment, state.objective") == "(20, 'L')"
+        assert page.kernel("state.moment, state.network") == "(20, 'HyperFlow-L')"
         Driven(page, "drift_field").use_every_control()
 
 
@@ -68,7 +68,7 @@ def test_measured_gains_are_drawn_with_their_intervals(lab):
         page.press("Clear")
         page.until(lambda: "Nothing measured yet" in page.text())
         app = Driven(page, "across_domains", seconds=90)
-        page.choose("method", "Jacobian flow C, Chebyshev")
+        page.choose("method", "Jacobian flow, Chebyshev")
         for number, domain in enumerate(("digits", "circuits"), start=1):
             page.choose("domain", domain)
             page.press("Measure")

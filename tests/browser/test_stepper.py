@@ -95,7 +95,7 @@ def test_reset_keeps_the_path_before(page):
     page.until(lambda: points(page) == 2)
     page.press("Reset")
     page.until(lambda: points(page) == 1)
-    assert points(page, "before: C, euler, 40 steps") == 2
+    assert points(page, "before: Jacobian flow, euler, 40 steps") == 2
 
 
 def test_the_keyboard_is_enough(page):
@@ -148,8 +148,8 @@ def test_a_line_is_copied_and_pasted_back(page):
 
 def test_solver_network_domain_and_task_are_chosen_by_name(page):
     choose(page, "solver", "rk4")
-    choose(page, "network", "L")
-    page.until(lambda: "rk4 steps, 0 calls of network L" in said(page, "of the flow"))
+    choose(page, "network", "HyperFlow-L")
+    page.until(lambda: "rk4 steps, 0 calls of network HyperFlow-L" in said(page, "of the flow"))
     choose(page, "domain", "plants")
     page.until(lambda: page.kernel("state.task.domain") == "'plants'", timeout_s=60)
     page.tab.get_by_label("task", exact=True).first.fill("3")
@@ -157,7 +157,7 @@ def test_solver_network_domain_and_task_are_chosen_by_name(page):
     page.until(lambda: page.kernel("state.task.number") == "3", timeout_s=60)
     page.press("Step")
     page.until(lambda: points(page) == 2)
-    page.until(lambda: "4 calls of network L" in said(page, "of the flow"))
+    page.until(lambda: "4 calls of network HyperFlow-L" in said(page, "of the flow"))
 
 
 def test_the_query_images_have_words_for_who_does_not_see_them(page):
