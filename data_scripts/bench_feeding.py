@@ -72,7 +72,8 @@ def _arrays(
     knots, params = SIZES["knot"], SIZES["param"]
     t = np.linspace(0, 1, knots, dtype="f4")[:, None]
     waves = [normal(1, params) * np.sin(k * t) for k in (1, 2, 3)]
-    flags = {name: np.zeros(n) for name in ("domain", "styled", "diverged")}
+    names = ("domain", "styled", "perturbed", "diverged")
+    flags = {name: np.zeros(n) for name in names}
     labels = np.tile(np.arange(SIZES["image"]) % N_WAY, (n, 1))
     return flags | {
         "thetas": sum(waves) + 1e-3 * normal(knots, params) * (t > 0),

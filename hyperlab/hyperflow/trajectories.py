@@ -142,10 +142,10 @@ class TrajectoryStore(Store):
         return np.flatnonzero(whole[: self.n_rows] & ~self.group["diverged"][:])
 
     def split(self, n_tasks: int = 0) -> tuple[list[int], list[int]]:
-        """The batches of the first n tasks (0: all there are), and every sixteenth of them."""
+        """Batches of the first n tasks (0: all), and every sixteenth; a lone batch is both."""
         batches = self.there[: -(-n_tasks // self.group.attrs["batch"]) or None]
         held_out = batches[::HELD_OUT]
-        return [b for b in batches if b not in {*held_out}], held_out
+        return [b for b in batches if b not in {*held_out}] or batches, held_out
 
     @property
     def n_diverged(self) -> int:
