@@ -9,17 +9,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CEILINGS = {  # lines of Python today, and where they are to be
-    "hyperlab/*": (1_878, 1_300),
+    "hyperlab/*": (1_876, 1_300),
     "hyperlab/tasks/**/*": (4_281, 2_900),
     "hyperlab/models/*": (1_403, 1_000),
-    "hyperlab/hyperflow/*": (2_193, 2_200),
+    "hyperlab/hyperflow/*": (2_190, 2_200),
     "hyperlab/weights/*": (4_384, 3_500),
-    "hyperlab/evaluation/*": (2_140, 1_000),
+    "hyperlab/evaluation/*": (2_111, 1_000),
     "hyperlab/views/*": (939, 750),
     "hyperlab/apps/*": (3_837, 2_900),
     "hyperlab/exercises/*": (640, 500),
-    "data_scripts/**/*": (7_404, 4_500),
-    "tests/**/*": (22_137, 12_500),
+    "data_scripts/**/*": (7_072, 4_500),
+    "tests/**/*": (21_947, 12_500),
 }
 
 
