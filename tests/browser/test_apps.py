@@ -53,7 +53,9 @@ def test_time_network_and_path_change_the_arrows_and_the_words(lab):
         page.until(lambda: "t = 0.05 on the recorded path" in page.text())
         page.press("End")
         page.press("HyperFlow-L")
-        page.until(lambda: "network HyperFlow-L, t = 1.00 on the recorded path" in page.text())
+        page.until(
+            lambda: "network HyperFlow-L, t = 1.00 on the recorded path" in page.text()
+        )
         lengths = [page.points(plot, trace) for trace in range(5)]
         assert lengths == [6 * 99, 21, 21, 6, 6]
         assert page.kernel("state.moment, state.network") == "(20, 'HyperFlow-L')"

@@ -149,7 +149,9 @@ def test_a_line_is_copied_and_pasted_back(page):
 def test_solver_network_domain_and_task_are_chosen_by_name(page):
     choose(page, "solver", "rk4")
     choose(page, "network", "HyperFlow-L")
-    page.until(lambda: "rk4 steps, 0 calls of network HyperFlow-L" in said(page, "of the flow"))
+    page.until(
+        lambda: "rk4 steps, 0 calls of network HyperFlow-L" in said(page, "of the flow")
+    )
     choose(page, "domain", "plants")
     page.until(lambda: page.kernel("state.task.domain") == "'plants'", timeout_s=60)
     page.tab.get_by_label("task", exact=True).first.fill("3")
