@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import report
 from hyperlab.base import ConfigError, choose
 from hyperlab.evaluation import experiments
 from hyperlab.hyperflow import adapt, jacobian_flow
@@ -14,6 +13,7 @@ from hyperlab.tasks import protocols
 import typer
 from tqdm import tqdm
 
+import report
 import script
 
 WHOLE, ROWS = "Jacobian flow", Path("artifacts/contexts")

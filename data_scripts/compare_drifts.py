@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import train_drift
 from hyperlab.base import choose, stream
 from hyperlab.evaluation import diagnostics, timing
 from hyperlab.evaluation.tables import Row, interval
@@ -32,6 +31,7 @@ from tqdm import tqdm
 
 import script
 import study
+import train_drift
 
 AGAIN = "teacher again"
 LINEAR = {"path": "linear"}
@@ -144,7 +144,7 @@ STUDY = study.Study("drifts", table)
 
 def main(
     store: Annotated[str, typer.Argument(help="made by collect_trajectories.py")],
-    judged: Annotated[str, typer.Argument(help="another, of --role validation")],
+    judged: Annotated[str, typer.Argument(help="another, of the role validation")],
     sizes: Annotated[str, typer.Option(help="numbers of tasks")] = "700,3000,10000,40000",
     names: Annotated[str, typer.Option(help="of the drifts; empty: all")] = "",
     steps: Annotated[int, typer.Option(help="of each training")] = 12_000,

@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-import report
 from hyperlab.base import ConfigError
 from hyperlab.evaluation import experiments, methods
 from hyperlab.hyperflow import adapt
@@ -14,6 +13,7 @@ from hyperlab.models import targets
 import typer
 from tqdm import tqdm
 
+import report
 import script
 
 GRID = (

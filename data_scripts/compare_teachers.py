@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import report
 from hyperlab.evaluation import experiments, methods
 from hyperlab.hyperflow import adapt
 from hyperlab.models import targets
@@ -11,6 +10,7 @@ from hyperlab.models import targets
 import typer
 from tqdm import tqdm
 
+import report
 import script
 
 

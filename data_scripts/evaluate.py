@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import report
 from hyperlab.evaluation import experiments, methods
 from hyperlab.models import belonging, targets
 
@@ -12,6 +11,7 @@ import torch
 import typer
 from tqdm import tqdm
 
+import report
 import script
 import study
 

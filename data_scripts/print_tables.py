@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-import report
 from hyperlab.base import whole_file
 
 import typer
@@ -19,6 +18,7 @@ import compare_precision
 import compare_starts
 import finetune_through
 import plan_collection
+import report
 import retrieve_networks
 import script
 from course import times

@@ -19,7 +19,7 @@ CEILINGS = {  # lines of Python today, and where they are to be
     "hyperlab/apps/*": (3_837, 2_900),
     "hyperlab/exercises/*": (640, 500),
     "data_scripts/**/*": (7_072, 4_500),
-    "tests/**/*": (21_951, 12_500),
+    "tests/**/*": (21_953, 12_500),
 }
 
 
